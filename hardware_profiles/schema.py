@@ -1,0 +1,185 @@
+"""What a machine is: `HardwareProfile` and its parts, every number with its basis and source.
+
+A profile holds facts about one accelerator, its host and its network, and the kernel and link
+constants that measurements gave for it. It knows nothing of jobs, software stacks or plans.
+
+Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip achieves),
+`NetworkLevel` (one level of the network), `Host`, `Power`, `Reliability`, `HardwareProfile`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Basis",
+    "Figure",
+    "HardwareProfile",
+    "Host",
+    "Kernel",
+    "Kernels",
+    "NetworkLevel",
+    "Power",
+    "Reliability",
+]
+
+Basis = Literal["datasheet", "measured", "fitted", "assumed"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(_Frozen):
+    """A number, how it is known, and where it is from (SI units, named by the field)."""
+
+    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    basis: Basis
+    source: Annotated[str, Field(min_length=3)]
+
+
+class Kernel(_Frozen):
+    """What one class of kernels achieves on the chip: `time = fixed_s + work / (efficiency * peak)`.
+
+    `efficiency` is the share of the datasheet peak that large shapes reach, in (0, 1];
+    `fixed_s` is the time of the smallest kernel.
+    """
+
+    efficiency: Figure
+    fixed_s: Figure
+
+
+class Kernels(_Frozen):
+    """Kernel constants by class.
+
+    `matmul` is by precision (a missing one falls back to the nearest given, see `matmul_kernel`);
+    `attention_forward` and `attention_backward` are fused kernels in bf16; `grouped_matmul` are
+    the products of experts, `efficiency` relative to the plain product's; `memory` is for work
+    bound by memory bandwidth. `clock_exponent`: clock = (power cap / nominal power) ** exponent.
+    `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them that run
+    at once (streaming multiprocessors, matrix units), for quantization.
+    """
+
+    matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], Kernel]
+    attention_forward: Kernel
+    attention_backward: Kernel
+    grouped_matmul: Kernel
+    memory: Kernel
+    clock_exponent: Figure
+    tile_m: int = 128
+    tile_n: int = 128
+    units: int = 1
+
+
+class NetworkLevel(_Frozen):
+    """One level of the network, a domain of members joined by one fabric.
+
+    Levels are listed inner to outer. A member of the innermost level is a device; a member of
+    any other level is a whole domain of the level below.
+
+    Parameters
+    ----------
+    name        : node, rack, pod, cluster, site, ici, dcn ...
+    kind        : switch | mesh (all pairs wired) | torus | bus (PCIe)
+    devices     : devices in one domain; None for the outermost level, which holds them all
+    bytes_per_s : one member's bandwidth, one direction, all its links together (nominal)
+    latency_s   : alpha, seconds per step of a collective
+    efficiency  : share of bytes_per_s that large transfers reach, in (0, 1]
+    in_switch_reduction : the switch reduces (NVLS, SHARP): an all-reduce moves each byte once
+    oversubscription    : >= 1, by how much the fabric above the members is short
+    rails       : parallel planes; member k of each domain reaches only its peers on rail k at
+                  full speed (1: any to any)
+    torus_dims  : torus only, the number of torus axes (2 or 3); bytes_per_s is shared evenly
+                  by the 2 * torus_dims links of a chip
+    """
+
+    name: str
+    kind: Literal["switch", "mesh", "torus", "bus"] = "switch"
+    devices: Annotated[int, Field(ge=1)] | None = None
+    bytes_per_s: Figure
+    latency_s: Figure
+    efficiency: Figure
+    in_switch_reduction: bool = False
+    oversubscription: Figure | None = None
+    rails: Annotated[int, Field(ge=1)] = 1
+    torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
+
+
+class Host(_Frozen):
+    """The machine that fails as one: its devices, the link to each, and its memory per device."""
+
+    devices: Annotated[int, Field(ge=1)]
+    link_bytes_per_s: Figure
+    memory_bytes_per_device: Figure
+
+
+class Power(_Frozen):
+    """Watts: of a device at full load, of a device idle, of the rest of the host per device.
+
+    `overhead` is the data centre's total power over the computers' power (PUE), >= 1.
+    """
+
+    device_w: Figure
+    idle_w: Figure
+    host_w_per_device: Figure
+    overhead: Figure
+
+
+class Reliability(_Frozen):
+    """Failures: mean time between failures of one host, restart and replacement of one.
+
+    `checkpoint_bytes_per_s` is what one host writes to storage; `restart_s` is from a failure
+    until training runs again, reading the checkpoint not counted; `replacement_s` is the time to
+    get another host when no spare is left.
+    """
+
+    host_mtbf_s: Figure
+    restart_s: Figure
+    replacement_s: Figure
+    checkpoint_bytes_per_s: Figure
+
+
+class HardwareProfile(_Frozen):
+    """One kind of machine: accelerator, host, network, and what they achieve.
+
+    Parameters
+    ----------
+    name            : the profile's name, also the file's
+    accelerator     : the chip, as its vendor names it
+    vendor, family  : relatives share constants where a chip has no measurements (family: volta,
+                      ampere, hopper, ada, blackwell, cdna3, cdna4, tpu, gaudi, cpu)
+    peak_flop_per_s : dense peak by precision, FLOP/s
+    memory_bytes    : what a framework can allocate on an empty device
+    memory_bytes_per_s : datasheet bandwidth of the device's memory
+    network         : levels, inner to outer; the first is the scale-up domain (a *node*)
+    usd_per_device_hour : price of one device for an hour, on demand
+    """
+
+    name: str
+    description: str
+    accelerator: str
+    vendor: Literal["nvidia", "amd", "google", "intel", "generic"]
+    family: str
+    peak_flop_per_s: dict[Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"], Figure]
+    memory_bytes: Figure
+    memory_bytes_per_s: Figure
+    network: Annotated[tuple[NetworkLevel, ...], Field(min_length=1)]
+    host: Host
+    power: Power
+    reliability: Reliability
+    usd_per_device_hour: Figure
+    kernels: Kernels
+
+    @model_validator(mode="after")
+    def _check(self) -> "HardwareProfile":
+        if "bf16" not in self.peak_flop_per_s or "bf16" not in self.kernels.matmul:
+            raise ValueError("peak_flop_per_s and kernels.matmul must both give bf16")
+        sizes = [level.devices for level in self.network]
+        if sizes[-1] is not None or None in sizes[:-1]:
+            raise ValueError("every network level but the last gives devices; the last gives none")
+        inner = [size for size in sizes if size is not None]
+        if any(b % a for a, b in zip(inner, inner[1:], strict=False)):
+            raise ValueError("each network level must hold whole domains of the level below")
+        if any((level.kind == "torus") != (level.torus_dims is not None) for level in self.network):
+            raise ValueError("torus_dims is for levels of kind torus, and they need it")
+        return self
