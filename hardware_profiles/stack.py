@@ -1,0 +1,140 @@
+"""What a software stack is: a family's constants and a preset's switches.
+
+A *family* (megatron, fsdp, xla) holds the constants that its code gives every run: how much of
+each kind of communication it hides, what the host spends on a launch, what it keeps in memory.
+A *preset* is a family plus the switches that it sets and the choices that it can build. Prices
+depend on switches and family constants, never on a preset's name.
+
+Parts: `Family`, `Switches`, `Supports`, `Stack`, `load_stack`, `stack_names`.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+
+from hardware_profiles.schema import Figure
+
+__all__ = ["Family", "Overlap", "Stack", "Supports", "Switches", "load_stack", "stack_names"]
+
+_HERE = Path(__file__).parent
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Overlap(_Frozen):
+    """Share of each kind of communication that can run under compute where its switch is on."""
+
+    dp: Figure
+    tp: Figure
+    cp: Figure
+    ep: Figure
+    pp: Figure
+
+
+class Family(_Frozen):
+    """Constants of a family of stacks.
+
+    Parameters
+    ----------
+    overlap, overlap_compiled : hidden shares, eager and compiled
+    launch_s          : host time of one launch; launch_s_compiled: where the step is compiled
+    launch_power      : p of the p-norm that joins host and device time of a layer's pass
+    launch_tp_growth  : share by which launches slow for each doubling of tp
+    step_s            : fixed host time of one optimizer step
+    jitter            : share of the step lost for each doubling of devices beyond one node
+    optimizer_efficiency : share of memory bandwidth that the optimizer step reaches
+    parameter_bytes   : of a weight as stored for compute; 4: stored in fp32 and cast when used
+    shards_master     : the fp32 weights are the parameters themselves (FSDP, XLA)
+    gather_per_microbatch : sharded parameters are gathered again for every microbatch
+    default_zero      : `zero` where a measured run does not say
+    base_bytes        : context, libraries and communication buffers on every device
+    group_bytes       : communication buffers for each mesh axis in use
+    fragmentation     : allocator's share on top of activations and transient buffers
+    residual          : absolute log error of comparable runs that covers 90% of them
+    """
+
+    name: str
+    overlap: Overlap
+    overlap_compiled: Overlap
+    launch_s: Figure
+    launch_s_compiled: Figure
+    launch_power: Figure
+    launch_tp_growth: Figure
+    step_s: Figure
+    jitter: Figure
+    optimizer_efficiency: Figure
+    parameter_bytes: Annotated[float, Field(gt=0)]
+    shards_master: bool
+    gather_per_microbatch: bool
+    default_zero: Annotated[int, Field(ge=0, le=3)]
+    base_bytes: Figure
+    group_bytes: Figure
+    fragmentation: Figure
+    residual: Figure
+
+
+class Switches(_Frozen):
+    """Software switches of the job spec, all given (a preset's defaults)."""
+
+    flash_attention: bool = True
+    compile: bool = False
+    fused_kernels: bool = True
+    overlap_grad_reduce: bool = True
+    overlap_param_gather: bool = True
+    overlap_tp: bool = False
+    overlap_p2p: bool = True
+    overlap_cp: bool = True
+    overlap_ep: bool = False
+    chunked_loss: bool = False
+    grad_dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    master_weights: bool = True
+
+
+class Supports(_Frozen):
+    """What the stack can build: the search keeps to it, a pinned value may leave it."""
+
+    zero: tuple[int, ...]
+    schedules: tuple[str, ...]
+    recompute: tuple[str, ...]
+    cp_comm: tuple[str, ...]
+    sequence_parallel: Literal["always", "never", "free"]
+    pipeline: bool = True
+    pipeline_zero: tuple[int, ...] = (0, 1)
+    partial_group: bool = True
+    offload: tuple[str, ...] = ()
+
+
+class Stack(_Frozen):
+    """A preset: its family's constants, its switches, and what it supports."""
+
+    name: str
+    description: str
+    family: Family
+    switches: Switches
+    supports: Supports
+
+
+def _read(path: Path) -> dict[str, object]:
+    read: dict[str, object] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    return read
+
+
+def stack_names() -> tuple[str, ...]:
+    """Names of the shipped presets."""
+    return tuple(sorted(path.stem for path in (_HERE / "stacks").glob("*.yaml")))
+
+
+@cache
+def load_stack(name: str) -> Stack:
+    """Read the preset `name` with its family; KeyError where there is none."""
+    path = _HERE / "stacks" / f"{name}.yaml"
+    if name not in stack_names():
+        raise KeyError(name)
+    preset = _read(path)
+    family = _read(_HERE / "families" / f"{preset['family']}.yaml")
+    return Stack.model_validate({**preset, "name": name, "family": family})

@@ -1,0 +1,263 @@
+"""A cluster: a machine profile times a device count, as a graph of network levels.
+
+The graph is a chain of networkx nodes, one a level, inner to outer: ``device -> node -> cluster``
+and whatever the job or the profile puts between. Which link carries a mesh axis follows from the
+axis's degree and from its stride (how far apart its ranks sit in device numbering):
+`Cluster.span` gives the hops that a group crosses, as columns. Knows devices and links; nothing
+of what runs on them.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from costmodels.collectives import Hop, Span
+from costmodels.units import Num
+from hardware_profiles.schema import HardwareProfile
+
+__all__ = ["Cluster", "Level", "Segment", "build"]
+
+Segment = tuple[Num, Num]
+"""(degree, stride): ranks of a group, and the distance between neighbours in device numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the network of a cluster (see `hardware_profiles.schema.NetworkLevel`).
+
+    `inside` and `devices` are the devices of one member and of one domain; `bytes_per_s` is a
+    member's achieved bandwidth (nominal times efficiency over oversubscription); `torus` the
+    chips along each axis, for a torus.
+    """
+
+    name: str
+    kind: str
+    inside: int
+    devices: int
+    bytes_per_s: float
+    latency_s: float
+    in_switch: bool
+    torus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`profile` times `devices`, with the network's levels and the price of a device hour."""
+
+    profile: HardwareProfile
+    devices: int
+    levels: tuple[Level, ...]
+    usd_per_device_hour: float
+
+    @property
+    def node_devices(self) -> int:
+        """Devices in one scale-up domain (the innermost level), at most all of them."""
+        return self.levels[0].devices
+
+    @property
+    def hosts(self) -> int:
+        """Machines that fail as one."""
+        return math.ceil(self.devices / self.profile.host.devices)
+
+    def graph(self) -> "nx.DiGraph[str]":
+        """Return the levels as a networkx chain; nodes carry `level`, edges `bytes_per_s`, `latency_s`."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        below = "device"
+        graph.add_node(below, devices=1)
+        for level in self.levels:
+            graph.add_node(level.name, devices=level.devices, level=level)
+            graph.add_edge(
+                below, level.name, bytes_per_s=level.bytes_per_s, latency_s=level.latency_s
+            )
+            below = level.name
+        return graph
+
+    def span(self, *segments: Segment) -> Span:
+        """Hops of a group whose ranks are laid out by `segments`, (degree, stride) each.
+
+        A segment of degree n and stride s has min(n, max(1, D/s)) members within a domain of D
+        devices; the ratio between neighbouring levels is the ranks at that level. A level's link
+        is shared by all groups that have a rank in the domain: of the member's bandwidth, a group
+        gets its ranks inside the member over the member's devices.
+
+        Parameters
+        ----------
+        segments : (degree, stride) pairs, columns or numbers; a dp group with context
+                   parallelism is ((cp, tp), (dp, tp * cp))
+
+        Notes
+        -----
+        On a torus a group of n ranks spans whole axes where it can: its ring uses both directions
+        of every axis that it covers, and a part of an axis has no wrap-around, which halves it.
+        """
+        hops: list[Hop] = []
+        before: Num = 1.0
+        for level in self.levels:
+            within: Num = 1.0
+            for degree, stride in segments:
+                within = within * np.minimum(degree, np.maximum(1.0, level.devices / stride))
+            ranks = np.maximum(1.0, within / before)
+            if level.kind == "torus":
+                rate = level.bytes_per_s * _torus_share(level.torus, ranks, segments)
+            else:
+                rate = level.bytes_per_s * np.minimum(1.0, before / level.inside)
+            hops.append(Hop(level.name, ranks, level.latency_s, rate, level.in_switch))
+            before = np.maximum(before, within)
+        return tuple(hops)
+
+    def outermost(self, *segments: Segment) -> Num:
+        """Index of the outermost level that a group crosses, -1 for a group of one rank."""
+        crossed: Num = -1.0
+        for index, hop in enumerate(self.span(*segments)):
+            crossed = np.where(hop.ranks > 1.0 + 1e-9, float(index), crossed)
+        return crossed
+
+    def neighbour(self, stride: Num, degree: Num) -> tuple[Num, Num]:
+        """Latency and bandwidth of a send between neighbours at `stride`, every rank sending.
+
+        The level is the innermost whose domains hold two neighbours; where a group's `degree`
+        ranks leave the domain, some pair crosses the next level, and that pair sets the pace.
+        """
+        reach = stride * degree
+        alpha: Num = self.levels[-1].latency_s
+        rate: Num = self.levels[-1].bytes_per_s / self.levels[-1].inside
+        for level in reversed(self.levels[:-1]):
+            inside = reach <= level.devices
+            each = level.bytes_per_s / level.inside
+            if level.kind == "torus":
+                each = each / (2.0 * len(level.torus))
+            alpha = np.where(inside, level.latency_s, alpha)
+            rate = np.where(inside, each, rate)
+        return alpha, rate
+
+
+def _torus_share(torus: tuple[int, ...], ranks: Num, segments: Sequence[Segment]) -> Num:
+    """Share of a chip's links that a ring of `ranks` can use on a torus.
+
+    Axes inside the group's stride belong to other mesh axes; the group then covers axis after
+    axis. With w whole axes and a part of one more, the share is (w + part/2) / axes, and at
+    least half an axis (a line has one direction each way).
+    """
+    stride: Num = segments[0][1]
+    covered: Num = 0.0
+    done: Num = 1.0
+    reach = stride * ranks
+    for chips in torus:
+        start = np.maximum(done, stride)
+        end = np.minimum(done * chips, reach)
+        used = np.maximum(1.0, end / start)
+        covered = covered + np.where(used > 1, np.where(used >= chips, 1.0, 0.5), 0.0)
+        done = done * chips
+    return np.maximum(covered, 0.5) / len(torus)
+
+
+def build(
+    profile: HardwareProfile,
+    devices: int,
+    *,
+    levels: Iterable[Mapping[str, float | int | str | None]] = (),
+    slice_topology: tuple[int, ...] = (),
+    usd_per_device_hour: float | None = None,
+) -> Cluster:
+    """Build the cluster of `devices` devices of `profile`.
+
+    Parameters
+    ----------
+    levels         : replaces the profile's network, inner to outer: mappings with name, devices,
+                     bytes_per_s, latency_s (the job's `hardware.levels`); achieved as given
+    slice_topology : chips along each torus axis (the job's `hardware.slice`); None: as cubic as
+                     the devices allow
+    usd_per_device_hour : replaces the profile's price
+
+    Notes
+    -----
+    Levels that the devices do not fill shrink to them; a level inside one domain is dropped.
+    """
+    given = tuple(levels)
+    made = _given_levels(given, devices) if given else _profile_levels(profile, devices)
+    kept: list[Level] = []
+    for level in made:
+        if kept and level.devices <= kept[-1].devices:
+            continue
+        if level.kind == "torus":
+            dims = level.torus
+            shape = slice_topology or _cubic(level.devices, len(dims))
+            level = _with_torus(level, shape)
+        kept.append(level)
+    price = usd_per_device_hour
+    return Cluster(
+        profile,
+        devices,
+        tuple(kept),
+        profile.usd_per_device_hour.value if price is None else price,
+    )
+
+
+def _with_torus(level: Level, shape: tuple[int, ...]) -> Level:
+    return Level(
+        level.name, level.kind, level.inside, level.devices, level.bytes_per_s, level.latency_s,
+        level.in_switch, shape,
+    )  # fmt: skip
+
+
+def _profile_levels(profile: HardwareProfile, devices: int) -> list[Level]:
+    made: list[Level] = []
+    inside = 1
+    for level in profile.network:
+        domain = devices if level.devices is None else min(devices, level.devices)
+        short = level.oversubscription.value if level.oversubscription else 1.0
+        made.append(
+            Level(
+                level.name,
+                level.kind,
+                inside,
+                domain,
+                level.bytes_per_s.value * level.efficiency.value / short,
+                level.latency_s.value,
+                level.in_switch_reduction,
+                (1,) * (level.torus_dims or 0),
+            )
+        )
+        inside = domain
+    return made
+
+
+def _given_levels(
+    given: Sequence[Mapping[str, float | int | str | None]], devices: int
+) -> list[Level]:
+    made: list[Level] = []
+    inside = 1
+    for spec in given:
+        domain = min(devices, int(spec["devices"] or devices))
+        made.append(
+            Level(
+                str(spec["name"]),
+                "switch",
+                inside,
+                domain,
+                float(spec["bytes_per_s"] or 0.0),
+                float(spec["latency_s"] or 0.0),
+                False,
+            )
+        )
+        inside = domain
+    if made and made[-1].devices < devices:
+        last = made[-1]
+        made[-1] = Level(last.name, last.kind, last.inside, devices, last.bytes_per_s,
+                         last.latency_s, False)  # fmt: skip
+    return made
+
+
+def _cubic(chips: int, dims: int) -> tuple[int, ...]:
+    """Split `chips` into `dims` factors, as even as powers and divisors allow, ascending."""
+    shape: list[int] = []
+    left = chips
+    for remaining in range(dims, 1, -1):
+        target = round(left ** (1.0 / remaining))
+        factor = next(f for f in range(max(1, target), 0, -1) if left % f == 0)
+        shape.append(factor)
+        left //= factor
+    return (*sorted([*shape, left]),)
