@@ -1,0 +1,93 @@
+"""The `workload` section of a training job.
+
+What the optimizer stores and what a task computes is said by the cost functions, not here.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from planner.fields import Count, Positive, Precision, Section
+from planner.job import Job
+from planner.models.config import ModelConfig
+
+__all__ = ["DocumentLengths", "Lora", "Optimizer", "Task", "TrainingJob", "TrainingSpec"]
+
+Optimizer = Literal["adam", "adamw", "sgd", "adafactor", "muon", "lion"]
+Task = Literal["pretrain", "sft", "lora"]
+Targets = Literal["all-linear", "attention", "mlp"]
+
+
+class DocumentLengths(Section):
+    """Tokens per document: mean and 99th percentile."""
+
+    mean: Positive
+    p99: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DocumentLengths":
+        if self.mean > self.p99:
+            raise ValueError(f"mean {self.mean:g} is more than p99 {self.p99:g}")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters: rank, which matrices get one, and the frozen weights' number format.
+
+    `base_precision` None is the job's own precision.
+    """
+
+    rank: Count = 16
+    targets: Targets = "all-linear"
+    base_precision: (
+        Literal["fp32", "fp16", "bf16", "fp8", "mxfp8", "mxfp4", "nvfp4", "int8", "int4", "nf4"]
+        | None
+    ) = None
+
+
+class TrainingSpec(Section):
+    """One training job: model, batch, length of the run, number format, optimizer, task.
+
+    A step is `global_batch` sequences of `sequence_length` tokens, padding included. With
+    `sequence_lengths`, documents vary: packed, attention stays inside documents; otherwise each
+    sequence holds one document and padding. `task: lora` without `lora` means rank 16 on all
+    linear layers.
+    """
+
+    kind: Literal["training"]
+    model: ModelConfig
+    sequence_length: Count = Field(description="tokens of a sequence")
+    global_batch: Count = Field(description="sequences per optimizer step")
+    tokens: Positive | None = Field(default=None, description="tokens of the whole run")
+    precision: Precision = Field("bf16", description="number format of matrix products")
+    optimizer: Optimizer = Field(default="adam", description="decides the optimizer state's bytes")
+    task: Task = Field(
+        default="pretrain", description="sft trains all weights; lora trains adapters"
+    )
+    sequence_lengths: DocumentLengths | None = Field(
+        default=None, description="tokens per document"
+    )
+    packing: bool = Field(default=False, description="documents share a sequence, attention apart")
+    lora: Annotated[Lora | None, Field(description="low-rank adapters, for task lora")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lora_default(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("task") == "lora" and data.get("lora") is None:
+            return {**data, "lora": {}}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainingSpec":
+        if self.lora is not None and self.task != "lora":
+            raise ValueError(f"lora is given but task is {self.task}: write task: lora")
+        lengths = self.sequence_lengths
+        if lengths is not None and lengths.mean > self.sequence_length:
+            raise ValueError(
+                f"sequence_lengths.mean {lengths.mean:g} is more than"
+                f" sequence_length {self.sequence_length}"
+            )
+        return self
+
+
+TrainingJob = Job[TrainingSpec]
