@@ -1,0 +1,1 @@
+"""Importers: models that were described elsewhere, read into ours."""
