@@ -1,0 +1,158 @@
+"""What else there was: scaling over device counts, the frontier, the alternatives, the search.
+
+Reads `scaling`, `frontier`, `alternatives`, `search` and `provenance` of a plan.
+"""
+
+from planner.report.content import Column, Section, Table
+from planner.report.node import Node
+from planner.report.numbers import byte_count, clean, dollars, percent, plain, quantity, ratio
+from planner.report.numbers import seconds as time_text
+from planner.report.strategies import degrees, difference
+
+__all__ = [
+    "alternatives_section",
+    "frontier_section",
+    "provenance_section",
+    "scaling_section",
+    "search_section",
+]
+
+
+def scaling_section(scaling: Node) -> Section | None:
+    """Return the step time over device counts, the best count, where communication dominates."""
+    if not scaling:
+        return None
+    columns = (
+        Column("devices", right=True),
+        Column("step time", right=True),
+        Column("speed-up", right=True),
+        Column("efficiency", right=True),
+        Column("comm/compute", right=True),
+    )
+    rows = tuple(
+        (
+            plain(point["devices"].number()),
+            time_text(point["step_time_s"].number()),
+            ratio(point["speedup"].number()),
+            percent(point["efficiency"].number()),
+            plain(point["comm_to_compute"].number()),
+        )
+        for point in scaling["points"].items()
+    )
+    best, dominated = scaling["p_star"].number(), scaling["comm_dominated_at"].number()
+    notes = (
+        f"Fastest at {plain(best)} devices (p*)."
+        if best is not None
+        else "No best count: more devices are still faster at the largest count looked at.",
+        f"Communication dominates from {plain(dominated)} devices."
+        if dominated is not None
+        else "Communication does not dominate at any count looked at.",
+    )
+    table = Table(columns, rows) if rows else None
+    return Section("scaling", "Scaling", (" ".join(notes),), table)
+
+
+def frontier_section(frontier: Node) -> Section | None:
+    """Return the best plan of every system and device count looked at."""
+    columns = (
+        Column("system"),
+        Column("devices", right=True),
+        Column("step time", right=True),
+        Column("cost", right=True),
+        Column("strategy"),
+    )
+    rows = tuple(
+        (
+            point["system"].text(),
+            plain(point["devices"].number()),
+            time_text(point["step_time_s"].number()),
+            dollars(point["cost_usd"].number()),
+            degrees(point["strategy"]),
+        )
+        for point in frontier.items()
+    )
+    if not rows:
+        return None
+    return Section("frontier", "Systems and counts", table=Table(columns, rows))
+
+
+def alternatives_section(alternatives: Node, chosen: Node, best_s: float | None) -> Section | None:
+    """Return the next best plans: what differs, what it costs, and why it is worse."""
+    columns = (
+        Column("with"),
+        Column("step time", right=True),
+        Column("", right=True),
+        Column("memory", right=True),
+        Column("worse because"),
+        Column("change by term", wide=True),
+    )
+    rows = []
+    for other in alternatives.items():
+        step = other["prediction"]["step_time_s"].number()
+        slower = f"{(step / best_s - 1) * 100:+.1f}%" if step is not None and best_s else "-"
+        deltas = (
+            f"{entry['name'].text()} {_signed(entry['exposed_s'].size())}"
+            for entry in other["delta"].items()
+        )
+        rows.append(
+            (
+                difference(other["strategy"], chosen),
+                time_text(step),
+                slower,
+                byte_count(other["prediction"]["memory_bytes"].number()),
+                other["why_worse"].text(),
+                ", ".join(deltas),
+            )
+        )
+    if not rows:
+        return None
+    return Section("alternatives", "Alternatives", table=Table(columns, tuple(rows)))
+
+
+def _signed(change_s: float) -> str:
+    return ("+" if change_s >= 0 else "") + time_text(change_s)
+
+
+def search_section(search: Node) -> Section | None:
+    """Return how much was looked at, what is proved, and how long it took."""
+    if not search:
+        return None
+    status = search["status"].text()
+    meaning = {
+        "optimal": "no plan of the space is better",
+        "feasible": "the best found; the space is not closed",
+        "time_limit": "stopped by the time limit",
+    }
+    looked = (
+        f"{plain(search['priced'].number())} of {plain(search['candidates'].number())} "
+        f"candidates priced in {time_text(search['wall_s'].number())}."
+    )
+    proved = f"Status {status}: {meaning[status]}." if status in meaning else f"Status {status}."
+    values = (
+        (name, quantity(unit, search[name].value))
+        for name, unit in (("objective", ""), ("bound", ""), ("gap", "gap"))
+    )
+    figures = ", ".join(f"{name} {value}" for name, value in values if value != "-")
+    told = f"{proved} Its {figures}." if figures else proved
+    return Section("search", "Search", (looked, told))
+
+
+def provenance_section(provenance: Node) -> Section | None:
+    """Return the figures that the prices rest on, each with its basis and source."""
+    figures = provenance["figures"]
+    if isinstance(figures.value, list | tuple):
+        named = [(item["name"].text(), item) for item in figures.items()]
+    else:
+        named = [(clean(key), item) for key, item in figures.entries()]
+    rows = tuple(
+        (name, quantity(name, item["value"].value), item["basis"].text(), item["source"].text())
+        for name, item in named
+        if isinstance(item.value, dict)
+    )
+    version = provenance["version"].text()
+    if not rows and not version:
+        return None
+    columns = (Column("figure"), Column("value", right=True), Column("basis"), Column("source"))
+    notes = (f"Made by Sixfold {version}.",) if version else ()
+    table = Table(columns, rows) if rows else None
+    return Section("provenance", "What the prices rest on", notes, table, wide=True)

@@ -1,0 +1,90 @@
+"""Strategies in words: all of one in groups, one in a line, and how two differ.
+
+Reads the strategy mapping of a plan (the keys of the job spec); keys it has never heard of are
+shown too. Prices nothing.
+"""
+
+from collections.abc import Mapping
+from itertools import groupby
+
+from planner.report.content import Section, pairs
+from planner.report.node import Node
+from planner.report.numbers import clean, quantity
+
+__all__ = ["degrees", "difference", "in_a_line", "section"]
+
+_GROUPS = (
+    ("mesh", ("tp", "sp", "cp", "pp", "vpp", "dp", "ep", "etp")),
+    ("sharding", ("zero", "zero_group")),
+    ("batch", ("micro_batch", "microbatches", "max_batch", "replicas")),
+    ("pipeline", ("schedule", "layers_per_stage")),
+    ("context", ("cp_comm",)),
+    ("order", ("mesh_order", "placement")),
+    ("memory", ("recompute", "offload")),
+    ("network", ("collectives",)),
+    ("learning", ("consistency",)),
+)
+_KNOWN = tuple(key for _, keys in _GROUPS for key in keys)
+_DEGREES = ("tp", "cp", "pp", "vpp", "dp", "ep", "etp", "replicas")
+_NO_NEWS: tuple[object, ...] = (None, 0, 1, False, "none", "auto", [], {})
+
+
+def value_text(key: str, value: object) -> str:
+    """Write one value of a strategy; a long list folds its repeats: 20 x7, 21."""
+    if isinstance(value, list | tuple) and len(value) > 4:
+        runs = [(item, len(list(same))) for item, same in groupby(value)]
+        return ", ".join(
+            f"{quantity('', item)} x{times}" if times > 1 else quantity("", item)
+            for item, times in runs
+        )
+    if isinstance(value, list | tuple | Mapping):
+        return quantity("", value)
+    return quantity(key, value)
+
+
+def _said(strategy: Mapping[str, object], keys: tuple[str, ...]) -> str:
+    given = (key for key in keys if strategy.get(key) not in (None, {}))
+    return ", ".join(f"{clean(key)} {value_text(key, strategy[key])}" for key in given)
+
+
+def section(strategy: Node) -> Section | None:
+    """Return all of the strategy, one group of keys a row."""
+    chosen = strategy.mapping()
+    if not chosen:
+        return None
+    rest = tuple(key for key in chosen if key not in _KNOWN)
+    groups = (*_GROUPS, ("further", rest))
+    table = pairs((name, _said(chosen, keys), "") for name, keys in groups)
+    return Section("strategy", "Strategy", table=table)
+
+
+def degrees(strategy: Node) -> str:
+    """Return the degrees of the mesh that are above one."""
+    chosen = strategy.mapping()
+    split = tuple(key for key in _DEGREES if chosen.get(key) not in _NO_NEWS)
+    return _said(chosen, split) or "no split"
+
+
+def in_a_line(strategy: Node) -> str:
+    """Return the degrees above one, then the choices that are not the plain ones."""
+    chosen = strategy.mapping()
+    words = [degrees(strategy)]
+    if chosen.get("zero") not in (None, 0):
+        words.append(_said(chosen, ("zero",)))
+    if chosen.get("micro_batch") is not None:
+        words.append(f"micro-batch {value_text('', chosen['micro_batch'])}")
+    for key in ("schedule", "recompute"):
+        if chosen.get(key) not in _NO_NEWS and (key != "schedule" or chosen.get("pp") != 1):
+            words.append(f"{value_text(key, chosen[key])} {key}")
+    if chosen.get("offload") not in _NO_NEWS:
+        words.append(f"offload of {value_text('', chosen['offload'])}")
+    return ", ".join(words)
+
+
+def difference(other: Node, chosen: Node) -> str:
+    """Return the keys in which another strategy differs from the chosen one, with its values."""
+    mine, theirs = chosen.mapping(), other.mapping()
+    keys = dict.fromkeys((*_KNOWN, *theirs, *mine))
+    changed = [key for key in keys if mine.get(key) != theirs.get(key)]
+    told = [f"{clean(key)} {value_text(key, theirs.get(key))}" for key in changed]
+    return ", ".join(told) or "the same strategy"
