@@ -163,10 +163,11 @@ class Hardware(Section):
                 f" * count {self.slice.count} = {self.slice.devices}"
             )
         for inner, outer in zip(self.levels, self.levels[1:], strict=False):
-            if outer.devices % inner.devices:
+            held = inner.usable or inner.devices
+            if outer.devices % held:
                 raise ValueError(
                     f"levels: {outer.name} has {outer.devices} devices, not whole domains of"
-                    f" {inner.name} ({inner.devices})"
+                    f" {inner.name} ({held})"
                 )
         return self
 

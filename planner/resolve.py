@@ -1,0 +1,192 @@
+"""What a job file names -> what it means: model presets and files, systems, software presets.
+
+Also says which keys are read but not yet planned for. Works on the plain values of a file and on
+the validated job; validates no types itself (`planner.complain` tells of those).
+"""
+
+from pathlib import Path
+
+from hardware_profiles.load import ProfileError, load, names, with_overrides
+from hardware_profiles.schema import HardwareProfile
+from hardware_profiles.stack import stack_names
+from planner.document import Document, PathKey, Value
+from planner.errors import SpecError
+from planner.job import Hardware, Software
+from planner.models.load import load as load_model
+from planner.models.load import names as model_names
+from planner.nearest import hint, shown
+from planner.workloads.training.spec import TrainingJob
+
+__all__ = [
+    "KINDS",
+    "check_kind",
+    "refuse_later",
+    "resolve_hardware",
+    "resolve_model",
+    "without_nulls",
+]
+
+KINDS = ("training",)
+LATER_KINDS = (
+    "serving",
+    "recommender",
+    "batch",
+    "reinforcement",
+    "federated",
+    "retrieval",
+    "swarm",
+    "scoring",
+)
+LATER: dict[PathKey, str] = {
+    ("parts",): "a job of several parts",
+    ("workload", "model", "jax"): "a model given as a JAX function",
+    ("hardware", "pools"): "a job over several pools",
+    ("strategy", "stages"): "a choice for each stage",
+    ("strategy", "sharding"): "a choice for each operator",
+    ("strategy", "consistency"): "consistency other than synchronous",
+}
+"""Keys of the grammar that wait for the solver."""
+
+
+def without_nulls(value: Value) -> Value:
+    """Leave out the keys whose value is null: absent and null both mean not given."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def refuse_later(document: Document) -> None:
+    """Raise SpecError for a key that waits for the solver."""
+    for path, what in LATER.items():
+        value: Value = document.value
+        for part in path:
+            value = value.get(str(part)) if isinstance(value, dict) else None
+        if value is not None and value != "synchronous":
+            said = f"{what} comes with the solver: not supported yet (got {shown(value)})"
+            raise document.error(said, path)
+
+
+def check_kind(document: Document) -> None:
+    """Raise SpecError unless `workload.kind` is a kind that this version plans."""
+    raw = document.value
+    workload = raw.get("workload") if isinstance(raw, dict) else None
+    if not isinstance(workload, dict):
+        raise document.error("is needed: a mapping with key kind", ("workload",))
+    path = ("workload", "kind")
+    said = f"allowed: {', '.join(KINDS)}"
+    if "kind" not in workload:
+        raise document.error(f"is needed; {said}", path)
+    found = workload["kind"]
+    if found in LATER_KINDS:
+        raise document.error(f"kind {found} is not supported yet; {said}", path)
+    if not isinstance(found, str) or found not in KINDS:
+        raise document.error(f"got {shown(found)}; {said}", path)
+
+
+def resolve_model(document: Document, base_dir: Path) -> None:
+    """Replace `workload.model`, a name or a path, by the mapping it stands for, in place."""
+    raw = document.value
+    workload = raw.get("workload") if isinstance(raw, dict) else None
+    if not isinstance(workload, dict) or not isinstance(workload.get("model"), str):
+        return
+    name = str(workload["model"])
+    try:
+        if name in model_names():
+            config = load_model(name)
+        elif "/" in name or "\\" in name or name.endswith(".json"):
+            from planner.importers.huggingface import read_config
+
+            path = base_dir / name
+            config = read_config(path / "config.json" if path.is_dir() else path)
+        else:
+            said = "or the path of a Hugging Face config.json"
+            raise SpecError(f"no model preset {shown(name)}; {hint(name, model_names())}; {said}")
+    except SpecError as error:
+        if error.file:
+            raise
+        raise document.error(error.message, ("workload", "model")) from None
+    except (OSError, ValueError) as error:
+        raise document.error(f"cannot read {shown(name)}: {error}", ("workload", "model")) from None
+    workload["model"] = config.model_dump(mode="json", exclude_none=True)
+
+
+def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> TrainingJob:
+    """Check systems, overrides, slices, placement and preset; return the job with paths found.
+
+    A software preset that is not given becomes `maxtext` where every system is a TPU.
+    """
+    given = job.hardware
+    if not given.systems:
+        raise document.error(
+            "is needed: a shipped system or a profile file", ("hardware", "system")
+        )
+    if given.devices is None and given.slice is None:
+        raise document.error("is needed: a number, {min, max}, or a list", ("hardware", "devices"))
+    found = [_system(name, base_dir) for name in given.systems]
+    profiles = [_profile(name, given, document) for name in found]
+    for profile in profiles:
+        _check_slice(given, profile, document)
+        _check_placement(job, profile, document)
+    system = found[0] if isinstance(given.system, str) else tuple(found)
+    devices = given.devices if given.devices is not None else given.fixed_devices
+    hardware = given.model_copy(update={"system": system, "devices": devices})
+    return job.model_copy(
+        update={"hardware": hardware, "software": _software(job, profiles, document)}
+    )
+
+
+def _system(name: str, base_dir: Path) -> str:
+    is_path = name not in names() and ("/" in name or name.endswith((".yaml", ".yml", ".json")))
+    return str(base_dir / name) if is_path else name
+
+
+def _profile(name: str, hardware: Hardware, document: Document) -> HardwareProfile:
+    try:
+        return with_overrides(load(name), hardware.set.given())
+    except ProfileError as error:
+        if error.file:
+            raise SpecError(
+                error.message, key=error.key, file=error.file, line=error.line
+            ) from None
+        path = tuple(error.key.split(".")) if error.key else ("hardware", "system")
+        raise document.error(error.message, path) from None
+
+
+def _check_slice(hardware: Hardware, profile: HardwareProfile, document: Document) -> None:
+    given, inner = hardware.slice, profile.network[0]
+    if given is None:
+        return
+    path = ("hardware", "slice")
+    if inner.torus_dims is None:
+        raise document.error(f"slices are for a torus; {profile.name} has a {inner.kind}", path)
+    if len(given.axes) > inner.torus_dims:
+        raise document.error(
+            f"topology {given.topology} has {len(given.axes)} axes; {profile.name} has"
+            f" {inner.torus_dims}",
+            path,
+        )
+
+
+def _check_placement(job: TrainingJob, profile: HardwareProfile, document: Document) -> None:
+    given = [level.name for level in job.hardware.levels]
+    known = given or [level.name for level in profile.network]
+    for axis, level in (job.strategy.placement or {}).items():
+        if level not in known:
+            message = f"{profile.name} has no network level {shown(level)}"
+            raise document.error(
+                f"{message}; allowed: {', '.join(known)}", ("strategy", "placement", axis)
+            )
+
+
+def _software(job: TrainingJob, profiles: list[HardwareProfile], document: Document) -> Software:
+    software = job.software
+    if "preset" not in software.model_fields_set and all(p.vendor == "google" for p in profiles):
+        return software.model_copy(update={"preset": "maxtext"})
+    if software.preset not in stack_names():
+        raise document.error(
+            f"no software preset {shown(software.preset)}; {hint(software.preset, stack_names())}",
+            ("software", "preset"),
+        )
+    return software
