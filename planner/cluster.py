@@ -115,22 +115,18 @@ class Cluster:
             crossed = np.where(hop.ranks > 1.0 + 1e-9, float(index), crossed)
         return crossed
 
-    def neighbour(self, stride: Num, degree: Num) -> tuple[Num, Num]:
-        """Latency and bandwidth of a send between neighbours at `stride`, every rank sending.
+    def neighbour(self, *segments: Segment) -> tuple[Num, Num]:
+        """Latency and bandwidth of a send round a group's ring, every rank sending.
 
-        The level is the innermost whose domains hold two neighbours; where a group's `degree`
-        ranks leave the domain, some pair crosses the next level, and that pair sets the pace.
+        The slowest pair sets the pace: of the levels that the group crosses, the longest latency
+        and the narrowest share.
         """
-        reach = stride * degree
-        alpha: Num = self.levels[-1].latency_s
-        rate: Num = self.levels[-1].bytes_per_s / self.levels[-1].inside
-        for level in reversed(self.levels[:-1]):
-            inside = reach <= level.devices
-            each = level.bytes_per_s / level.inside
-            if level.kind == "torus":
-                each = each / (2.0 * len(level.torus))
-            alpha = np.where(inside, level.latency_s, alpha)
-            rate = np.where(inside, each, rate)
+        alpha: Num = 0.0
+        rate: Num = np.inf
+        for hop in self.span(*segments):
+            crossed = hop.ranks > 1.0 + 1e-9
+            alpha = np.where(crossed, np.maximum(alpha, hop.alpha_s), alpha)
+            rate = np.where(crossed, np.minimum(rate, hop.bytes_per_s), rate)
         return alpha, rate
 
 

@@ -1,0 +1,118 @@
+"""`ParallelDims`: the degrees and choices of a training plan, as float64 columns.
+
+One plan is columns of length one; a search is columns of a hundred thousand. What is not a number
+(schedule, recompute ...) is a code, the index into its table here. *Axis* is of the mesh, *dim*
+is of a tensor. Knows names and numbers; no rule and no price.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from costmodels.pipeline import SCHEDULES
+from costmodels.units import Column
+
+__all__ = ["ALL_LAYERS", "CODES", "CP_COMM", "OFFLOAD", "RECOMPUTE", "ParallelDims"]
+
+RECOMPUTE = ("none", "selective", "per-operator", "projections", "full")
+CP_COMM = ("p2p", "all-gather", "a2a", "a2a+p2p")
+OFFLOAD = ("optimizer", "activations", "parameters")
+CODES: Mapping[str, tuple[str, ...]] = {
+    "schedule": SCHEDULES,
+    "recompute": RECOMPUTE,
+    "cp_comm": CP_COMM,
+}
+ALL_LAYERS = 1e9
+"""`recompute_layers` of a plan that recomputes every layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelDims:
+    """Columns of plans.
+
+    Parameters
+    ----------
+    devices, tp, cp, pp, vpp, dp, ep, etp : degrees; devices = tp * cp * pp * dp
+    sp               : 1 where sequence parallelism runs over tp
+    cp_comm, schedule, recompute : codes
+    recompute_layers : layers of a stage that are recomputed in full (ALL_LAYERS: every one)
+    zero, zero_group : optimizer sharding stage, and ranks that share one shard set
+    micro_batch      : sequences per microbatch and data-parallel rank
+    microbatches     : global_batch / (dp * micro_batch)
+    offload          : bits, 1 << index into OFFLOAD
+    """
+
+    devices: Column
+    tp: Column
+    sp: Column
+    cp: Column
+    cp_comm: Column
+    pp: Column
+    vpp: Column
+    schedule: Column
+    dp: Column
+    ep: Column
+    etp: Column
+    zero: Column
+    zero_group: Column
+    micro_batch: Column
+    microbatches: Column
+    recompute: Column
+    recompute_layers: Column
+    offload: Column
+
+    def __len__(self) -> int:
+        """Count the plans."""
+        return len(self.devices)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(f.name for f in fields(cls))
+
+    def take(self, rows: "Column | np.ndarray") -> "ParallelDims":  # type: ignore[type-arg]
+        """Select rows by mask, indices or slice."""
+        return ParallelDims(*(getattr(self, name)[rows] for name in self.names()))
+
+    def part(self, start: int, stop: int) -> "ParallelDims":
+        """Rows `start` to `stop`."""
+        return ParallelDims(*(getattr(self, name)[start:stop] for name in self.names()))
+
+    def row(self, index: int) -> dict[str, float]:
+        """Return one plan as numbers by name."""
+        return {name: float(getattr(self, name)[index]) for name in self.names()}
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, "Column | float"]) -> "ParallelDims":
+        """Build from columns or numbers by name, broadcast to one length."""
+        arrays = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(columns[n], np.float64)) for n in cls.names())
+        )
+        return cls(*(np.ascontiguousarray(a) for a in arrays))
+
+    @property
+    def replicas(self) -> Column:
+        """Ranks that hold copies of a dense parameter before sharding: dp * cp."""
+        return self.dp * self.cp
+
+    @property
+    def stage_ranks(self) -> Column:
+        """Ranks of one pipeline stage: tp * cp * dp."""
+        return self.tp * self.cp * self.dp
+
+    @property
+    def expert_replicas(self) -> Column:
+        """Copies of an expert: stage ranks / (ep * etp)."""
+        return self.stage_ranks / (self.ep * self.etp)
+
+    @property
+    def shards(self) -> Column:
+        """Ranks that share one set of shards of dense states: zero_group, 1 without ZeRO."""
+        return np.where(self.zero > 0, self.zero_group, 1.0)
+
+    @property
+    def expert_shards(self) -> Column:
+        """Ranks that share one set of shards of expert states: max(1, zero_group tp/(ep etp))."""
+        each = np.maximum(1.0, self.zero_group * self.tp / (self.ep * self.etp))
+        return np.where(self.zero > 0, each, 1.0)

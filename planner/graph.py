@@ -1,0 +1,146 @@
+"""The workload graph: what must be computed, unsplit.
+
+A `WorkloadGraph` is a networkx DiGraph of `Op`; its edges carry the `Tensor` that flows. Repeated
+layers are folded: a block stands once, with the number of times that it runs. Forward and
+backward ops are both nodes. Dims are named, so that whoever shards an op says which name is
+split. Knows sizes per token; no machine, no time, no mesh.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+__all__ = ["Block", "Dim", "Op", "Tensor", "WorkloadGraph"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A named dim and its size; `per_token` sizes are multiplied by the tokens at hand."""
+
+    name: str
+    size: float
+    per_token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What flows along an edge: `elements` per token, over the named dims."""
+
+    name: str
+    dims: tuple[str, ...]
+    elements: float
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operator, per token of one copy of the model.
+
+    Parameters
+    ----------
+    name     : unique in the graph: "dense/qkv", "dense/qkv.wgrad"
+    kind     : matmul | grouped | attention | memory | dispatch
+    phase    : forward | backward
+    rows, cols, inner : of a product (grouped: over all experts that a token visits)
+    split    : name of the dim that tensor parallelism divides; "sequence" where only sequence
+               parallelism does; "" where nothing does
+    flop     : per token
+    traffic  : elements read and written per token, for work bound by memory
+    output   : elements of the result per token
+    saved    : elements kept per token for the backward pass, in the op's own region
+    extra_saved : kept only where attention is not fused (softmax and its kin)
+    weights  : parameters that it holds, `trainable` or frozen
+    launches : kernels started
+    weight_gradient : a product that computes a gradient of weights
+    """
+
+    name: str
+    kind: str
+    phase: str = "forward"
+    rows: Dim = Dim("tokens", 1.0, True)
+    cols: Dim = Dim("", 0.0)
+    inner: Dim = Dim("", 0.0)
+    split: str = ""
+    flop: float = 0.0
+    traffic: float = 0.0
+    output: float = 0.0
+    saved: float = 0.0
+    extra_saved: float = 0.0
+    weights: float = 0.0
+    trainable: bool = True
+    launches: float = 1.0
+    weight_gradient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A run of ops that repeats: `count` times in the model; `layers` are the layers it stands for."""
+
+    name: str
+    ops: tuple[Op, ...]
+    count: float
+    layers: tuple[int, ...] = ()
+
+    def phase(self, name: str) -> tuple[Op, ...]:
+        """Ops of one phase, in order."""
+        return tuple(op for op in self.ops if op.phase == name)
+
+    def weights(self, *, expert: bool | None = None, trainable: bool | None = None) -> float:
+        """Parameters of one copy of the block; of experts only, or of the rest, or all."""
+        return sum(
+            op.weights
+            for op in self.ops
+            if (expert is None or (op.kind == "grouped") == expert)
+            and (trainable is None or op.trainable == trainable)
+        )
+
+
+@dataclass(frozen=True)
+class WorkloadGraph:
+    """Blocks in forward order, and the same as a networkx graph."""
+
+    blocks: tuple[Block, ...]
+    digraph: "nx.DiGraph[str]" = field(compare=False)
+
+    @classmethod
+    def from_blocks(cls, blocks: Sequence[Block]) -> "WorkloadGraph":
+        """Chain the forward ops of all blocks, then the backward ops in reverse."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        forward = [(b, op) for b in blocks for op in b.phase("forward")]
+        backward = [(b, op) for b in reversed(blocks) for op in b.phase("backward")]
+        previous: Op | None = None
+        for block, op in [*forward, *backward]:
+            graph.add_node(op.name, op=op, block=block.name, repeats=block.count)
+            if previous is not None:
+                tensor = Tensor(
+                    f"{previous.name}:out", ("tokens", previous.cols.name), previous.output
+                )
+                graph.add_edge(previous.name, op.name, tensor=tensor)
+            previous = op
+        for block in blocks:
+            _saved_edges(graph, block)
+        return cls(tuple(blocks), graph)
+
+    def ops(self) -> Iterator[tuple[Block, Op]]:
+        """Every op with its block, in the order of the blocks."""
+        for block in self.blocks:
+            for op in block.ops:
+                yield block, op
+
+    def flop_per_token(self) -> float:
+        """FLOP of a training step per token: forward and backward, repeats counted."""
+        return sum(block.count * op.flop for block, op in self.ops())
+
+    def weights(self) -> float:
+        """Parameters of the whole model."""
+        return sum(block.count * block.weights() for block in self.blocks)
+
+
+def _saved_edges(graph: "nx.DiGraph[str]", block: Block) -> None:
+    """Edges from a forward op to its backward ops: what was kept for them."""
+    for op in block.phase("backward"):
+        source = op.name.rsplit(".", 1)[0]
+        if source in graph and source != op.name:
+            kept = graph.nodes[source]["op"].saved
+            tensor = Tensor(f"{source}:saved", ("tokens",), kept)
+            graph.add_edge(source, op.name, tensor=tensor)

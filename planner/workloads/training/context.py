@@ -1,0 +1,253 @@
+"""Everything a training price needs, resolved once: job, cluster, stack, graph and constants.
+
+`Context` is a job on one cluster with every default filled in: achieved rates in FLOP/s and
+bytes/s, switches, bytes of each kind of state. The cost functions read it and the columns of
+`ParallelDims`; they read no job section and no profile figure by themselves.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from costmodels.units import Num
+from hardware_profiles.load import matmul_kernel, peak_flop_per_s
+from hardware_profiles.schema import Kernel
+from hardware_profiles.stack import Stack, Switches, load_stack
+from planner.cluster import Cluster
+from planner.graph import Block, WorkloadGraph
+from planner.job import Job
+from planner.workloads.training.graph import Adapters, Documents, build
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make"]
+
+DEFAULT_IMBALANCE = 1.15
+"""Busiest expert rank over the mean one, with an auxiliary balancing loss (assumed)."""
+ELEMENT_BYTES = {
+    "fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03, "int8": 1.0,
+    "mxfp4": 0.53, "nvfp4": 0.56, "int4": 0.5, "nf4": 0.52,
+}  # fmt: skip
+"""Bytes of a number, block scales included."""
+OPTIMIZER_BYTES = {
+    "adam": 8.0, "adamw": 8.0, "lion": 4.0, "sgd": 4.0, "muon": 4.0, "adafactor": 0.02,
+}  # fmt: skip
+"""Moments per parameter, fp32: two for Adam, one for momentum, rows and columns for Adafactor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Achieved rates of one device: what large kernels reach, at the job's precision and clock."""
+
+    matmul_flop_per_s: float
+    matmul_fixed_s: float
+    bf16_matmul_flop_per_s: float
+    bf16_matmul_fixed_s: float
+    attention_forward_flop_per_s: float
+    attention_backward_flop_per_s: float
+    attention_fixed_s: float
+    grouped: float
+    memory_bytes_per_s: float
+    memory_fixed_s: float
+    tile_m: int
+    tile_n: int
+    units: int
+    host_bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """A training job on one cluster, defaults filled in.
+
+    Parameters
+    ----------
+    tokens           : per sequence
+    activation_bytes : of an element that crosses layers
+    product_bytes    : of an element that enters a matrix product
+    gradient_bytes, master_bytes, moment_bytes : per trainable parameter, as the stack keeps them
+    parameter_bytes  : per parameter as stored for compute; frozen_bytes: of a frozen one
+    imbalance        : busiest expert rank over the mean
+    """
+
+    spec: TrainingSpec
+    cluster: Cluster
+    stack: Stack
+    switches: Switches
+    graph: WorkloadGraph
+    rates: Rates
+    tokens: float
+    activation_bytes: float
+    product_bytes: float
+    gradient_bytes: float
+    master_bytes: float
+    moment_bytes: float
+    parameter_bytes: float
+    frozen_bytes: float
+    imbalance: float
+    memory_bytes: float
+    memory_reserve: float
+    algorithms: tuple[tuple[str, str], ...]
+    mesh_order: tuple[str, ...]
+
+    @property
+    def layer_blocks(self) -> tuple[Block, ...]:
+        """Blocks of decoder layers, one a kind."""
+        return tuple(block for block in self.graph.blocks if block.layers)
+
+    def block(self, name: str) -> Block | None:
+        """Block called `name`, or None."""
+        return next((block for block in self.graph.blocks if block.name == name), None)
+
+    @property
+    def memory_limit_bytes(self) -> float:
+        """What a plan may use: memory_bytes (1 - memory_reserve)."""
+        return self.memory_bytes * (1.0 - self.memory_reserve)
+
+    def overlap_frac(self, axis: str) -> float:
+        """Share of the communication of `axis` that can run under compute, 0 where switched off."""
+        on = {
+            "dp": self.switches.overlap_grad_reduce,
+            "gather": self.switches.overlap_param_gather,
+            "tp": self.switches.overlap_tp,
+            "cp": self.switches.overlap_cp,
+            "ep": self.switches.overlap_ep,
+            "pp": self.switches.overlap_p2p,
+        }[axis]
+        if not on:
+            return 0.0
+        family = self.stack.family
+        overlap = family.overlap_compiled if self.switches.compile else family.overlap
+        value: float = getattr(overlap, "dp" if axis == "gather" else axis).value
+        return value
+
+    def algorithm(self, axis: str) -> str:
+        """Collective algorithm pinned for an axis, or auto."""
+        return dict(self.algorithms).get(axis, "auto")
+
+    def matmul_rate(self, *, low_precision: bool) -> tuple[float, float]:
+        """FLOP/s and fixed time of a product at the job's precision, or in 16 bits."""
+        rates = self.rates
+        if low_precision:
+            return rates.matmul_flop_per_s, rates.matmul_fixed_s
+        return rates.bf16_matmul_flop_per_s, rates.bf16_matmul_fixed_s
+
+
+def documents_of(spec: TrainingSpec) -> Documents:
+    """Document lengths of the job: packed documents bound the attention, padded ones do not.
+
+    The length that a token sees is E[L^2]/E[L] = mean exp(sigma^2) of a lognormal whose mean and
+    99th percentile are given, at most the sequence.
+    """
+    sequence = float(spec.sequence_length)
+    lengths = spec.sequence_lengths
+    if lengths is None or not spec.packing:
+        return Documents(sequence, sequence, sequence)
+    mean = min(float(lengths.mean), sequence)
+    weighted = mean
+    if lengths.p99 and lengths.p99 > lengths.mean:
+        # ln p99 = mu + 2.326 sigma, ln mean = mu + sigma^2/2: the smaller root
+        gap = math.log(lengths.p99 / lengths.mean)
+        root = 2.3263**2 - 2.0 * gap
+        sigma = 2.3263 - math.sqrt(root) if root > 0 else 2.3263
+        weighted = mean * math.exp(sigma**2)
+    return Documents(sequence, mean, min(weighted, sequence))
+
+
+def _adapters(spec: TrainingSpec) -> Adapters | None:
+    if spec.task != "lora" or spec.lora is None:
+        return None
+    targets = spec.lora.targets
+    return Adapters(
+        spec.lora.rank, attention=targets != "mlp", mlp=targets in ("all-linear", "mlp")
+    )
+
+
+def _rates(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
+    profile = cluster.profile
+    kernels = profile.kernels
+
+    def products(kind: str) -> tuple[float, float]:
+        kernel: Kernel = matmul_kernel(profile, kind)
+        share = kernel.efficiency.value if efficiency is None else efficiency
+        return peak_flop_per_s(profile, kind).value * share, kernel.fixed_s.value
+
+    wide = "fp32" if precision == "fp32" else "bf16" if precision != "fp16" else "fp16"
+    flop_per_s, fixed_s = products(precision)
+    wide_flop_per_s, wide_fixed_s = products(wide)
+    attention_peak = peak_flop_per_s(profile, wide).value
+    return Rates(
+        matmul_flop_per_s=flop_per_s,
+        matmul_fixed_s=fixed_s,
+        bf16_matmul_flop_per_s=wide_flop_per_s,
+        bf16_matmul_fixed_s=wide_fixed_s,
+        attention_forward_flop_per_s=attention_peak * kernels.attention_forward.efficiency.value,
+        attention_backward_flop_per_s=attention_peak * kernels.attention_backward.efficiency.value,
+        attention_fixed_s=kernels.attention_forward.fixed_s.value,
+        grouped=kernels.grouped_matmul.efficiency.value,
+        memory_bytes_per_s=profile.memory_bytes_per_s.value * kernels.memory.efficiency.value,
+        memory_fixed_s=kernels.memory.fixed_s.value,
+        tile_m=kernels.tile_m,
+        tile_n=kernels.tile_n,
+        units=kernels.units,
+        host_bytes_per_s=profile.host.link_bytes_per_s.value,
+    )
+
+
+def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -> Context:
+    """Resolve a job on a cluster.
+
+    Parameters
+    ----------
+    stack : the software stack, by default the one that the job names
+    """
+    spec, software = job.workload, job.software
+    stack = stack or load_stack(software.preset)
+    given = {k: v for k, v in software.switches().items() if k != "gemm_efficiency"}
+    switches = stack.switches.model_copy(update=given)
+    adapters = _adapters(spec)
+    family = stack.family
+    sixteen = spec.precision != "fp32"
+    trainable_master = 4.0 if sixteen and switches.master_weights else 0.0
+    base = spec.lora.base_precision if adapters and spec.lora else None
+    order = job.strategy.mesh_order
+    collectives = job.strategy.collectives
+    return Context(
+        spec=spec,
+        cluster=cluster,
+        stack=stack,
+        switches=switches,
+        graph=build(spec.model, documents_of(spec), adapters),
+        rates=_rates(cluster, spec.precision, software.gemm_efficiency),
+        tokens=float(spec.sequence_length),
+        activation_bytes=2.0 if sixteen else 4.0,
+        product_bytes=ELEMENT_BYTES[spec.precision],
+        gradient_bytes=ELEMENT_BYTES[switches.grad_dtype],
+        master_bytes=0.0 if family.shards_master else trainable_master,
+        moment_bytes=OPTIMIZER_BYTES[spec.optimizer],
+        parameter_bytes=(
+            (4.0 if switches.master_weights or not sixteen else 2.0)
+            if family.shards_master
+            else 2.0 if sixteen else 4.0
+        ),
+        frozen_bytes=ELEMENT_BYTES[base] if base else 2.0,
+        imbalance=_imbalance(spec),
+        memory_bytes=cluster.profile.memory_bytes.value,
+        memory_reserve=job.constraints.memory_reserve,
+        algorithms=tuple(sorted(collectives.items())) if isinstance(collectives, dict) else (),
+        mesh_order=tuple(order) if order else ("tp", "cp", "dp", "pp"),
+    )
+
+
+def _imbalance(spec: TrainingSpec) -> float:
+    moe = spec.model.moe
+    if moe is None:
+        return 1.0
+    return DEFAULT_IMBALANCE if moe.imbalance is None else moe.imbalance
+
+
+def on(context: Context, cluster: Cluster) -> Context:
+    """Return the same job on another cluster of the same profile."""
+    return replace(context, cluster=cluster)
+
+
+def product_bytes(context: Context, low_precision: bool) -> Num:
+    """Bytes of an element that enters a product."""
+    return context.product_bytes if low_precision else context.activation_bytes

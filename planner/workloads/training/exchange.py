@@ -1,0 +1,227 @@
+"""What ranks exchange: bytes and seconds by mesh axis.
+
+Inside a block: tensor-parallel gathers and scatters, context-parallel keys and values, experts'
+tokens. Between stages: activations. Once a step or once a microbatch: gradients and parameters.
+Which links carry an axis follows from the cluster and the order of the mesh axes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import collectives
+from costmodels.collectives import Span
+from costmodels.units import Num
+from planner.cluster import Segment
+from planner.dims import CP_COMM, ParallelDims
+from planner.graph import Block
+from planner.workloads.training.context import Context
+
+__all__ = [
+    "Traffic",
+    "axis_span",
+    "inside_block_s",
+    "segments",
+    "stage_boundary_s",
+    "strides",
+]
+
+P2P, ALL_GATHER, A2A, A2A_P2P = range(len(CP_COMM))
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that one rank sends on an axis, and the seconds that they take alone."""
+
+    sent_bytes: Num
+    seconds: Num
+
+
+def strides(context: Context, dims: ParallelDims) -> dict[str, Num]:
+    """Distance in device numbers between neighbours on each mesh axis, innermost first."""
+    at: dict[str, Num] = {}
+    stride: Num = 1.0
+    for axis in context.mesh_order:
+        at[axis] = stride
+        stride = stride * getattr(dims, axis)
+    return at
+
+
+def segments(context: Context, dims: ParallelDims, axis: str) -> tuple[Segment, ...]:
+    """Degrees and strides of a group of an axis, innermost first.
+
+    Beside tp, cp, dp and pp: `replicas` (dp and cp together), `shards` (the first zero_group of
+    them), `copies` (across shard groups), and the experts' `ep`, `etp` and `expert replicas`,
+    which lie consecutively inside the ranks of a stage.
+    """
+    at = strides(context, dims)
+    if axis in at:
+        return ((getattr(dims, axis), at[axis]),)
+    stage = tuple((getattr(dims, a), at[a]) for a in context.mesh_order if a != "pp")
+    replicas = tuple((getattr(dims, a), at[a]) for a in context.mesh_order if a in ("cp", "dp"))
+    one = np.ones_like(dims.tp)
+    if axis == "replicas":
+        return replicas
+    if axis == "shards":
+        return _slice(replicas, one, dims.zero_group)
+    if axis == "copies":
+        return _slice(replicas, dims.zero_group, dims.replicas / dims.zero_group)
+    if axis == "etp":
+        return _slice(stage, one, dims.etp)
+    if axis == "ep":
+        return _slice(stage, dims.etp, dims.ep)
+    if axis == "expert replicas":
+        return _slice(stage, dims.etp * dims.ep, dims.expert_replicas)
+    if axis == "expert shards":
+        return _slice(stage, dims.etp * dims.ep, dims.expert_shards)
+    return _slice(
+        stage, dims.etp * dims.ep * dims.expert_shards, dims.expert_replicas / dims.expert_shards
+    )
+
+
+def _slice(parts: tuple[Segment, ...], skip: Num, degree: Num) -> tuple[Segment, ...]:
+    """`degree` ranks of the composite of `parts`, taken every `skip`-th."""
+    taken: list[Segment] = []
+    for size, stride in parts:
+        inside = np.minimum(size, skip)
+        left = np.minimum(size / inside, degree)
+        taken.append((left, stride * inside))
+        skip = np.maximum(1.0, skip / size)
+        degree = np.maximum(1.0, degree / left)
+    return tuple(taken)
+
+
+def axis_span(context: Context, dims: ParallelDims, axis: str) -> Span:
+    """Hops of the network that a group of an axis crosses."""
+    return context.cluster.span(*segments(context, dims, axis))
+
+
+def inside_block_s(
+    context: Context, block: Block, dims: ParallelDims, phase: str
+) -> dict[str, Num]:
+    """Seconds of communication inside one block for one microbatch, alone, by axis."""
+    return {axis: t.seconds for axis, t in inside_block(context, block, dims, phase).items()}
+
+
+def inside_block(
+    context: Context, block: Block, dims: ParallelDims, phase: str
+) -> dict[str, Traffic]:
+    """Traffic inside one block for one microbatch, by axis: tp, cp, ep."""
+    return {
+        "tp": _tensor(context, block, dims),
+        "cp": _context(context, block, dims, phase),
+        "ep": _experts(context, block, dims),
+    }
+
+
+def _local_tokens(context: Context, dims: ParallelDims) -> Num:
+    return dims.micro_batch * context.tokens / dims.cp
+
+
+def _tensor(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+    """Tensor parallelism: a gather and a scatter around each pair of split products.
+
+    With sequence parallelism an all-gather before and a reduce-scatter after, else an all-reduce
+    after; the backward pass mirrors them. Source: Korthikanti et al. 2022, section 4.2.
+    """
+    span = axis_span(context, dims, "tp")
+    rows = sum(
+        1.0
+        for op in block.phase("forward")
+        if op.kind == "matmul" and op.split and op.inner.name == op.split
+        and not op.name.endswith("adapter down")
+    )  # fmt: skip
+    vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
+    message = _local_tokens(context, dims) * context.spec.model.hidden * context.activation_bytes
+    algorithm = context.algorithm("tp")
+    gather = collectives.all_gather_s(message, span)
+    reduce = collectives.all_reduce_s(message, span, algorithm)
+    pair = np.where(dims.sp > 0, 2.0 * gather, reduce)
+    embeds = 1.0 if block.name == "embedding" else 0.0
+    count = rows + 0.5 * vocab + 0.5 * embeds
+    ring = (dims.tp - 1.0) / dims.tp
+    return Traffic(count * 2.0 * ring * message, count * pair)
+
+
+def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> Traffic:
+    """Context parallelism: keys and values round a ring, gathered, or heads for tokens.
+
+        p2p         (cp - 1) sends of K and V; backward twice (K, V and their gradients)
+        all-gather  K and V gathered; backward gathered again and reduce-scattered
+        a2a         Q, K, V and the output exchanged, forward and backward
+        a2a+p2p     a2a inside the node, a ring across
+    """
+    op = next((o for o in block.phase("forward") if o.kind == "attention"), None)
+    zero = np.zeros_like(dims.tp)
+    if op is None or not np.any(dims.cp > 1):
+        return Traffic(zero, zero)
+    queries = op.output
+    keys_values = op.saved - _query_width(context)
+    tokens = _local_tokens(context, dims)
+    kv_bytes = tokens * keys_values / dims.tp * context.activation_bytes
+    all_bytes = tokens * (op.saved + queries) / dims.tp * context.activation_bytes
+    ((degree, stride),) = segments(context, dims, "cp")
+    turns = 1.0 if phase == "forward" else 2.0
+    ring_s, ring_bytes = _ring(context, kv_bytes, degree, stride, turns)
+    span = axis_span(context, dims, "cp")
+    gather_s = turns * collectives.all_gather_s(kv_bytes * degree, span)
+    a2a_s = collectives.all_to_all_s(all_bytes, span)
+    inner = np.clip(context.cluster.node_devices / stride, 1.0, degree)
+    inner_s = collectives.all_to_all_s(all_bytes, context.cluster.span((inner, stride)))
+    outer_s, outer_bytes = _ring(context, kv_bytes, degree / inner, stride * inner, turns)
+    swap = (degree - 1.0) / degree * all_bytes
+    kind = dims.cp_comm
+    seconds = np.where(kind == P2P, ring_s, gather_s)
+    seconds = np.where(kind == A2A, a2a_s, seconds)
+    seconds = np.where(kind == A2A_P2P, inner_s + outer_s, seconds)
+    sent = np.where(kind == P2P, ring_bytes, turns * (degree - 1.0) * kv_bytes)
+    sent = np.where(kind == A2A, swap, sent)
+    sent = np.where(kind == A2A_P2P, (inner - 1.0) / inner * all_bytes + outer_bytes, sent)
+    return Traffic(np.where(degree > 1, sent, 0.0), np.where(degree > 1, seconds, 0.0))
+
+
+def _query_width(context: Context) -> float:
+    model = context.spec.model
+    a = model.attention
+    if a.kind == "mla":
+        return float(model.heads * ((a.qk_nope_head_dim or 0) + (a.qk_rope_head_dim or 0)))
+    return float(model.heads * model.head_dim_or_even)
+
+
+def _ring(
+    context: Context, message: Num, degree: Num, stride: Num, turns: float
+) -> tuple[Num, Num]:
+    alpha_s, bytes_per_s = context.cluster.neighbour((degree, stride))
+    hops = turns * np.maximum(0.0, degree - 1.0)
+    return hops * collectives.point_to_point_s(message, alpha_s, bytes_per_s), hops * message
+
+
+def _experts(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+    """Expert parallelism: tokens to their experts and back, and over the expert-tensor ranks."""
+    moe = context.spec.model.moe
+    trips = sum(1.0 for op in block.phase("forward") if op.kind == "dispatch")
+    if moe is None or not trips:
+        zero = np.zeros_like(dims.tp)
+        return Traffic(zero, zero)
+    tokens = _local_tokens(context, dims) / dims.tp
+    message = tokens * moe.top_k * context.spec.model.hidden * context.activation_bytes
+    load = 1.0 if not moe.dropless else context.imbalance
+    a2a_s = load * collectives.all_to_all_s(
+        message, axis_span(context, dims, "ep"), float(moe.top_k)
+    )
+    gathered = message * dims.etp
+    etp_s = collectives.all_gather_s(gathered, axis_span(context, dims, "etp"))
+    sent = (dims.ep - 1.0) / dims.ep * message + (dims.etp - 1.0) * message
+    return Traffic(trips * sent, trips * (a2a_s + etp_s))
+
+
+def stage_boundary_s(context: Context, dims: ParallelDims) -> Traffic:
+    """One send of a microbatch's activations to the next stage."""
+    tokens = _local_tokens(context, dims)
+    split = np.where(dims.sp > 0, dims.tp, 1.0)
+    message = tokens * context.spec.model.hidden * context.activation_bytes / split
+    ((degree, stride),) = segments(context, dims, "pp")
+    alpha_s, bytes_per_s = context.cluster.neighbour((degree, stride))
+    send_s = collectives.point_to_point_s(message, alpha_s, bytes_per_s)
+    many = dims.pp > 1
+    return Traffic(np.where(many, message, 0.0), np.where(many, send_s, 0.0))

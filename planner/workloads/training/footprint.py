@@ -1,0 +1,201 @@
+"""Memory of the fullest device: states, activations in flight, logits, buffers, reserve.
+
+Activations are counted op by op from the graph: what each keeps for its backward pass, in the
+region (sequence, heads, experts) that decides how the mesh splits it, under the recompute mode,
+times the microbatches that the schedule keeps in flight. Knows bytes; no seconds.
+
+Source: Korthikanti et al. 2022 (activations by op); Narayanan et al. 2021 (in flight).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.breakdown import Memory
+from costmodels.pipeline import in_flight_chunks
+from costmodels.units import Num
+from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
+from planner.graph import Block, Op
+from planner.workloads.training.context import Context
+from planner.workloads.training.layer import expert_load, rows_of
+from planner.workloads.training.stages import Slots
+from planner.workloads.training.states import StateBytes
+
+__all__ = ["Footprint", "footprint", "kept_bytes", "offloaded"]
+
+LOGIT_BYTES = {True: 8.0, False: 14.0}
+"""Bytes per logit at the loss: 16-bit logits, their fp32 copy and gradient; unfused, softmax too."""
+LOSS_CHUNKS = 8.0
+NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
+
+
+def offloaded(dims: ParallelDims, what: str) -> NDArray[np.bool_]:
+    """Tell which plans keep `what` in the host's memory."""
+    bit = float(1 << OFFLOAD.index(what))
+    return np.asarray(np.floor(dims.offload / bit) % 2 == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Footprints by name, each (slots, rows), and the slot that is fullest."""
+
+    names: tuple[tuple[str, str, str], ...]
+    bytes: tuple[NDArray[np.float64], ...]
+    fullest: NDArray[np.intp]
+
+    def memory(self) -> tuple[Memory, ...]:
+        """Return the footprints of the fullest device."""
+        pick = self.fullest[None, :]
+        return tuple(
+            Memory(name, kind, np.take_along_axis(each, pick, axis=0)[0], source)
+            for (name, kind, source), each in zip(self.names, self.bytes, strict=True)
+        )
+
+    def total(self) -> NDArray[np.float64]:
+        """Bytes of every slot, summed left to right."""
+        total = np.zeros_like(self.bytes[0])
+        for each in self.bytes:
+            total = total + each
+        return total
+
+
+def _element(context: Context, op: Op) -> float:
+    """Bytes of an element that an op keeps: inputs of products at the products' precision."""
+    if op.kind in ("matmul", "grouped") and not op.name.endswith("logits"):
+        return min(context.product_bytes, context.activation_bytes)
+    return context.activation_bytes
+
+
+def _saved(context: Context, op: Op, dims: ParallelDims) -> Num:
+    """Bytes that an op keeps for its backward pass on one rank."""
+    rows = rows_of(op, context, dims)
+    if op.kind == "grouped" or op.split == "expert ffn":
+        split = op.inner.name == op.split or op.kind == "memory"
+        width = dims.etp if split else np.ones_like(dims.etp)
+        return op.saved * rows / width * _element(context, op) * expert_load(context)
+    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
+    inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
+    if inside or (op.kind == "matmul" and op.inner.name == op.split):
+        kept = op.saved * rows / dims.tp
+    else:
+        kept = op.saved * sequence
+    extra = 0.0
+    if not context.switches.flash_attention:
+        extra = op.extra_saved * rows / dims.tp * context.activation_bytes
+    return kept * _element(context, op) + extra
+
+
+def _result(context: Context, op: Op, dims: ParallelDims) -> Num:
+    """Bytes of an op's result on one rank."""
+    rows = rows_of(op, context, dims)
+    if op.kind == "grouped":
+        width = dims.etp if op.cols.name == op.split else np.ones_like(dims.etp)
+        return op.output * rows / width * context.activation_bytes * expert_load(context)
+    if op.kind == "attention" or (op.split and op.cols.name == op.split):
+        return op.output * rows / dims.tp * context.activation_bytes
+    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
+    return op.output * sequence * context.activation_bytes
+
+
+def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num, Num, Num]:
+    """Bytes of one microbatch's activations of one layer: kept, if recomputed in full, if not at all.
+
+        none          what every op saves
+        selective     that without the softmax of unfused attention
+        per-operator  layer input, attention output, every second product's output
+        projections   layer input, every product's output
+        full          layer input
+    """
+    ops = block.phase("forward")
+    every: Num = 0.0
+    softmax: Num = 0.0
+    for op in ops:
+        every = every + _saved(context, op, dims)
+        if op.kind == "attention" and not context.switches.flash_attention:
+            rows = rows_of(op, context, dims)
+            softmax = softmax + op.extra_saved * rows / dims.tp * context.activation_bytes
+    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
+    entry = context.spec.model.hidden * sequence * context.activation_bytes
+    products: Num = 0.0
+    attention: Num = 0.0
+    for op in ops:
+        if op.kind in ("matmul", "grouped"):
+            products = products + _result(context, op, dims)
+        elif op.kind == "attention":
+            attention = attention + _result(context, op, dims)
+    mode = dims.recompute
+    kept = np.where(mode == SELECTIVE, every - softmax, every)
+    kept = np.where(mode == PER_OPERATOR, entry + attention + 0.5 * products, kept)
+    kept = np.where(mode == PROJECTIONS, entry + products, kept)
+    return np.where(mode == FULL, entry, kept), entry, every
+
+
+def footprint(
+    context: Context, dims: ParallelDims, slots: Slots, states: StateBytes
+) -> Footprint:
+    """Bytes of every stage slot, by name."""
+    family = context.stack.family
+    layers = np.maximum(slots.layers, 1.0)
+    recomputed = np.minimum(dims.recompute_layers, layers) / layers
+    share = np.where(dims.recompute == FULL, recomputed, 1.0)
+    kept = np.zeros_like(slots.multiplicity)
+    working: Num = 0.0
+    for kind, block in enumerate(context.layer_blocks):
+        mode, entry, every = kept_bytes(context, block, dims)
+        each = np.where(dims.recompute == FULL, share * entry + (1.0 - share) * every, mode)
+        kept = kept + slots.counts[kind] * each
+        again = np.where(dims.recompute > SELECTIVE, every - mode, 0.0)
+        largest: Num = 0.0
+        for op in block.phase("forward"):
+            largest = np.maximum(largest, _result(context, op, dims))
+        working = np.maximum(working, again + 2.0 * largest)
+    in_flight = in_flight_chunks(
+        dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches
+    )
+    activations = kept * in_flight / dims.vpp
+    activations = np.where(offloaded(dims, "activations"), kept / layers * 2.0, activations)
+    tokens = dims.micro_batch * context.tokens / dims.cp
+    logits = tokens * context.spec.model.vocab / dims.tp
+    fused = context.switches.fused_kernels or context.switches.compile
+    logits = logits * LOGIT_BYTES[fused] * slots.last
+    if context.switches.chunked_loss:
+        logits = logits / LOSS_CHUNKS
+    every_slot = np.ones_like(slots.multiplicity)
+    axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
+    buffers = family.group_bytes.value * axes * every_slot
+    transient = every_slot * working + logits
+    duplicates = np.where(dims.schedule == 4, 2.0, 1.0)  # dualpipe keeps two copies of weights
+    on_host = offloaded(dims, "parameters")
+    weights = np.where(on_host, 0.0, states.weights * duplicates)
+    gathered = np.where(on_host, 2.0 * states.weights / layers, 0.0) + states.gathered
+    parts = (
+        ("weights", "states", weights, "parameters by stage, tensor and expert split"),
+        ("gradients", "states", states.gradients, "one per trainable parameter"),
+        (
+            "optimizer states", "states",
+            np.where(offloaded(dims, "optimizer"), 0.0, states.optimizer),
+            "master copy and moments over the shards",
+        ),
+        ("gathered layers", "buffers", gathered * every_slot, "two layers and one's gradients"),
+        ("activations in flight", "activations", activations, "kept by op and recompute mode"),
+        ("working layer", "activations", working * every_slot, "the layer at work"),
+        ("logits and loss", "activations", logits, "last stage, bytes per logit"),
+        ("communication buffers", "buffers", buffers, f"stack {family.group_bytes.basis}"),
+        (
+            "framework", "reserve", family.base_bytes.value * every_slot,
+            f"stack {family.base_bytes.basis}",
+        ),
+        (
+            "fragmentation", "reserve",
+            family.fragmentation.value * (activations + transient),
+            f"stack {family.fragmentation.basis}",
+        ),
+    )  # fmt: skip
+    made = Footprint(
+        tuple((name, kind, source) for name, kind, _, source in parts),
+        tuple(np.where(slots.multiplicity > 0, each, 0.0) for _, _, each, _ in parts),
+        np.zeros(len(dims), np.intp),
+    )
+    fullest = np.argmax(np.where(slots.multiplicity > 0, made.total(), -1.0), axis=0)
+    return Footprint(made.names, made.bytes, fullest)

@@ -1,0 +1,269 @@
+"""Time of one block for one microbatch on one rank: forward, backward, recomputed.
+
+Every op of the block's graph is priced by its kind: products and attention by their roofline,
+normalisation and its kin by memory traffic. Communication inside the block (tensor, context and
+expert parallelism) is priced beside it, exposed and hidden. What the host needs to launch the
+ops joins the device's time. Reads a `Context` and columns of `ParallelDims`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import roofline
+from costmodels.overlap import exposed_s, hidden_s
+from costmodels.units import Num
+from planner.dims import RECOMPUTE, ParallelDims
+from planner.graph import Block, Dim, Op
+from planner.workloads.training import exchange
+from planner.workloads.training.context import Context
+
+__all__ = ["CATEGORIES", "BlockTime", "Pass", "block_time", "combine"]
+
+CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
+
+UNFUSED_TRAFFIC = 2.2
+"""Traffic of memory-bound work without fused kernels over with them (assumed)."""
+UNFUSED_LAUNCHES = 4.0
+"""Launches of memory-bound work without fused kernels over with them (assumed)."""
+SCORE_PASSES = {"forward": 6.5, "backward": 9.0}
+"""Elements read and written per head and key where attention is not fused: products, scale and
+mask, softmax, dropout, each once."""
+
+RECOMPUTED: Mapping[str, Mapping[str, float]] = {
+    "none": {},
+    "selective": {"attention": 1.0},
+    "per-operator": {"matmul": 0.5, "experts": 0.5, "memory": 1.0, "launch": 0.6, "tp": 0.5},
+    "projections": {"attention": 1.0, "memory": 1.0, "launch": 0.5, "cp": 1.0},
+    "full": dict.fromkeys(CATEGORIES, 1.0),
+}
+"""Share of the forward pass that each recompute mode runs again, by category."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Exposed and hidden seconds of one pass through a block, by category."""
+
+    exposed: Mapping[str, Num]
+    hidden: Mapping[str, Num]
+
+    @property
+    def total_s(self) -> Num:
+        """Exposed seconds, all categories."""
+        total: Num = 0.0
+        for category in CATEGORIES:
+            total = total + self.exposed[category]
+        return total
+
+    @property
+    def device_s(self) -> Num:
+        """Seconds that the device computes: under these, communication can hide."""
+        e = self.exposed
+        return e["matmul"] + e["experts"] + e["attention"] + e["memory"]
+
+    def scaled(self, factor: Num) -> "Pass":
+        """Return the pass run `factor` times."""
+        return Pass(
+            {c: v * factor for c, v in self.exposed.items()},
+            {c: v * factor for c, v in self.hidden.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTime:
+    """One block, one microbatch: its passes, and the part of the backward that is for weights."""
+
+    forward: Pass
+    backward: Pass
+    recompute: Pass
+    weight_s: Num
+
+
+def combine(passes: Iterable[Pass]) -> Pass:
+    """Sum passes, category by category."""
+    exposed: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
+    hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
+    for each in passes:
+        for category in CATEGORIES:
+            exposed[category] = exposed[category] + each.exposed[category]
+            hidden[category] = hidden[category] + each.hidden[category]
+    return Pass(exposed, hidden)
+
+
+def block_time(context: Context, block: Block, dims: ParallelDims) -> BlockTime:
+    """Price one copy of `block` for one microbatch (see the module)."""
+    forward, _ = _pass(context, block, dims, "forward")
+    backward, weight_s = _pass(context, block, dims, "backward")
+    return BlockTime(forward, backward, _recompute(forward, dims), weight_s)
+
+
+def _recompute(forward: Pass, dims: ParallelDims) -> Pass:
+    exposed: dict[str, Num] = {}
+    for category in CATEGORIES:
+        share: Num = 0.0
+        for code, mode in enumerate(RECOMPUTE):
+            part = RECOMPUTED[mode].get(category, 0.0)
+            share = share + part * (dims.recompute == code)
+        exposed[category] = share * forward.exposed[category]
+    return Pass(exposed, dict.fromkeys(CATEGORIES, 0.0))
+
+
+def _pass(context: Context, block: Block, dims: ParallelDims, phase: str) -> tuple[Pass, Num]:
+    times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
+    launches: Num = 0.0
+    weight_s: Num = 0.0
+    for op in block.phase(phase):
+        if op.kind == "dispatch":
+            launches = launches + 1.0
+            continue
+        category, seconds = _op_s(context, op, dims)
+        times[category] = times[category] + seconds
+        launches = launches + op.launches * _launch_factor(context, op)
+        if op.weight_gradient:
+            weight_s = weight_s + seconds
+    comm = exchange.inside_block_s(context, block, dims, phase)
+    device_s = times["matmul"] + times["experts"] + times["attention"] + times["memory"]
+    under = {"tp": device_s, "ep": device_s, "cp": times["attention"]}
+    hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
+    for axis, seconds in comm.items():
+        overlap = context.overlap_frac(axis)
+        times[axis] = exposed_s(seconds, under[axis], overlap)
+        hidden[axis] = hidden_s(seconds, under[axis], overlap)
+    busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
+    host_s = launches * _launch_s(context, dims)
+    power = context.stack.family.launch_power.value
+    times["launch"] = roofline.smooth_max(busy_s, host_s, power) - busy_s
+    return Pass(times, hidden), weight_s
+
+
+def _launch_s(context: Context, dims: ParallelDims) -> Num:
+    """Host time of one launch; slower where more ranks of a node launch the same work."""
+    family = context.stack.family
+    figure = family.launch_s_compiled if context.switches.compile else family.launch_s
+    return figure.value * (1.0 + family.launch_tp_growth.value * np.log2(dims.tp))
+
+
+def _fused(context: Context) -> bool:
+    return context.switches.fused_kernels or context.switches.compile
+
+
+def _launch_factor(context: Context, op: Op) -> float:
+    if op.kind == "memory" and not _fused(context):
+        return UNFUSED_LAUNCHES
+    if op.kind == "attention" and not context.switches.flash_attention:
+        return 5.0
+    return 1.0
+
+
+def rows_of(op: Op, context: Context, dims: ParallelDims) -> Num:
+    """Tokens of one microbatch that an op sees on one rank.
+
+    micro_batch * sequence / cp; over tp as well where only sequence parallelism splits the op.
+    Expert ops: each tensor rank sends its share, the expert-tensor ranks see each other's.
+    """
+    tokens = dims.micro_batch * context.tokens / dims.cp
+    if op.kind == "grouped" or op.split == "expert ffn":
+        return tokens / dims.tp * dims.etp
+    if op.split in ("", "sequence"):
+        return tokens / np.where(dims.sp > 0, dims.tp, 1.0)
+    return tokens
+
+
+def _size(dim: Dim, op: Op, rows: Num, dims: ParallelDims) -> Num:
+    size: Num = dim.size * rows if dim.per_token else dim.size
+    if dim.name == op.split and op.split:
+        size = size / (dims.etp if op.split.startswith("expert") else dims.tp)
+    return size
+
+
+def _op_s(context: Context, op: Op, dims: ParallelDims) -> tuple[str, Num]:
+    rows = rows_of(op, context, dims)
+    if op.kind == "matmul":
+        return "matmul", _matmul_s(context, op, rows, dims)
+    if op.kind == "grouped":
+        return "experts", _grouped_s(context, op, rows, dims)
+    if op.kind == "attention":
+        return "attention", _attention_s(context, op, dims)
+    width = dims.etp if op.split == "expert ffn" else dims.tp
+    inner = np.where(op.split == "sequence", 1.0, width)
+    traffic = op.traffic * rows / inner * context.activation_bytes
+    if not _fused(context):
+        traffic = traffic * UNFUSED_TRAFFIC
+    rates = context.rates
+    fixed_s = rates.memory_fixed_s * op.launches
+    return "memory", roofline.memory_bound_s(traffic, rates.memory_bytes_per_s, fixed_s)
+
+
+def _low_precision(op: Op) -> bool:
+    """Layer products run at the job's precision; logits, router and adapters in 16 bits."""
+    return not any(part in op.name for part in ("logits", "router", "adapter"))
+
+
+def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
+    low = _low_precision(op)
+    flop_per_s, fixed_s = context.matmul_rate(low_precision=low)
+    element = context.product_bytes if low else context.activation_bytes
+    m, n, k = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner))
+    rates = context.rates
+    seconds = roofline.matmul_s(
+        m, n, k, flop_per_s, rates.memory_bytes_per_s, fixed_s, element,
+        context.activation_bytes, rates.tile_m, rates.tile_n, rates.units,
+    )  # fmt: skip
+    if low and context.product_bytes < context.activation_bytes:
+        cast = (m * k + 0.0 * n) * (context.activation_bytes + context.product_bytes)
+        seconds = seconds + cast / rates.memory_bytes_per_s
+    return seconds
+
+
+def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
+    """Grouped products: all local experts in one launch, each expert's rows in whole tiles."""
+    moe = context.spec.model.moe
+    assert moe is not None
+    rates = context.rates
+    flop_per_s, fixed_s = context.matmul_rate(low_precision=True)
+    flop_per_s = flop_per_s * rates.grouped
+    local = moe.experts / dims.ep
+    busiest = np.where(dims.ep > 1, expert_load(context), 1.0)
+    token_dims = [d for d in (op.rows, op.cols, op.inner) if d.per_token]
+    tokens = token_dims[0].size * rows * busiest
+    tokens = tokens + local * rates.tile_m / 2.0  # the last tile of each expert is half full
+    one, two = (
+        _size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token
+    )
+    arithmetic_s = 2.0 * tokens * one * two / flop_per_s
+    element = context.product_bytes
+    traffic = (
+        tokens * (one + two) * 0.5 * (element + context.activation_bytes)
+        + local * one * two * element
+    )
+    return fixed_s + roofline.smooth_max(arithmetic_s, traffic / rates.memory_bytes_per_s)
+
+
+def expert_load(context: Context) -> float:
+    """Rows of the busiest expert rank over the mean: imbalance, or the capacity where tokens drop."""
+    moe = context.spec.model.moe
+    if moe is None:
+        return 1.0
+    if not moe.dropless:
+        return moe.capacity_factor or 1.0
+    return context.imbalance
+
+
+def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:
+    rates = context.rates
+    tokens = dims.micro_batch * context.tokens / dims.cp / dims.tp
+    forward = op.phase == "forward"
+    traffic = op.traffic * tokens * context.activation_bytes
+    flop = op.flop * tokens
+    peak = rates.attention_forward_flop_per_s if forward else rates.attention_backward_flop_per_s
+    if context.switches.flash_attention:
+        steps = np.where(dims.cp > 1, dims.cp, 1.0)
+        fixed_s = rates.attention_fixed_s * steps
+        return roofline.attention_s(flop, traffic, peak, rates.memory_bytes_per_s, fixed_s)
+    model = context.spec.model
+    passes = SCORE_PASSES[op.phase] * (1.0 if context.switches.fused_kernels else 2.0)
+    scores = passes * model.heads * context.tokens * tokens * context.activation_bytes
+    causal = 2.0 if model.attention.causal else 1.0
+    product_s = causal * flop / rates.bf16_matmul_flop_per_s
+    return product_s + (traffic + scores) / rates.memory_bytes_per_s + 5.0 * rates.memory_fixed_s

@@ -1,0 +1,128 @@
+"""Gradients and parameters between data-parallel ranks: seconds alone, exposed and hidden.
+
+    zero 0    all-reduce of gradients over the replicas, once a step
+    zero 1,2  reduce-scatter over the shards, all-reduce over their copies, all-gather of weights
+    zero 3    all-gather for the forward and for the backward pass, reduce-scatter
+
+Where a stack gathers per microbatch and there is no pipeline, zero 2 and 3 pay for every
+microbatch; else once a step. Source: Rajbhandari et al., ZeRO, 2020; Zhao et al., FSDP, 2023.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import collectives
+from costmodels.overlap import exposed_s, hidden_s
+from costmodels.units import Num
+from planner.dims import ParallelDims
+from planner.workloads.training.context import Context
+from planner.workloads.training.exchange import axis_span
+from planner.workloads.training.states import Parameters
+
+__all__ = ["Sharing", "share"]
+
+BUCKET_PARAMETERS = 40e6
+"""Parameters of a gradient bucket (Megatron-Core's default), at least 1e6 for each replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Seconds a step, and bytes that one rank sends."""
+
+    reduce_exposed_s: Num
+    reduce_hidden_s: Num
+    gather_exposed_s: Num
+    gather_hidden_s: Num
+    sent_bytes: Num
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    reduce_s: Num
+    gather_s: Num
+    sent_bytes: Num
+
+
+def _volume(
+    context: Context, dims: ParallelDims, parameters: Num, experts: bool, calls: Num
+) -> _Volume:
+    """One reduction and one gather of a stage's parameters, dense or of experts."""
+    prefix = "expert " if experts else ""
+    copies_axis = "expert copies" if experts else "copies"
+    everyone = axis_span(context, dims, f"{prefix}replicas")
+    shards = axis_span(context, dims, f"{prefix}shards")
+    copies = axis_span(context, dims, copies_axis)
+    share = dims.expert_shards if experts else dims.shards
+    replicas = dims.expert_replicas if experts else dims.replicas
+    gradients = parameters * context.gradient_bytes / calls
+    weights = parameters * context.activation_bytes / calls
+    algorithm = context.algorithm("dp")
+    whole_s = collectives.all_reduce_s(gradients, everyone, algorithm)
+    scatter_s = collectives.reduce_scatter_s(gradients, shards)
+    scatter_s = scatter_s + collectives.all_reduce_s(gradients / share, copies, algorithm)
+    gather_s = collectives.all_gather_s(weights, shards)
+    plain = dims.zero == 0
+    ring = (replicas - 1.0) / replicas
+    reduce_s = np.where(plain, whole_s, scatter_s) * calls
+    gathered = np.where(plain, 0.0, gather_s * calls)
+    sent = ring * (np.where(plain, 2.0, 1.0) * gradients) * calls
+    return _Volume(reduce_s, gathered, sent + np.where(plain, 0.0, ring * weights * calls))
+
+
+def share(
+    context: Context,
+    dims: ParallelDims,
+    parameters: Parameters,
+    forward_s: Num,
+    backward_s: Num,
+    layers: Num,
+) -> Sharing:
+    """Seconds of gradient reduction and parameter gathering in one step.
+
+    Parameters
+    ----------
+    parameters            : by stage slot; the fullest stage sets the time
+    forward_s, backward_s : compute of one microbatch that the communication can run beside
+    layers                : of a stage: parameters travel layer by layer under zero 3
+    """
+    family = context.stack.family
+    dense = parameters.dense.max(axis=0)
+    expert = parameters.expert.max(axis=0)
+    buckets = np.maximum(1.0, dense / np.maximum(BUCKET_PARAMETERS, 1e6 * dims.replicas))
+    calls = np.where(dims.zero >= 3, layers, buckets) if family.gather_per_microbatch else buckets
+    parts = [_volume(context, dims, dense, False, calls)]
+    if context.spec.model.moe is not None:
+        parts.append(_volume(context, dims, expert, True, calls))
+    reduce_s: Num = 0.0
+    gather_s: Num = 0.0
+    sent: Num = 0.0
+    for part in parts:
+        reduce_s = reduce_s + part.reduce_s
+        gather_s = gather_s + part.gather_s
+        sent = sent + part.sent_bytes
+    gather_s = gather_s + _frozen_gather_s(context, dims, parameters, layers)
+    often = np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
+    if not family.gather_per_microbatch:
+        often = np.ones_like(often)
+    again = np.where(dims.zero >= 3, 2.0, 1.0)  # gathered for the backward pass as well
+    frac, gather_frac = context.overlap_frac("dp"), context.overlap_frac("gather")
+    under_gather = np.where(dims.zero >= 3, forward_s + backward_s, forward_s)
+    under_reduce = np.where(dims.zero >= 3, np.maximum(0.0, backward_s - gather_s), backward_s)
+    return Sharing(
+        exposed_s(reduce_s, under_reduce, frac) * often,
+        hidden_s(reduce_s, under_reduce, frac) * often,
+        exposed_s(gather_s * again, under_gather, gather_frac) * often,
+        hidden_s(gather_s * again, under_gather, gather_frac) * often,
+        sent * often,
+    )
+
+
+def _frozen_gather_s(
+    context: Context, dims: ParallelDims, parameters: Parameters, layers: Num
+) -> Num:
+    """Frozen weights are gathered under zero 3 and never reduced."""
+    frozen = parameters.frozen_dense.max(axis=0) + parameters.frozen_expert.max(axis=0)
+    message = frozen * context.frozen_bytes / layers
+    seconds = layers * collectives.all_gather_s(message, axis_span(context, dims, "shards"))
+    return np.where((dims.zero >= 3) & (frozen > 0), seconds, 0.0)

@@ -1,0 +1,108 @@
+"""Which layers stand on which pipeline stage, and how many stages look alike.
+
+A layout deals the decoder layers to pp * vpp chunks in forward order; chunk c runs on stage
+c mod pp. Stages with the same layers cost the same, so a plan is priced by its distinct stages:
+the slots. Knows counts of layers by kind; no seconds, no bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.dims import ParallelDims
+
+__all__ = ["Slots", "even_layout", "slots_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Distinct stages of each plan, as (slots, rows) arrays; unused slots have multiplicity 0.
+
+    `counts[k]` layers of kind k; `position` of the first such stage; `last_position` of the last;
+    `first`, `last`: 1 where the stage holds the embedding, the head.
+    """
+
+    counts: NDArray[np.float64]  # (kinds, slots, rows)
+    multiplicity: NDArray[np.float64]
+    position: NDArray[np.float64]
+    first: NDArray[np.float64]
+    last: NDArray[np.float64]
+
+    @property
+    def layers(self) -> NDArray[np.float64]:
+        """Layers of a stage."""
+        return np.asarray(self.counts.sum(axis=0))
+
+
+def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
+    """Layers of each chunk, as even as can be.
+
+    The chunks that hold one more are the last ones but the very last, which has the head; then
+    the first; then the last: late stages hold fewer activations.
+
+    >>> even_layout(126, 8)
+    (15, 15, 16, 16, 16, 16, 16, 16)
+    """
+    base, extra = divmod(layers, chunks)
+    order = [*range(chunks - 2, 0, -1), 0, chunks - 1] if chunks > 1 else [0]
+    order = list(dict.fromkeys(order))
+    given = [base] * chunks
+    if chunks > 1 and extra == chunks - 1:
+        order = [*range(chunks - 1, -1, -1)]
+    for chunk in order[:extra]:
+        given[chunk] += 1
+    return tuple(given)
+
+
+Pattern = tuple[tuple[tuple[int, ...], int, int, int, int], ...]
+"""Distinct stages: (counts by kind, multiplicity, first position, is first, is last)."""
+
+
+@lru_cache(maxsize=4096)
+def _pattern(kinds: tuple[int, ...], pp: int, vpp: int, layout: tuple[int, ...]) -> Pattern:
+    width = max(kinds) + 1
+    stages = np.zeros((pp, width), int)
+    start = 0
+    for chunk, size in enumerate(layout):
+        for kind in kinds[start : start + size]:
+            stages[chunk % pp, kind] += 1
+        start += size
+    distinct: dict[tuple[tuple[int, ...], int, int], list[int]] = {}
+    for stage in range(pp):
+        key = (tuple(int(c) for c in stages[stage]), int(stage == 0), int(stage == pp - 1))
+        distinct.setdefault(key, []).append(stage)
+    return tuple(
+        (counts, len(where), where[0], first, last)
+        for (counts, first, last), where in distinct.items()
+    )
+
+
+def slots_of(
+    kinds: Sequence[int], dims: ParallelDims, pinned: Sequence[int] | None = None
+) -> Slots:
+    """Slots of every plan.
+
+    Parameters
+    ----------
+    kinds  : index of the kind of each decoder layer
+    pinned : `layers_per_stage` of the job, pp * vpp entries; None: as even as can be
+    """
+    kinds = tuple(kinds)
+    keys = dims.pp * 1e6 + dims.vpp
+    unique, inverse = np.unique(keys, return_inverse=True)
+    patterns: list[Pattern] = []
+    for key in unique:
+        pp, vpp = int(key // 1e6), int(key % 1e6)
+        layout = tuple(pinned) if pinned else even_layout(len(kinds), pp * vpp)
+        patterns.append(_pattern(kinds, pp, vpp, layout))
+    width = max(kinds) + 1
+    deep = max(len(pattern) for pattern in patterns)
+    table = np.zeros((width + 4, deep, len(patterns)))
+    for column, pattern in enumerate(patterns):
+        for slot, (counts, many, position, first, last) in enumerate(pattern):
+            table[:, slot, column] = (*counts, many, position, first, last)
+    rows = table[:, :, inverse]
+    return Slots(rows[:width], rows[width], rows[width + 1], rows[width + 2], rows[width + 3])

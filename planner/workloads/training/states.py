@@ -1,0 +1,148 @@
+"""Parameters of a stage, and the bytes of their states on one rank.
+
+Counts parameters by stage slot (dense and expert, trainable and frozen), and divides their
+gradients, master copies and moments over the ranks that ZeRO shards them on. Knows counts and
+bytes; no seconds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.units import Num
+from planner.dims import ParallelDims
+from planner.graph import Block
+from planner.workloads.training.context import Context
+from planner.workloads.training.stages import Slots
+
+__all__ = ["Parameters", "StateBytes", "parameters_of", "state_bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters that one rank of each stage slot holds before ZeRO, (slots, rows)."""
+
+    dense: NDArray[np.float64]
+    expert: NDArray[np.float64]
+    frozen_dense: NDArray[np.float64]
+    frozen_expert: NDArray[np.float64]
+    largest_layer: Num
+
+    @property
+    def trainable(self) -> NDArray[np.float64]:
+        """Parameters with gradients."""
+        return self.dense + self.expert
+
+
+def parameters_of(context: Context, dims: ParallelDims, slots: Slots) -> Parameters:
+    """Count the parameters on one rank of every stage slot.
+
+    Dense ones are split by tp (those that tensor parallelism does not split are copied: norms,
+    routers, latent down-projections), experts by ep and etp.
+    """
+
+    def of(trainable: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        dense = np.zeros_like(slots.multiplicity)
+        expert = np.zeros_like(slots.multiplicity)
+        for counts, block in _placed(context, dims, slots):
+            dense = dense + counts * _dense(block, dims, trainable)
+            expert = expert + counts * block.weights(expert=True, trainable=trainable) / (
+                dims.ep * dims.etp
+            )
+        return dense, expert
+
+    dense, expert = of(True)
+    frozen_dense, frozen_expert = of(False)
+    largest: Num = 0.0
+    for block in context.layer_blocks:
+        one = _dense(block, dims, None) + block.weights(expert=True) / (dims.ep * dims.etp)
+        largest = np.maximum(largest, one)
+    return Parameters(dense, expert, frozen_dense, frozen_expert, largest)
+
+
+def _placed(
+    context: Context, dims: ParallelDims, slots: Slots
+) -> list[tuple[NDArray[np.float64], Block]]:
+    """Blocks with how often each stands in every slot; a tied head keeps its own copy when pp > 1."""
+    placed: list[tuple[NDArray[np.float64], Block]] = []
+    kind = 0
+    for block in context.graph.blocks:
+        if block.layers:
+            placed.append((slots.counts[kind], block))
+            kind += 1
+        elif block.name == "embedding":
+            where = slots.first
+            if context.spec.model.tied_embeddings:
+                where = slots.first + np.where(dims.pp > 1, slots.last, 0.0)
+            placed.append((where, block))
+        else:
+            placed.append((slots.last * block.count, block))
+    return placed
+
+
+def _dense(block: Block, dims: ParallelDims, trainable: bool | None) -> Num:
+    split = whole = 0.0
+    for op in block.ops:
+        if op.kind == "grouped" or (trainable is not None and op.trainable != trainable):
+            continue
+        if op.split in ("", "sequence") and block.name != "embedding":
+            whole += op.weights
+        else:
+            split += op.weights
+    return split / dims.tp + whole
+
+
+@dataclass(frozen=True, slots=True)
+class StateBytes:
+    """Bytes on one rank of each stage slot, by kind of state, (slots, rows)."""
+
+    weights: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+    optimizer: NDArray[np.float64]
+    gathered: Num
+    """Whole layers that sharded parameters are gathered into."""
+
+
+def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) -> StateBytes:
+    """Bytes of weights, gradients and optimizer states.
+
+        zero 0  all states whole        zero 1  master and moments over the shards
+        zero 2  and gradients           zero 3  and parameters
+
+    Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
+    two layers at a time, with the gradients of one.
+    """
+    dense, expert = dims.shards, dims.expert_shards
+    p = parameters
+
+    def sharded(stage: float) -> tuple[Num, Num]:
+        on = dims.zero >= stage
+        return np.where(on, dense, 1.0), np.where(on, expert, 1.0)
+
+    weights_over, weights_over_expert = sharded(3.0)
+    gradients_over, gradients_over_expert = sharded(2.0)
+    optimizer_over, optimizer_over_expert = sharded(1.0)
+    each = context.parameter_bytes
+    if context.stack.family.shards_master:
+        # fp32 parameters are their own master copy; below zero 3 the compute copy is 16-bit
+        weights_over, weights_over_expert = optimizer_over, optimizer_over_expert
+    weights = each * (p.dense / weights_over + p.expert / weights_over_expert)
+    frozen_over, frozen_over_expert = sharded(3.0)
+    weights = weights + context.frozen_bytes * (
+        p.frozen_dense / frozen_over + p.frozen_expert / frozen_over_expert
+    )
+    if context.stack.family.shards_master:
+        copy = np.where(dims.zero >= 3, 0.0, context.activation_bytes)
+        weights = weights + copy * (p.dense + p.expert)
+    gradients = context.gradient_bytes * (
+        p.dense / gradients_over + p.expert / gradients_over_expert
+    )
+    state = context.master_bytes + context.moment_bytes
+    optimizer = state * (p.dense / optimizer_over + p.expert / optimizer_over_expert)
+    gathered = np.where(
+        dims.zero >= 3,
+        p.largest_layer * (2.0 * context.activation_bytes + context.gradient_bytes),
+        0.0,
+    )
+    return StateBytes(weights, gradients, optimizer, gathered)
