@@ -9,7 +9,7 @@ Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "Basis",
@@ -38,14 +38,37 @@ class Figure(_Frozen):
     source: Annotated[str, Field(min_length=3)]
 
 
+def _positive(figure: Figure) -> Figure:
+    if figure.value <= 0:
+        raise ValueError(f"must be above 0 (is {figure.value:g})")
+    return figure
+
+
+def _share(figure: Figure) -> Figure:
+    if not 0 < figure.value <= 1:
+        raise ValueError(f"must be a share, above 0 and at most 1 (is {figure.value:g})")
+    return figure
+
+
+def _factor(figure: Figure) -> Figure:
+    if figure.value < 1:
+        raise ValueError(f"must be 1 or more (is {figure.value:g})")
+    return figure
+
+
+_Positive = Annotated[Figure, AfterValidator(_positive)]
+_Share = Annotated[Figure, AfterValidator(_share)]
+_Factor = Annotated[Figure, AfterValidator(_factor)]
+
+
 class Kernel(_Frozen):
-    """What one class of kernels achieves on the chip: `time = fixed_s + work / (efficiency * peak)`.
+    """What one class of kernels achieves on the chip: `fixed_s + work / (efficiency * peak)`.
 
     `efficiency` is the share of the datasheet peak that large shapes reach, in (0, 1];
     `fixed_s` is the time of the smallest kernel.
     """
 
-    efficiency: Figure
+    efficiency: _Share
     fixed_s: Figure
 
 
@@ -66,9 +89,9 @@ class Kernels(_Frozen):
     grouped_matmul: Kernel
     memory: Kernel
     clock_exponent: Figure
-    tile_m: int = 128
-    tile_n: int = 128
-    units: int = 1
+    tile_m: Annotated[int, Field(ge=1)] = 128
+    tile_n: Annotated[int, Field(ge=1)] = 128
+    units: Annotated[int, Field(ge=1)] = 1
 
 
 class NetworkLevel(_Frozen):
@@ -96,11 +119,11 @@ class NetworkLevel(_Frozen):
     name: str
     kind: Literal["switch", "mesh", "torus", "bus"] = "switch"
     devices: Annotated[int, Field(ge=1)] | None = None
-    bytes_per_s: Figure
+    bytes_per_s: _Positive
     latency_s: Figure
-    efficiency: Figure
+    efficiency: _Share
     in_switch_reduction: bool = False
-    oversubscription: Figure | None = None
+    oversubscription: _Factor | None = None
     rails: Annotated[int, Field(ge=1)] = 1
     torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
 
@@ -109,7 +132,7 @@ class Host(_Frozen):
     """The machine that fails as one: its devices, the link to each, and its memory per device."""
 
     devices: Annotated[int, Field(ge=1)]
-    link_bytes_per_s: Figure
+    link_bytes_per_s: _Positive
     memory_bytes_per_device: Figure
 
 
@@ -119,10 +142,10 @@ class Power(_Frozen):
     `overhead` is the data centre's total power over the computers' power (PUE), >= 1.
     """
 
-    device_w: Figure
+    device_w: _Positive
     idle_w: Figure
     host_w_per_device: Figure
-    overhead: Figure
+    overhead: _Factor
 
 
 class Reliability(_Frozen):
@@ -133,10 +156,10 @@ class Reliability(_Frozen):
     get another host when no spare is left.
     """
 
-    host_mtbf_s: Figure
+    host_mtbf_s: _Positive
     restart_s: Figure
     replacement_s: Figure
-    checkpoint_bytes_per_s: Figure
+    checkpoint_bytes_per_s: _Positive
 
 
 class HardwareProfile(_Frozen):
@@ -160,9 +183,9 @@ class HardwareProfile(_Frozen):
     accelerator: str
     vendor: Literal["nvidia", "amd", "google", "intel", "generic"]
     family: str
-    peak_flop_per_s: dict[Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"], Figure]
-    memory_bytes: Figure
-    memory_bytes_per_s: Figure
+    peak_flop_per_s: dict[Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"], _Positive]
+    memory_bytes: _Positive
+    memory_bytes_per_s: _Positive
     network: Annotated[tuple[NetworkLevel, ...], Field(min_length=1)]
     host: Host
     power: Power

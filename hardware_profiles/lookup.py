@@ -1,0 +1,75 @@
+"""Which peak and which kernel constants a number format uses on a chip.
+
+Formats are the job's (`workload.precision`). A chip without units for a format computes in the
+next wider one that it has. Knows no shapes and no times.
+
+Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`.
+"""
+
+from typing import Literal
+
+from hardware_profiles.errors import ProfileError, nearest
+from hardware_profiles.schema import Figure, HardwareProfile, Kernel
+
+__all__ = ["PRECISIONS", "compute_class", "matmul_kernel", "peak_flop_per_s"]
+
+_Peak = Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"]
+_Matmul = Literal["fp32", "bf16", "fp8", "fp4", "int8"]
+
+_LADDER: dict[str, tuple[_Peak, ...]] = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16", "bf16"),
+    "bf16": ("bf16",),
+    "fp8": ("fp8", "bf16"),
+    "mxfp8": ("fp8", "bf16"),
+    "mxfp4": ("fp4", "fp8", "bf16"),
+    "nvfp4": ("fp4", "fp8", "bf16"),
+    "int8": ("int8", "bf16"),
+    "int4": ("int8", "bf16"),
+}
+_KERNEL: dict[_Peak, tuple[_Matmul, ...]] = {
+    "fp32": ("fp32", "bf16"),
+    "fp16": ("bf16",),
+    "bf16": ("bf16",),
+    "fp8": ("fp8", "bf16"),
+    "fp4": ("fp4", "fp8", "bf16"),
+    "int8": ("int8", "fp8", "bf16"),
+}
+PRECISIONS = tuple(_LADDER)
+
+
+def compute_class(profile: HardwareProfile, precision: str) -> _Peak:
+    """Format that products of `precision` are computed in: the next wider one that the chip has.
+
+    mxfp8 is fp8; mxfp4 and nvfp4 are fp4; int4 is int8. Where the chip has no units for one it
+    computes in the next of fp4, fp8, bf16 (int8, bf16), as software that dequantizes does.
+
+    >>> from hardware_profiles import load
+    >>> compute_class(load("dgx-h100"), "nvfp4"), compute_class(load("dgx-a100-80gb"), "nvfp4")
+    ('fp8', 'bf16')
+    """
+    if precision not in _LADDER:
+        raise ProfileError(
+            f"no precision {precision[:40]!r}{nearest(precision, PRECISIONS)}; "
+            f"allowed: {', '.join(PRECISIONS)}"
+        )
+    for name in _LADDER[precision]:
+        if name in profile.peak_flop_per_s:
+            return name
+    raise ProfileError(f"profile {profile.name} gives no {precision} peak", key="peak_flop_per_s")
+
+
+def peak_flop_per_s(profile: HardwareProfile, precision: str) -> Figure:
+    """Dense peak of the chip at `precision`, FLOP/s (see `compute_class`)."""
+    return profile.peak_flop_per_s[compute_class(profile, precision)]
+
+
+def matmul_kernel(profile: HardwareProfile, precision: str) -> Kernel:
+    """Constants of a matrix product at `precision`; `efficiency` is of `peak_flop_per_s`.
+
+    Where the profile has none for the format, the nearest that it has: fp4, fp8, bf16.
+    """
+    for name in _KERNEL[compute_class(profile, precision)]:
+        if name in profile.kernels.matmul:
+            return profile.kernels.matmul[name]
+    raise ProfileError(f"profile {profile.name} has no bf16 kernel", key="kernels.matmul")
