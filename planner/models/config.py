@@ -93,6 +93,7 @@ class ModelConfig(_Frozen):
     The rest are small tensors that count as parameters:
 
     qkv_bias, output_bias : biases of the query, key and value and of the output projection
+    mlp_bias       : biases of the MLPs and experts
     linear_bias    : a bias on every linear map of the layers (attention, MLP, experts, router)
     norm_bias      : norms have a bias beside their weight
     norm_weight    : norms have a weight (False: OLMo 1's)
@@ -126,6 +127,7 @@ class ModelConfig(_Frozen):
     qk_norm: bool = False
     post_norms: bool = False
     output_bias: bool = False
+    mlp_bias: bool = False
     norm_weight: bool = True
     norms_per_layer: Count | None = None
     embedding_norm: bool = False

@@ -142,7 +142,7 @@ def _latent_attention(config: ModelConfig) -> int:
 
 def _mlp(config: ModelConfig, width: int) -> int:
     inputs = 2 if config.gated_mlp else 1
-    bias = config.linear_bias * (inputs * width + config.hidden)
+    bias = (config.linear_bias or config.mlp_bias) * (inputs * width + config.hidden)
     return (inputs + 1) * config.hidden * width + bias
 
 

@@ -1,10 +1,10 @@
 """Model presets: the architectures of published models by name, one family a file.
 
-A family file is a mapping from preset name to the keys of `ModelConfig` and three of its own:
-`source` (where shapes and count are published), `parameters` and `active` (the published counts:
-an integer is exact, text like 6.7B is rounded to its last digit) or `same_as` (the preset that
-has the same shapes). Only the lines of the preset that is asked for are parsed. Knows files, not
-what a model costs.
+A family file maps preset names to the keys of `ModelConfig` and three of its own: `source` (where
+shapes and counts are published), `parameters` and `active` (the published counts: an integer is
+exact, text like 6.7B is rounded or cut to its last digit, null is unpublished). Or to `same_as`
+(the preset that has the same shapes) and `source`. Only the lines of the preset that is asked for
+are parsed. Knows files, not what a model costs.
 """
 
 import difflib
@@ -34,14 +34,15 @@ class Card:
     ----------
     config     : the architecture
     family     : name of the file
-    parameters : published count; an int is exact, text ("6.7B") is rounded to its last digit
+    parameters : published count; an int is exact, text ("6.7B") is rounded or cut to its last
+                 digit, None is not published
     active     : published count of the parameters that one token uses, for experts; or None
     source     : where shapes and counts are published
     """
 
     config: ModelConfig
     family: str
-    parameters: int | str
+    parameters: int | str | None
     active: int | str | None
     source: str
 
@@ -104,7 +105,7 @@ def _card(name: str, family: str, raw: Mapping[str, object]) -> Card:
         {"name": name} | {key: value for key, value in raw.items() if key not in own}
     )
     parameters, active = raw["parameters"], raw.get("active")
-    if not isinstance(parameters, int | str) or not isinstance(active, int | str | None):
+    if not isinstance(parameters, int | str | None) or not isinstance(active, int | str | None):
         raise TypeError(f"parameters {parameters!r}, active {active!r}: give an int or text")
     return Card(config, family, parameters, active, str(raw["source"]))
 
