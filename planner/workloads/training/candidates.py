@@ -1,0 +1,301 @@
+"""Every mesh and every choice that a training job may take on a cluster, as columns.
+
+Axes are crossed one after the other; after each, the rules that can already judge drop rows, so
+that the table never grows to the full product. A pinned key takes its own values only and skips
+the rules of convenience (powers of two, even splits, nodes filled), never those of possibility.
+
+Parts: `candidates`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels.units import Column
+from hardware_profiles.stack import Supports
+from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.job import Job
+from planner.strategy import RecomputeFull, Strategy
+from planner.table import Table
+from planner.workloads.training.context import Context
+from planner.workloads.training.exchange import segments
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["candidates"]
+
+MAX_TENSOR = 64.0
+MAX_MICRO_BATCH = 32
+TOKENS_PER_CHUNK = 512.0
+"""Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
+UNEVEN = 0.25
+"""Most by which the fullest chunk may exceed the mean before virtual stages are not tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wants:
+    """What the job pins, by key."""
+
+    strategy: Strategy
+
+    def values(self, key: str, free: Sequence[float]) -> list[float]:
+        """Allowed values of a key, or the free ones."""
+        allowed = self.strategy.allowed(key)
+        if allowed is None:
+            return [float(v) for v in free]
+        return [float(v) for v in allowed if isinstance(v, int | float | bool)]
+
+    def codes(self, key: str, free: Sequence[str]) -> list[float]:
+        """Codes of the allowed names of a key, or of the free ones."""
+        allowed = self.strategy.allowed(key)
+        names = [str(v) for v in allowed] if allowed is not None else list(free)
+        return [float(CODES[key].index(name)) for name in names]
+
+    def free(self, key: str) -> bool:
+        """Tell whether the key is not pinned."""
+        return self.strategy.allowed(key) is None
+
+
+def _powers(limit: float) -> list[float]:
+    return [2.0**i for i in range(int(math.log2(max(1.0, limit))) + 1)]
+
+
+def _divisors(number: int, limit: int) -> list[float]:
+    return [float(d) for d in range(1, min(number, limit) + 1) if number % d == 0]
+
+
+def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, dict[str, int]]:
+    """List what may be tried.
+
+    Returns
+    -------
+    dims  : columns of candidates that break no rule
+    tally : rows that fell to each rule, in the order in which rules ran
+    """
+    wants = _Wants(job.strategy)
+    table = Table(devices=float(context.cluster.devices))
+    for step in (_mesh, _experts, _batch, _schedule, _sharding, _savings, _placement):
+        step(table, job, context, wants)
+        if not len(table):
+            break
+    if not len(table):
+        empty = {name: np.zeros(0) for name in ParallelDims.names()}
+        return ParallelDims(**empty), table.tally
+    return ParallelDims.from_columns(table.columns), table.tally
+
+
+Step = Callable[[Table, Job[TrainingSpec], Context, _Wants], None]
+
+
+def _whole(value: Column) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    return np.asarray(value == np.floor(value))
+
+
+def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    model, spec = context.spec.model, context.spec
+    devices = context.cluster.devices
+    node = float(min(context.cluster.node_devices, MAX_TENSOR))
+    table.cross("tp", wants.values("tp", _powers(min(node, model.heads))))
+    table.require("tp divides heads", _whole(model.heads / table["tp"]))
+    table.require("tp divides the MLP's width", _whole(_narrowest(context) / table["tp"]))
+    if wants.free("tp"):
+        groups = model.kv_heads_or_all
+        mla = model.attention.kind == "mla"
+        table.require("tp divides key-value heads", mla | _whole(groups / table["tp"]))
+    chunks = max(1.0, spec.sequence_length / TOKENS_PER_CHUNK / 2.0)
+    table.cross("cp", wants.values("cp", _powers(min(chunks, devices))))
+    table.require(
+        "2 cp divides the sequence",
+        (table["cp"] == 1) | _whole(spec.sequence_length / (2.0 * table["cp"])),
+    )
+    limit = model.layers
+    table.cross("pp", wants.values("pp", _divisors(devices, limit)))
+    table.require("pp at most the layers", table["pp"] <= model.layers)
+    if not context.stack.supports.pipeline and wants.free("pp"):
+        table.require("the stack has no pipelines", table["pp"] == 1)
+    table.derive("dp", devices / (table["tp"] * table["cp"] * table["pp"]))
+    table.require("tp cp pp divides devices", _whole(table["dp"]))
+    if not wants.free("dp"):
+        table.require("dp as pinned", np.isin(table["dp"], wants.values("dp", ())))
+    _sequence(table, context, wants)
+    _context_exchange(table, context, wants)
+
+
+def _narrowest(context: Context) -> float:
+    model = context.spec.model
+    if model.moe is None:
+        return float(model.ffn_hidden)
+    return float(model.ffn_hidden) if model.moe.first_dense_layers else 0.0
+
+
+def _sequence(table: Table, context: Context, wants: _Wants) -> None:
+    policy = context.stack.supports.sequence_parallel
+    several = table["tp"] > 1
+    options = [(0.0, ~several)]
+    if not wants.free("sp"):
+        for value in wants.values("sp", ()):
+            options.append((value, several))
+    elif policy == "free":
+        options += [(0.0, several), (1.0, several)]
+    else:
+        options.append((float(policy == "always"), several))
+    table.choose("sp", options)
+
+
+def _context_exchange(table: Table, context: Context, wants: _Wants) -> None:
+    model = context.spec.model
+    codes = wants.codes("cp_comm", context.stack.supports.cp_comm)
+    heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
+    several = table["cp"] > 1
+    options = [(codes[0], ~several)]
+    for code in codes:
+        allowed = several
+        if CODES["cp_comm"][int(code)] == "a2a":
+            allowed = several & _whole(heads / (table["tp"] * table["cp"]))
+        if CODES["cp_comm"][int(code)] == "a2a+p2p" and wants.free("cp_comm"):
+            inside = context.cluster.node_devices / table["tp"]
+            allowed = several & (table["cp"] > inside) & (inside > 1)
+        options.append((code, allowed))
+    table.choose("cp_comm", options)
+
+
+def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    moe = context.spec.model.moe
+    if moe is None:
+        table.require("ep, etp need experts", np.array(
+            wants.values("ep", [1.0]) == [1.0] and wants.values("etp", [1.0]) == [1.0]
+        ))
+        table.derive("ep", 1.0)
+        table.derive("etp", 1.0)
+        return
+    table.cross("ep", wants.values("ep", _divisors(moe.experts, moe.experts)))
+    if wants.free("ep"):
+        table.require("ep a power of two", np.isin(table["ep"], _powers(moe.experts)))
+    table.require("ep divides the experts", _whole(moe.experts / table["ep"]))
+    pinned = not wants.free("etp")
+    if pinned:
+        table.cross("etp", wants.values("etp", ()))
+    else:
+        table.choose("etp", [(1.0, table["tp"] > 0), (table["tp"], table["tp"] > 1)])
+    ranks = table["tp"] * table["cp"] * table["dp"]
+    table.require("ep etp divides a stage's ranks", _whole(ranks / (table["ep"] * table["etp"])))
+    table.require("etp divides the experts' width", _whole(moe.ffn_hidden / table["etp"]))
+    if wants.free("ep") and not pinned:
+        table.require(
+            "experts split before they are copied",
+            (table["etp"] == 1) | (table["ep"] * table["etp"] <= moe.experts * table["tp"]),
+        )
+
+
+def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    batch = float(context.spec.global_batch)
+    table.require("dp divides the global batch", _whole(batch / table["dp"]))
+    free = _powers(MAX_MICRO_BATCH)
+    table.cross("micro_batch", wants.values("micro_batch", free))
+    table.derive("microbatches", batch / (table["dp"] * table["micro_batch"]))
+    table.require("microbatches are whole", _whole(table["microbatches"]))
+    if not wants.free("microbatches"):
+        pinned = wants.values("microbatches", ())
+        table.require("microbatches as pinned", np.isin(table["microbatches"], pinned))
+
+
+def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    supports = context.stack.supports
+    free = [s for s in supports.schedules if s != "gpipe"]  # 1f1b: same time, less memory
+    if not wants.free("vpp") and min(wants.values("vpp", ())) > 1 and wants.free("schedule"):
+        free = ["interleaved"]
+    codes = wants.codes("schedule", free)
+    piped = table["pp"] > 1
+    single = codes if not wants.free("schedule") else [float(CODES["schedule"].index("1f1b"))]
+    options = [(code, piped) for code in codes]
+    options += [(code, ~piped) for code in single]
+    table.choose("schedule", options)
+    _virtual(table, job, context, wants)
+
+
+def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    layers = context.spec.model.layers
+    code = float(CODES["schedule"].index("interleaved"))
+    interleaved = table["schedule"] == code
+    options = []
+    plain = 1.0 if wants.free("vpp") else min(wants.values("vpp", ()))
+    options.append((plain if plain == 1.0 else 1.0, ~interleaved))
+    for vpp in wants.values("vpp", [float(v) for v in range(2, 25)]):
+        chunks = table["pp"] * vpp
+        fits = interleaved & (chunks <= layers)
+        if wants.free("vpp"):
+            fullest = np.ceil(layers / chunks) * chunks / layers - 1.0
+            fits = fits & (table["pp"] > 1) & (fullest <= UNEVEN)
+        options.append((vpp, fits))
+    table.choose("vpp", options)
+    if wants.free("schedule") or wants.free("pp"):
+        table.require(
+            "interleaving needs microbatches in multiples of pp",
+            (table["vpp"] == 1) | _whole(table["microbatches"] / table["pp"]),
+        )
+    pinned = job.strategy.layers_per_stage
+    if pinned:
+        table.require(
+            "layers_per_stage has pp vpp entries", table["pp"] * table["vpp"] == len(pinned)
+        )
+
+
+def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    supports: Supports = context.stack.supports
+    piped = table["pp"] > 1
+    replicas = table["dp"] * table["cp"]
+    if wants.free("zero"):
+        single = [(float(z), ~piped) for z in supports.zero]
+        table.choose("zero", [*single, *[(float(z), piped) for z in supports.pipeline_zero]])
+    else:
+        table.cross("zero", wants.values("zero", ()))
+    replicas = table["dp"] * table["cp"]
+    always = np.ones(len(table), bool)
+    if not wants.free("zero_group"):
+        table.cross("zero_group", wants.values("zero_group", ()))
+    else:
+        options = [(replicas, always)]
+        node = context.cluster.node_devices / table["tp"]
+        for scale in (1.0, 8.0) if supports.partial_group else ():
+            group = np.floor(node * scale)
+            inside = (group > 1) & (group < replicas) & (table["zero"] > 0)
+            options.append((group, inside & _whole(replicas / np.maximum(group, 1.0))))
+        table.choose("zero_group", options)
+    table.require("zero_group divides dp cp",
+                  _whole(table["dp"] * table["cp"] / table["zero_group"]))  # fmt: skip
+
+
+def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    allowed = job.strategy.allowed("recompute")
+    modes: list[tuple[float, float]] = []
+    for mode in allowed if allowed is not None else context.stack.supports.recompute:
+        if isinstance(mode, RecomputeFull):
+            modes.append((float(CODES["recompute"].index("full")), float(mode.full)))
+        else:
+            modes.append((float(CODES["recompute"].index(str(mode))), ALL_LAYERS))
+    if allowed is None and context.switches.flash_attention:
+        # with fused attention nothing of its core is kept: recomputing it buys no memory
+        selective = float(CODES["recompute"].index("selective"))
+        modes = [m for m in modes if m[0] != selective]
+    table.cross("mode", [float(i) for i in range(len(modes))])
+    index = table["mode"].astype(int)
+    table.derive("recompute", np.array([m[0] for m in modes])[index])
+    table.derive("recompute_layers", np.array([m[1] for m in modes])[index])
+    offload = job.strategy.offload or ()
+    table.derive("offload", float(sum(1 << OFFLOAD.index(what) for what in offload)))
+
+
+def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    names = [level.name for level in context.cluster.levels]
+    node = context.cluster.node_devices
+    dims = ParallelDims.from_columns(table.columns)
+    for axis, level in (job.strategy.placement or {}).items():
+        outermost = context.cluster.outermost(*segments(context, dims, axis))
+        limit = names.index(level) if level in names else len(names)
+        table.require(f"{axis} stays inside {level}", np.asarray(outermost <= limit))
+        dims = ParallelDims.from_columns(table.columns) if len(table) else dims
+        if not len(table):
+            return
+    if wants.free("tp") and context.mesh_order[0] == "tp":
+        table.require("tp stays inside a node", table["tp"] <= node)
