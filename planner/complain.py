@@ -1,7 +1,7 @@
-"""What pydantic found wrong with a job, as the one message that helps most.
+"""What pydantic found wrong with a file, as the one message that helps most.
 
 Turns a `ValidationError` into a `SpecError` with the key's path, its line, and what is allowed
-there. Knows the schema of the job; does not know how a file is read.
+there. Does not know what the file is about, nor how it is read.
 """
 
 from pydantic import ValidationError
@@ -9,15 +9,15 @@ from pydantic_core import ErrorDetails
 
 from planner.document import Document, PathKey, Value
 from planner.errors import SpecError
+from planner.grammar import Grammar
 from planner.nearest import hint, shown
-from planner.schema import allowed, keys
 
 __all__ = ["spec_error"]
 
 
-def spec_error(error: ValidationError, document: Document) -> SpecError:
+def spec_error(error: ValidationError, document: Document, grammar: Grammar) -> SpecError:
     """Return the first and clearest of the errors, by line; misspelt keys come before all."""
-    found = [_Complaint(details, document) for details in error.errors(include_url=False)]
+    found = [_Complaint(details, document, grammar) for details in error.errors(include_url=False)]
     real = [each for each in found if not each.is_noise] or found
     return min(real, key=lambda each: each.order).as_error()
 
@@ -25,15 +25,15 @@ def spec_error(error: ValidationError, document: Document) -> SpecError:
 class _Complaint:
     """One error of pydantic's, on the user's path instead of pydantic's."""
 
-    def __init__(self, details: ErrorDetails, document: Document) -> None:
+    def __init__(self, details: ErrorDetails, document: Document, grammar: Grammar) -> None:
         self.kind, self.text = details["type"], details["msg"]
-        self.document = document
+        self.document, self.grammar = document, grammar
         self.path, self.value = _user_path(details["loc"], document.value, self.kind)
 
     @property
     def is_noise(self) -> bool:
         """An unknown key of one alternative that another alternative knows."""
-        return self.kind == "extra_forbidden" and self.path[-1] in keys(self.path[:-1])
+        return self.kind == "extra_forbidden" and self.path[-1] in self.grammar.keys(self.path[:-1])
 
     @property
     def order(self) -> tuple[int, int, int, int]:
@@ -44,24 +44,21 @@ class _Complaint:
     def as_error(self) -> SpecError:
         path, kind = self.path, self.kind
         if kind == "extra_forbidden":
-            known = keys(path[:-1])
-            where = ".".join(map(str, path[:-1])) or "the job"
+            known = self.grammar.keys(path[:-1])
+            where = ".".join(map(str, path[:-1])) or "the file"
             return self.document.error(
                 f"unknown key {shown(path[-1])} in {where}; {hint(str(path[-1]), known)}", path
             )
         if kind == "value_error":
             return self.document.error(self.text.removeprefix("Value error, "), path)
-        said = allowed(path)
+        said = self.grammar.allowed(path)
         if kind == "missing":
             return self.document.error(f"is needed{f': {said}' if said else ''}", path)
-        if not said:
-            said = self.text[:200]
-        near = ""
-        if isinstance(self.value, str) and "one of" in said:
-            choices = said.partition("one of ")[2].partition(", or ")[0].split(", ")
-            found = hint(self.value, choices)
-            near = f"; {found}" if found.startswith("nearest") else ""
-        return self.document.error(f"got {shown(self.value)}; allowed: {said}{near}", path)
+        near = hint(self.value, self.grammar.choices(path)) if isinstance(self.value, str) else ""
+        near = f"; {near}" if near.startswith("nearest") else ""
+        return self.document.error(
+            f"got {shown(self.value)}; allowed: {said or self.text[:200]}{near}", path
+        )
 
 
 def _user_path(loc: tuple[int | str, ...], value: Value, kind: str) -> tuple[PathKey, Value]:

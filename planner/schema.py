@@ -1,22 +1,19 @@
 """The JSON Schema of a job file, and what it says about one key.
 
-`schema` is for editors and other programs; `allowed` and `keys` make the error messages of
-`planner.spec` from it, so that a message and the schema cannot disagree. Reads no job.
+`schema` is for editors and other programs; the messages of `planner.spec` come from the same
+one (`job_grammar`), so that a message and the schema cannot disagree. Reads no job.
 """
 
 import copy
-from collections.abc import Iterator
 from functools import cache
 
 from hardware_profiles.load import names as system_names
 from hardware_profiles.stack import stack_names
-from planner.document import PathKey
+from planner.grammar import Grammar, Node
 from planner.models.load import names as model_names
 from planner.workloads.training.spec import TrainingJob
 
-__all__ = ["Node", "allowed", "job_schema", "keys", "schema"]
-
-Node = dict[str, object]
+__all__ = ["job_grammar", "job_schema", "schema"]
 
 MODEL_FILE = "a preset, or a path to a Hugging Face config.json"
 SYSTEM = "a shipped system, or a path to a profile file"
@@ -62,15 +59,10 @@ def job_schema() -> Node:
     return made
 
 
-def allowed(path: PathKey) -> str:
-    """Say in words what may stand at `path` of a job file; empty if nothing is known."""
-    said = [_words(node) for node in _at(path)]
-    return ", or ".join(dict.fromkeys(part for part in said if part))
-
-
-def keys(path: PathKey) -> tuple[str, ...]:
-    """Return the keys that the mapping at `path` of a job file may have."""
-    return tuple(key for node in _at(path) for key in _properties(node))
+@cache
+def job_grammar() -> Grammar:
+    """Return what the schema of a job allows, for messages."""
+    return Grammar(job_schema())
 
 
 def _node(value: object) -> Node:
@@ -106,70 +98,3 @@ def _absent_may_be_null(node: Node) -> None:
             continue
         about = {k: v for k, v in _node(inner).items() if k in ("description", "default")}
         properties[key] = {**about, "anyOf": [*(options or (inner,)), {"type": "null"}]}
-
-
-def _resolved(node: Node) -> Iterator[Node]:
-    """Yield the alternatives of a node, references followed, null left out."""
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        node = _node(_node(job_schema()["$defs"])[reference.rsplit("/", 1)[-1]])
-    options = _list(node.get("anyOf"))
-    if not options:
-        if node.get("type") != "null":
-            yield node
-        return
-    for option in options:
-        yield from _resolved(_node(option))
-
-
-def _at(path: PathKey) -> list[Node]:
-    nodes = list(_resolved(job_schema()))
-    for part in path:
-        inner: list[Node] = []
-        for node in nodes:
-            found = node.get("items") if isinstance(part, int) else _properties(node).get(part)
-            extra = node.get("additionalProperties")
-            if found is None and isinstance(extra, dict) and isinstance(part, str):
-                found = extra
-            if isinstance(found, dict):
-                inner += _resolved(found)
-        nodes = inner
-    return nodes
-
-
-def _words(node: Node, plural: bool = False) -> str:
-    """Say in words what a node without alternatives allows."""
-    if "const" in node:
-        return str(node["const"])
-    if "enum" in node:
-        values = [str(value) for value in _list(node["enum"])]
-        return ("" if plural else "one of ") + ", ".join(values)
-    kind = node.get("type")
-    if kind == "array":
-        items = _node(node.get("items", {}))
-        inner = dict.fromkeys(_words(option, plural=True) for option in _resolved(items))
-        return f"a list of ({' or '.join(part for part in inner if part)})"
-    if kind == "object":
-        known = list(_properties(node)) or _list(_node(node.get("propertyNames", {})).get("enum"))
-        return "a mapping" + (f" with keys {', '.join(map(str, known))}" if known else "")
-    if kind in ("integer", "number"):
-        name = ("whole numbers" if plural else "a whole number") if kind == "integer" else (
-            "numbers" if plural else "a number"
-        )  # fmt: skip
-        return name + _bounds(node)
-    if kind == "string":
-        examples = _list(node.get("examples"))
-        short = f" like {examples[0]}" if examples else ""
-        return str(node.get("description") or "text") + (short if "pattern" in node else "")
-    return {"boolean": "true or false"}.get(str(kind), "")
-
-
-def _bounds(node: Node) -> str:
-    words = {
-        "minimum": "from {:.15g}",
-        "exclusiveMinimum": "above {:.15g}",
-        "maximum": "to {:.15g}",
-        "exclusiveMaximum": "below {:.15g}",
-    }
-    said = [text.format(node[key]) for key, text in words.items() if key in node]
-    return (" " + " ".join(said)) if said else ""

@@ -25,7 +25,7 @@ from planner.resolve import (
     resolve_model,
     without_nulls,
 )
-from planner.schema import schema
+from planner.schema import job_grammar, schema
 from planner.workloads.training import pins
 from planner.workloads.training.spec import TrainingJob
 
@@ -102,7 +102,7 @@ def _resolved(document: Document, base_dir: Path) -> TrainingJob:
     try:
         job = TrainingJob.model_validate_json(json.dumps(document.value), strict=True)
     except ValidationError as error:
-        raise spec_error(error, document) from None
+        raise spec_error(error, document, job_grammar()) from None
     job = resolve_hardware(job, document, base_dir)
     try:
         pins.check(job)
