@@ -29,6 +29,17 @@ class _Complaint:
         self.kind, self.text = details["type"], details["msg"]
         self.document, self.grammar = document, grammar
         self.path, self.value = _user_path(details["loc"], document.value, self.kind)
+        if details["loc"] and details["loc"][-1] == "[key]":
+            self.kind = "extra_forbidden"
+        if self.kind == "value_error":
+            self._step_to_first_word()
+
+    def _step_to_first_word(self) -> None:
+        """Point at the key that a validator's message starts with: `devices 8 is not ...`."""
+        self.text = self.text.removeprefix("Value error, ")
+        word = self.text.partition(" ")[0]
+        if isinstance(self.value, dict) and word in self.value:
+            self.path = (*self.path, word)
 
     @property
     def is_noise(self) -> bool:
@@ -50,7 +61,7 @@ class _Complaint:
                 f"unknown key {shown(path[-1])} in {where}; {hint(str(path[-1]), known)}", path
             )
         if kind == "value_error":
-            return self.document.error(self.text.removeprefix("Value error, "), path)
+            return self.document.error(self.text, path)
         said = self.grammar.allowed(path)
         if kind == "missing":
             return self.document.error(f"is needed{f': {said}' if said else ''}", path)

@@ -30,11 +30,22 @@ from ruamel.yaml.events import (
 
 from planner.errors import SpecError
 
-__all__ = ["Document", "PathKey", "Value", "read_file", "read_text", "scalar"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NUMBER",
+    "ON_COMMAND_LINE",
+    "Document",
+    "PathKey",
+    "Value",
+    "read_file",
+    "read_text",
+    "scalar",
+]
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 PathKey = tuple[str | int, ...]
 
+ON_COMMAND_LINE = 0
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 MAX_NODES = 20_000
@@ -51,7 +62,10 @@ NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 @dataclass
 class Document:
-    """What a file says (`value`), and on which line each key or list entry stands."""
+    """What a file says (`value`), and on which line each key or list entry stands.
+
+    Line `ON_COMMAND_LINE` is for keys that the command line gave.
+    """
 
     value: Value
     file: str = ""
@@ -67,7 +81,10 @@ class Document:
     def error(self, message: str, path: PathKey = ()) -> SpecError:
         """Return the error that names `path`, its line and the file."""
         key = ".".join(str(part) for part in path)
-        return SpecError(message, key=key, file=self.file, line=self.line_of(path))
+        line = self.line_of(path)
+        if line == ON_COMMAND_LINE:
+            return SpecError(message, key=key, file="--set")
+        return SpecError(message, key=key, file=self.file, line=line)
 
 
 def scalar(text: str) -> Value:

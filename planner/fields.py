@@ -21,6 +21,7 @@ __all__ = [
     "Probability",
     "Section",
     "Share",
+    "whole",
 ]
 
 MAX_DEVICES = 10_000_000
@@ -36,15 +37,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Read a whole float (`1.0e3`) as the integer it is; leave everything else to pydantic."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), BeforeValidator(whole)]
 """A whole number from 1; `1.0e3` is 1000."""
 
-Devices = Annotated[int, Field(ge=1, le=MAX_DEVICES), BeforeValidator(_whole)]
+Devices = Annotated[int, Field(ge=1, le=MAX_DEVICES), BeforeValidator(whole)]
 """A number of devices, or a degree of parallelism."""
 
 Positive = Annotated[float, Field(gt=0, le=MAX_REAL, allow_inf_nan=False)]

@@ -20,8 +20,12 @@ class Grammar:
 
     def allowed(self, path: PathKey) -> str:
         """Say in words what may stand at `path`; empty if nothing is known."""
-        said = [self._words(node) for node in self._at(path)]
-        return ", or ".join(dict.fromkeys(part for part in said if part))
+        said: dict[str, None] = {}
+        for node in self._at(path):
+            items = [self._words(option) for option in self._resolved(_node(node.get("items", {})))]
+            them = node.get("type") == "array" and all(each in said for each in items)
+            said["a list of them" if them else self._words(node)] = None
+        return ", or ".join(part for part in said if part)
 
     def choices(self, path: PathKey) -> tuple[str, ...]:
         """Return the words among which the value at `path` must be, where there are such."""
@@ -29,7 +33,7 @@ class Grammar:
 
     def keys(self, path: PathKey) -> tuple[str, ...]:
         """Return the keys that the mapping at `path` may have."""
-        return tuple(key for node in self._at(path) for key in _node(node.get("properties", {})))
+        return tuple(key for node in self._at(path) for key in _keys(node))
 
     def _resolved(self, node: Node) -> Iterator[Node]:
         """Yield the alternatives of a node, references followed, null left out."""
@@ -62,8 +66,7 @@ class Grammar:
             inner = dict.fromkeys(self._words(option, plural=True) for option in options)
             return f"a list of ({' or '.join(part for part in inner if part)})"
         if kind == "object":
-            names = _list(_node(node.get("propertyNames", {})).get("enum"))
-            known = ", ".join(map(str, (*_node(node.get("properties", {})), *names)))
+            known = ", ".join(_keys(node))
             return f"a mapping with keys {known}" if known else "a mapping"
         if kind == "string":
             example = f" like {_list(node['examples'])[0]}" if "pattern" in node else ""
@@ -81,7 +84,7 @@ NUMBERS = {
 BOUNDS = {
     "minimum": "from {:.15g}",
     "exclusiveMinimum": "above {:.15g}",
-    "maximum": "to {:.15g}",
+    "maximum": "up to {:.15g}",
     "exclusiveMaximum": "below {:.15g}",
 }
 
@@ -93,6 +96,11 @@ def _node(value: object) -> Node:
 
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
+
+
+def _keys(node: Node) -> tuple[str, ...]:
+    names = _list(_node(node.get("propertyNames", {})).get("enum"))
+    return (*_node(node.get("properties", {})), *map(str, names))
 
 
 def _step(node: Node, part: str | int) -> Node | None:

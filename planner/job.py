@@ -166,7 +166,7 @@ class Hardware(Section):
             held = inner.usable or inner.devices
             if outer.devices % held:
                 raise ValueError(
-                    f"levels: {outer.name} has {outer.devices} devices, not whole domains of"
+                    f"levels {outer.name} has {outer.devices} devices, not whole domains of"
                     f" {inner.name} ({held})"
                 )
         return self

@@ -32,7 +32,8 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if value is None:
         return "null"
-    if isinstance(value, dict | list | tuple):
-        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
     text = ascii(value) if isinstance(value, str) else str(value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -125,7 +125,7 @@ def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> Tr
     if given.devices is None and given.slice is None:
         raise document.error("is needed: a number, {min, max}, or a list", ("hardware", "devices"))
     found = [_system(name, base_dir) for name in given.systems]
-    profiles = [_profile(name, given, document) for name in found]
+    profiles = [_profile(name, index, given, document) for index, name in enumerate(found)]
     for profile in profiles:
         _check_slice(given, profile, document)
         _check_placement(job, profile, document)
@@ -142,7 +142,7 @@ def _system(name: str, base_dir: Path) -> str:
     return str(base_dir / name) if is_path else name
 
 
-def _profile(name: str, hardware: Hardware, document: Document) -> HardwareProfile:
+def _profile(name: str, index: int, hardware: Hardware, document: Document) -> HardwareProfile:
     try:
         return with_overrides(load(name), hardware.set.given())
     except ProfileError as error:
@@ -150,7 +150,10 @@ def _profile(name: str, hardware: Hardware, document: Document) -> HardwareProfi
             raise SpecError(
                 error.message, key=error.key, file=error.file, line=error.line
             ) from None
-        path = tuple(error.key.split(".")) if error.key else ("hardware", "system")
+        path: PathKey = tuple(error.key.split("."))
+        if not error.key:
+            one = isinstance(hardware.system, str)
+            path = ("hardware", "system") if one else ("hardware", "system", index)
         raise document.error(error.message, path) from None
 
 

@@ -55,7 +55,7 @@ def job_schema() -> Node:
     _give_examples(_node(hardware["system"]), system_names(), SYSTEM)
     software = _properties(definitions["Software"])
     software["preset"] = {**_node(software["preset"]), "enum": list(stack_names())}
-    _give_examples(_node(_properties(made)["emit"]), TARGETS, "a framework")
+    _give_examples(_node(_properties(made)["emit"]), TARGETS, "names of frameworks")
     return made
 
 

@@ -15,7 +15,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from planner.complain import spec_error
-from planner.document import MAX_DEPTH, MAX_NUMBER, Document, Value, read_file, read_text
+from planner.document import (
+    MAX_DEPTH,
+    MAX_NUMBER,
+    ON_COMMAND_LINE,
+    Document,
+    Value,
+    read_file,
+    read_text,
+)
 from planner.errors import SpecError
 from planner.nearest import shown
 from planner.resolve import (
@@ -30,8 +38,6 @@ from planner.workloads.training import pins
 from planner.workloads.training.spec import TrainingJob
 
 __all__ = ["dump", "load", "load_mapping", "schema", "with_set"]
-
-ON_COMMAND_LINE = 0
 
 
 def load(
@@ -120,7 +126,7 @@ def _with_sets(document: Document, sets: Sequence[str]) -> Document:
         path = key.strip().split(".")
         if not equals or not all(path):
             raise SpecError(f"--set {shown(each)}: write KEY=VALUE, such as hardware.devices=512")
-        value = read_text(text, file=f"--set {key.strip()}").value
+        value = read_text(text, file="--set").value
         _put(made, path, value, each)
     return made
 
@@ -128,20 +134,25 @@ def _with_sets(document: Document, sets: Sequence[str]) -> Document:
 def _put(document: Document, path: Sequence[str], value: Value, said: str) -> None:
     """Set `value` at `path`, making the mappings on the way."""
     here: Value = document.value
-    for depth, part in enumerate(path):
-        last = depth == len(path) - 1
+    done: PathKey = ()
+    for part in path:
+        last = len(done) == len(path) - 1
+        step: str | int = part
         if isinstance(here, dict):
-            here[part] = value if last else here.get(part, {})
-            if here[part] is None:
-                here[part] = {} if not last else None
+            if last or here.get(part) is None:
+                here[part] = value if last else {}
+                document.lines[*done, part] = ON_COMMAND_LINE
             here = here[part]
         elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
-            here[int(part)] = value if last else here[int(part)]
-            here = here[int(part)]
+            step = int(part)
+            if last:
+                here[step] = value
+                document.lines[*done, step] = ON_COMMAND_LINE
+            here = here[step]
         else:
-            where = ".".join(path[:depth]) or "the job"
+            where = ".".join(map(str, done)) or "the job"
             raise SpecError(f"--set {shown(said)}: {where} is {shown(here)}, which has no {part}")
-    document.lines[tuple(path)] = ON_COMMAND_LINE
+        done = (*done, step)
 
 
 def _plain(value: object, depth: int) -> Value:

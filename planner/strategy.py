@@ -6,9 +6,9 @@ types; which combinations are possible is said by `planner.workloads.training`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from planner.fields import Axis, Choice, Count, Devices, Name, Section
+from planner.fields import Axis, Choice, Count, Devices, Name, Section, whole
 
 __all__ = [
     "Algorithm",
@@ -28,7 +28,7 @@ CpComm = Literal["p2p", "all-gather", "a2a", "a2a+p2p"]
 Offload = Literal["optimizer", "activations", "parameters"]
 Recompute = Literal["none", "selective", "per-operator", "projections", "full"]
 Algorithm = Literal["auto", "ring", "tree", "hierarchical", "nvls", "in-switch"]
-ZeroStage = Literal[0, 1, 2, 3]
+ZeroStage = Annotated[int, Field(ge=0, le=3), BeforeValidator(whole)]
 MESH = ("tp", "cp", "dp", "pp")
 
 
