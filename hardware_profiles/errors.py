@@ -51,13 +51,19 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 def from_validation(
     error: ValidationError, file: str, line_of: Callable[[_Loc], int | None]
 ) -> ProfileError:
-    """Turn the first finding of `error` into a `ProfileError`; `line_of` finds a key's line."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    """Turn the most telling finding of `error` into a `ProfileError`; `line_of` finds a key's line.
+
+    An unknown key comes before a missing one: the second is often the first, misspelt.
+    """
+    found = error.errors(include_url=False, include_context=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     loc: _Loc = tuple(part for part in first["loc"] if part != "[key]")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         allowed = _allowed(loc[:-1])
         message = f"unknown key{nearest(str(loc[-1]), allowed)}; allowed: {', '.join(allowed)}"
+    elif first["type"] == "missing":
+        message = "is missing"
     elif first["type"] == "literal_error":
         message = f"{message}{nearest(str(first['input']), _literals(message))}"
     if isinstance(first["input"], str | int | float):

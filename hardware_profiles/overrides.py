@@ -6,7 +6,6 @@ never opens a file.
 Parts: `OVERRIDES`, `with_overrides`.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 from hardware_profiles.errors import ProfileError, nearest
@@ -15,6 +14,7 @@ from hardware_profiles.schema import Figure, HardwareProfile
 __all__ = ["OVERRIDES", "with_overrides"]
 
 _SOURCE = "hardware.set of the job"
+_MOST = 1e30
 
 
 def with_overrides(profile: HardwareProfile, set: Mapping[str, float]) -> HardwareProfile:
@@ -39,8 +39,8 @@ def with_overrides(profile: HardwareProfile, set: Mapping[str, float]) -> Hardwa
                 key=f"hardware.set.{key}",
             )
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value <= 0:
-            raise _wrong(key, f"must be a number above 0 (is {str(value)[:40]!r})")
+        if not number or not 0 < value < _MOST:
+            raise _wrong(key, f"must be a number above 0 and below 1e30 (is {str(value)[:40]!r})")
     for key, apply in OVERRIDES.items():
         if key in set:
             profile = apply(profile, float(set[key]))
