@@ -20,6 +20,7 @@ from planner.document import (
     MAX_NUMBER,
     ON_COMMAND_LINE,
     Document,
+    PathKey,
     Value,
     read_file,
     read_text,
