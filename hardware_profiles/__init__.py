@@ -1,22 +1,4 @@
-"""Machines and software stacks as data: profiles, their schema, and how to load them."""
+"""Machines and software stacks as data: profiles (`load`), their `schema`, and the `stack` files.
 
-from hardware_profiles.load import (
-    ProfileError,
-    load,
-    matmul_kernel,
-    names,
-    peak_flop_per_s,
-    with_overrides,
-)
-from hardware_profiles.schema import Figure, HardwareProfile
-
-__all__ = [
-    "Figure",
-    "HardwareProfile",
-    "ProfileError",
-    "load",
-    "matmul_kernel",
-    "names",
-    "peak_flop_per_s",
-    "with_overrides",
-]
+Nothing is re-exported: `hardware_profiles.load` is the module, and its function has its name.
+"""

@@ -44,7 +44,7 @@ def compute_class(profile: HardwareProfile, precision: str) -> _Peak:
     mxfp8 is fp8; mxfp4 and nvfp4 are fp4; int4 is int8. Where the chip has no units for one it
     computes in the next of fp4, fp8, bf16 (int8, bf16), as software that dequantizes does.
 
-    >>> from hardware_profiles import load
+    >>> from hardware_profiles.load import load
     >>> compute_class(load("dgx-h100"), "nvfp4"), compute_class(load("dgx-a100-80gb"), "nvfp4")
     ('fp8', 'bf16')
     """

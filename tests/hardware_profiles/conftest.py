@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import hardware_profiles
-from hardware_profiles import HardwareProfile, load
+from hardware_profiles.load import load
+from hardware_profiles.schema import HardwareProfile
 
 SHIPPED = sorted(path.stem for path in Path(hardware_profiles.__file__).parent.glob("*.yaml"))
 

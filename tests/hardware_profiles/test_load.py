@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hardware_profiles
-from hardware_profiles import Figure, HardwareProfile, ProfileError, load, names
+from hardware_profiles.load import ProfileError, load, names
+from hardware_profiles.schema import Figure, HardwareProfile
 
 CONTRACT = [
     "dgx-v100", "dgx-a100-40gb", "dgx-a100-80gb", "dgx-h100", "dgx-h200", "dgx-b200", "dgx-b300",

@@ -2,8 +2,9 @@
 
 import pytest
 
-from hardware_profiles import HardwareProfile, ProfileError, load, matmul_kernel, peak_flop_per_s
+from hardware_profiles.load import ProfileError, load, matmul_kernel, peak_flop_per_s
 from hardware_profiles.lookup import PRECISIONS, compute_class
+from hardware_profiles.schema import HardwareProfile
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_profiles import HardwareProfile, ProfileError, load, names, with_overrides
+from hardware_profiles.load import ProfileError, load, names, with_overrides
 from hardware_profiles.overrides import OVERRIDES
-from hardware_profiles.schema import Figure
+from hardware_profiles.schema import Figure, HardwareProfile
 
 H100 = load("dgx-h100")
 
