@@ -51,7 +51,9 @@ class Family(_Frozen):
     parameter_bytes   : of a weight as stored for compute; 4: stored in fp32 and cast when used
     shards_master     : the fp32 weights are the parameters themselves (FSDP, XLA)
     gather_per_microbatch : sharded parameters are gathered again for every microbatch
-    default_zero      : `zero` where a measured run does not say
+    shard_rank_s      : a step's time for each rank of a shard group that broadcasts in turn
+    logit_bytes, logit_bytes_compiled : kept per logit at the loss: 16-bit logits, their fp32
+                        copy, softmax and gradients
     base_bytes        : context, libraries and communication buffers on every device
     group_bytes       : communication buffers for each mesh axis in use
     fragmentation     : allocator's share on top of activations and transient buffers
@@ -71,7 +73,9 @@ class Family(_Frozen):
     parameter_bytes: Annotated[float, Field(gt=0)]
     shards_master: bool
     gather_per_microbatch: bool
-    default_zero: Annotated[int, Field(ge=0, le=3)]
+    shard_rank_s: Figure
+    logit_bytes: Figure
+    logit_bytes_compiled: Figure
     base_bytes: Figure
     group_bytes: Figure
     fragmentation: Figure
@@ -110,13 +114,26 @@ class Supports(_Frozen):
 
 
 class Stack(_Frozen):
-    """A preset: its family's constants, its switches, and what it supports."""
+    """A preset: its family's constants, its switches, what it supports, and how it is built.
+
+    Parameters
+    ----------
+    default_zero      : `zero` where a measured run does not say
+    serial_broadcast  : owners of optimizer shards broadcast their parameters one after the other
+    optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
+                        and fp32 copies of gradients, flat buffers)
+    bucket_bytes      : standing buffers for reduction and gathering
+    """
 
     name: str
     description: str
     family: Family
     switches: Switches
     supports: Supports
+    default_zero: Annotated[int, Field(ge=0, le=3)]
+    serial_broadcast: bool = False
+    optimizer_transient_bytes: Annotated[float, Field(ge=0)] = 0.0
+    bucket_bytes: Annotated[float, Field(ge=0)] = 0.0
 
 
 def _read(path: Path) -> dict[str, object]:

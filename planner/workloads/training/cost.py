@@ -315,6 +315,9 @@ def _step_terms(
     down_up = mine * (context.gradient_bytes + context.activation_bytes)
     host_s = traffic / HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s
     on_host = footprint.offloaded(dims, "optimizer")
+    serial_s: Num = 0.0
+    if context.stack.serial_broadcast:
+        serial_s = family.shard_rank_s.value * np.where(dims.zero > 0, dims.shards - 1.0, 0.0)
     fetch = np.where(
         footprint.offloaded(dims, "parameters"),
         2.0 * held.weights.max(axis=0) * dims.microbatches,
@@ -322,7 +325,7 @@ def _step_terms(
     )
     return [
         Term("optimizer step", "hbm",
-             np.where(on_host, host_s, device_s) + family.step_s.value,
+             np.where(on_host, host_s, device_s) + family.step_s.value + serial_s,
              f"states over memory bandwidth; stack step_s {family.step_s.basis}"),
         Term("host-link transfers", "host", fetch / rates.host_bytes_per_s,
              "offloaded bytes over the host link"),

@@ -24,8 +24,6 @@ from planner.workloads.training.states import StateBytes
 
 __all__ = ["Footprint", "footprint", "kept_bytes", "offloaded"]
 
-LOGIT_BYTES = {True: 8.0, False: 14.0}
-"""Bytes per logit at the loss: 16-bit logits, their fp32 copy and gradient; unfused, softmax too."""
 LOSS_CHUNKS = 8.0
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
@@ -157,13 +155,13 @@ def footprint(
     activations = np.where(offloaded(dims, "activations"), kept / layers * 2.0, activations)
     tokens = dims.micro_batch * context.tokens / dims.cp
     logits = tokens * context.spec.model.vocab / dims.tp
-    fused = context.switches.fused_kernels or context.switches.compile
-    logits = logits * LOGIT_BYTES[fused] * slots.last
+    each_logit = family.logit_bytes_compiled if context.switches.compile else family.logit_bytes
+    logits = logits * each_logit.value * slots.last
     if context.switches.chunked_loss:
         logits = logits / LOSS_CHUNKS
     every_slot = np.ones_like(slots.multiplicity)
     axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
-    buffers = family.group_bytes.value * axes * every_slot
+    buffers = (family.group_bytes.value * axes + context.stack.bucket_bytes) * every_slot
     transient = every_slot * working + logits
     duplicates = np.where(dims.schedule == 4, 2.0, 1.0)  # dualpipe keeps two copies of weights
     on_host = offloaded(dims, "parameters")
@@ -178,6 +176,7 @@ def footprint(
             "master copy and moments over the shards",
         ),
         ("gathered layers", "buffers", gathered * every_slot, "two layers and one's gradients"),
+        ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
         ("activations in flight", "activations", activations, "kept by op and recompute mode"),
         ("working layer", "activations", working * every_slot, "the layer at work"),
         ("logits and loss", "activations", logits, "last stage, bytes per logit"),

@@ -100,6 +100,7 @@ class StateBytes:
     weights: NDArray[np.float64]
     gradients: NDArray[np.float64]
     optimizer: NDArray[np.float64]
+    transient: NDArray[np.float64]
     gathered: Num
     """Whole layers that sharded parameters are gathered into."""
 
@@ -111,7 +112,8 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
         zero 2  and gradients           zero 3  and parameters
 
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
-    two layers at a time, with the gradients of one.
+    two layers at a time, with the gradients of one; under a pipeline they stay gathered, and
+    gradients whole, until the step ends.
     """
     dense, expert = dims.shards, dims.expert_shards
     p = parameters
@@ -140,9 +142,11 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     )
     state = context.master_bytes + context.moment_bytes
     optimizer = state * (p.dense / optimizer_over + p.expert / optimizer_over_expert)
-    gathered = np.where(
-        dims.zero >= 3,
-        p.largest_layer * (2.0 * context.activation_bytes + context.gradient_bytes),
-        0.0,
-    )
-    return StateBytes(weights, gradients, optimizer, gathered)
+    two_layers = p.largest_layer * (2.0 * context.activation_bytes + context.gradient_bytes)
+    copies = context.activation_bytes + context.gradient_bytes
+    stage = copies * (p.dense + p.expert)
+    gathered = np.where(dims.pp > 1, stage, two_layers)
+    gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
+    mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
+    transient = context.stack.optimizer_transient_bytes * mine
+    return StateBytes(weights, gradients, optimizer, transient, gathered)
