@@ -82,13 +82,15 @@ def matmuls(folder: Path) -> Iterator[str]:
             fixed_s: float,
             memory: float,
             key: Key = key,
-            sizes: tuple[Floats, ...] = (m, n, k),
+            m: Floats = m,
+            n: Floats = n,
+            k: Floats = k,
             element_bytes: float = element_bytes,
         ) -> Floats:
             flop_per_s = share * PEAK_FLOP_PER_S[key]
             bytes_per_s = memory * MEMORY_BYTES_PER_S[key[0]]
             return np.asarray(
-                matmul_s(*sizes, flop_per_s, bytes_per_s, fixed_s, element_bytes, 2.0,
+                matmul_s(m, n, k, flop_per_s, bytes_per_s, fixed_s, element_bytes, 2.0,
                          TILE, TILE, UNITS[key[0]])
             )  # fmt: skip
 
