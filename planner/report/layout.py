@@ -7,6 +7,8 @@ Lines are pieces of text, each with the name of a style; who draws them decides 
 Parts: `Piece`, `Line`, `wrap`, `sentence_lines`, `table_lines`.
 """
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len, chop_cells
 
 from planner.report.content import Bar, Cell, Column, Table
@@ -19,6 +21,7 @@ Line = list[Piece]
 _GAP = 2
 _BAR = 16
 _LEAST = 8
+_LONG_WORD = 20
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -71,14 +74,21 @@ def _widths(columns: list[Column], rows: list[list[Cell]], width: int) -> list[i
         for i, column in enumerate(columns)
         if not column.right and not any(isinstance(row[i], Bar) for row in rows)
     ]
+    least = {i: _longest_word([row[i] for row in rows]) for i in text}
     room = width - _GAP * len(columns)
     while sum(widths) > room:
-        givers = [i for i in text if widths[i] > _LEAST] or range(len(widths))
+        givers: Sequence[int] = [i for i in text if widths[i] > least[i]]
+        givers = givers or [i for i in text if widths[i] > _LEAST] or range(len(widths))
         widest = max(givers, key=lambda i: widths[i])
         if widths[widest] <= 1:
             break
         widths[widest] -= 1
     return widths
+
+
+def _longest_word(cells: list[Cell]) -> int:
+    words = (word for cell in cells if isinstance(cell, str) for word in cell.split(" "))
+    return min(max(map(cell_len, words), default=0), _LONG_WORD)
 
 
 def _row(cells: list[Cell], columns: list[Column], widths: list[int], style: str) -> list[Line]:

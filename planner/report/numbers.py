@@ -82,10 +82,10 @@ def plain(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Write a count: whole below ten million, then with a prefix (15 T tokens)."""
+    """Write a count: whole below ten million, then 15.0 B or 15.0 T."""
     if value is None or not math.isfinite(value) or abs(value) < 1e7:
         return plain(value)
-    return _prefixed(value, "").rstrip()
+    return _prefixed(value, "").rstrip().replace("G", "B")
 
 
 def percent(value: float | None) -> str:
@@ -163,7 +163,7 @@ def joules(value: float | None) -> str:
 _BY_SUFFIX: tuple[tuple[str, Callable[[float | None], str]], ...] = (
     ("tokens_per_s_per_device", lambda v: f"{count(v)} tokens/s"),
     ("model_flop_per_s_per_device", _in_unit("FLOP/s")),
-    ("usd_per_device_hour", lambda v: f"{dollars(v)} an hour"),
+    ("usd_per_device_hour", lambda v: f"{dollars(v)}/h"),
     ("bytes_per_s", _in_unit("B/s")),
     ("tokens_per_s", lambda v: f"{count(v)} tokens/s"),
     ("flop_per_s", _in_unit("FLOP/s")),

@@ -1,0 +1,312 @@
+"""The command line: reads arguments, calls, prints. Every number comes from elsewhere.
+
+What a command needs is imported inside it, so that help and errors come at once. With
+``--json -`` standard output holds JSON alone; progress and notes go to standard error.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import planner
+from planner.door import Door, Progress
+from planner.errors import SpecError
+
+if TYPE_CHECKING:
+    from planner.report.content import Section
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    cls=Door,
+    help="Plan distributed AI jobs: the best parallel design, with the numbers to defend it.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    invoke_without_command=True,
+)
+
+Job = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
+Plan = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="A plan.json that `plan` wrote.", show_default=False)
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE|-", help="Write JSON; - prints it and nothing else."),
+]
+_KINDS = ("training",)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sixfold {planner.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Print the help where no command is given."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _show_plan(answer: Mapping[str, object], json: str | None) -> None:
+    from planner.report.screen import colour, show, width
+    from planner.report.terminal import render
+
+    show(answer, json, lambda: render(answer, width=width(), colour=colour()))
+
+
+def _show_sections(
+    answer: Mapping[str, object],
+    json: str | None,
+    sections: Callable[[], Sequence["Section"]],
+) -> None:
+    from planner.report.screen import colour, show, width
+    from planner.report.terminal import render_sections
+
+    show(answer, json, lambda: render_sections(sections(), width=width(), colour=colour()))
+
+
+def _note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command()
+def plan(
+    job: Job,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for plan.json, report.html and the configurations."),
+    ] = None,
+    json: Json = None,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Seconds to search at most.")
+    ] = None,
+) -> None:
+    """Search for the best plan of a job and print it."""
+    from planner import recommend, spec
+    from planner.report import terminal  # noqa: F401  (loaded before the plan is made)
+
+    with Progress() as progress:
+        answer = recommend.plan(spec.load(job), time_limit_s=time_limit, progress=progress)
+    _show_plan(answer, json)
+    if out is not None:
+        _write_plan(answer, out)
+
+
+def _write_plan(answer: Mapping[str, object], out: Path) -> None:
+    from planner.emit import emit_all
+    from planner.emit.write import write_files
+    from planner.report import html
+    from planner.report.json_text import dumps
+    from planner.report.plan_file import emit_targets
+
+    files = {"plan.json": dumps(answer), "report.html": html.render(answer)}
+    files |= emit_all(answer, emit_targets(answer))
+    write_files(files, out)
+    _note(f"wrote {len(files)} files to {out}")
+
+
+@app.command()
+def predict(job: Job, json: Json = None) -> None:
+    """Price a job whose strategy is pinned, in whole or in part."""
+    from planner import recommend, spec
+
+    _show_plan(recommend.predict(spec.load(job)), json)
+
+
+@app.command()
+def validate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Files of measured runs.")],
+    json: Json = None,
+) -> None:
+    """Compare predicted with measured runs."""
+    from planner.report.answers import validate_sections
+    from planner.validate import validate as compare
+
+    with Progress() as progress:
+        answer = compare(runs, progress=progress)
+    _show_sections(answer, json, lambda: validate_sections(answer))
+
+
+@app.command()
+def emit(
+    plan: Plan,
+    target: Annotated[
+        list[str], typer.Option(help="A framework, see `targets`; may be given again.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; absent: print the files.")
+    ] = None,
+) -> None:
+    """Write a plan as a framework's configuration."""
+    from planner.emit import emit_all
+    from planner.emit.write import write_files
+    from planner.report.plan_file import read_plan
+    from planner.report.screen import put
+
+    files = emit_all(read_plan(plan), target)
+    if out is not None:
+        write_files(files, out)
+        _note(f"wrote {len(files)} files to {out}")
+        return
+    for path, text in files.items():
+        put(f"==> {path} <==\n{text}\n" if len(files) > 1 else text)
+
+
+@app.command()
+def explain(
+    plan: Plan,
+    why_not: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Price this instead; may be given again."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Say what binds a plan, and what else would cost."""
+    from planner.explain import explain as reasons
+    from planner.report.answers import explain_sections
+    from planner.report.plan_file import read_plan
+
+    answer = reasons(read_plan(plan), why_not or ())
+    _show_sections(answer, json, lambda: explain_sections(answer))
+
+
+@app.command("what-if")
+def what_if(
+    job: Job,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More of --set.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the job."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Plan again with changed figures."""
+    from planner.report.answers import what_if_sections
+    from planner.whatif import what_if as again
+
+    answer = again(job, [*(sets or ()), *(more or ())])
+    _show_sections(answer, json, lambda: what_if_sections(answer))
+
+
+@app.command()
+def speedup(
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[P | P:SECONDS]...", help="More of --at or of --measured."),
+    ] = None,
+    compute_s: Annotated[float | None, typer.Option(help="C, a step on one device.")] = None,
+    alpha_s: Annotated[float | None, typer.Option(help="A, latency of a hop.")] = None,
+    transfer_s: Annotated[float | None, typer.Option(help="B, to move the model once.")] = None,
+    at: Annotated[list[str] | None, typer.Option(metavar="P", help="Counts to show.")] = None,
+    measured: Annotated[
+        list[str] | None, typer.Option(metavar="P:SECONDS", help="Fit to measured steps.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Predict a design's speed-up from three constants."""
+    from planner.predictor import fitted_table, parse_measured, speedup_table
+    from planner.report.answers import speedup_sections
+
+    counts = [_count(text) for text in [*(at or ()), *(t for t in more or () if ":" not in t)]]
+    steps = [parse_measured(t) for t in [*(measured or ()), *(t for t in more or () if ":" in t)]]
+    constants = (compute_s, alpha_s, transfer_s)
+    if steps and constants == (None, None, None):
+        answer = fitted_table(steps, counts)
+    elif not steps and compute_s is not None and alpha_s is not None and transfer_s is not None:
+        answer = speedup_table(compute_s, alpha_s, transfer_s, counts)
+    else:
+        raise SpecError("give --compute-s, --alpha-s and --transfer-s, or --measured alone")
+    _show_sections({**answer}, json, lambda: speedup_sections({**answer}))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise SpecError(f"{text[:40]!r} is not a whole number of devices", key="--at")
+    return int(text)
+
+
+@app.command()
+def report(
+    plan: Plan,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write the report of a plan as one HTML page."""
+    from planner.report import html
+    from planner.report.plan_file import read_plan, write_text
+
+    write_text(out, html.render(read_plan(plan)))
+    _note(f"wrote {out}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors."""
+    from planner import spec
+    from planner.report.json_text import dumps
+    from planner.report.screen import put
+
+    put(dumps(spec.schema()))
+
+
+@app.command()
+def systems(json: Json = None) -> None:
+    """List the machines that ship."""
+    from planner.report import catalogue
+
+    rows, hidden = catalogue.systems(), ("accelerator",)
+    _show_sections(
+        {"systems": rows}, json, lambda: [catalogue.catalogue_section("Systems", rows, hidden)]
+    )
+
+
+@app.command()
+def models(json: Json = None) -> None:
+    """List the models that ship."""
+    from planner.report import catalogue
+
+    rows, hidden = catalogue.models(), ("source", "family")
+    _show_sections(
+        {"models": rows}, json, lambda: [catalogue.catalogue_section("Models", rows, hidden)]
+    )
+
+
+@app.command()
+def targets(json: Json = None) -> None:
+    """List the frameworks that a plan can be written for."""
+    from planner.report import catalogue
+
+    rows = catalogue.targets()
+    _show_sections({"targets": rows}, json, lambda: [catalogue.catalogue_section("Targets", rows)])
+
+
+@app.command()
+def init(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of: {', '.join(_KINDS)}.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a job.yaml.")] = False,
+) -> None:
+    """Write a job file to start from to ./job.yaml."""
+    from planner.nearest import hint
+    from planner.report.plan_file import write_text
+
+    if kind not in _KINDS:
+        raise SpecError(f"no kind of job {kind[:40]!r}; {hint(kind, _KINDS)}", key="KIND")
+    place = Path("job.yaml")
+    if place.exists() and not force:
+        raise SpecError("exists already; --force replaces it", file=str(place))
+    example = Path(planner.__file__).parent / "examples" / f"{kind}.yaml"
+    write_text(place, example.read_text("utf-8"))
+    _note(f"wrote {place}: change it, then run `sixfold plan {place}`")
