@@ -259,9 +259,9 @@ def time_shares(cycle: Cycle) -> Shares:
     running = 1.0 / (repeated + waited + saving)
     per_up = running / (worked + stalled)
     useful = per_up * ((1.0 - saved) * durable + saved * worked)
+    rework = per_up * (1.0 - saved) * np.maximum(worked - durable, 0.0)
     checkpoint = per_up * stalled + running * saving
     restart, waiting = running * (repeated - 1.0), running * waited
-    rework = np.maximum(1.0 - useful - checkpoint - restart - waiting, 0.0)
     return Shares(useful, checkpoint, rework, restart, waiting)
 
 

@@ -211,7 +211,7 @@ def _excess(work_s: Num, cycle: Cycle) -> tuple[Num, Num]:
     each_s = cycle.replacement_s / (np.floor(cycle.spare_hosts) + 1.0)
     pause = again_square + cycle.wait_s * (2.0 * each_s * (1.0 + others) - cycle.wait_s)
     saved_s = cycle.save_s + again_s + cycle.wait_s
-    up_s = total_s * (1.0 - shares.waiting - shares.restart)
+    up_s = total_s * (shares.useful + shares.checkpoint + shares.rework)
     per_interval = np.exp(np.minimum(cycle.losses_per_s * period_s, _LONGEST))
     variance = up_s * (
         cycle.losses_per_s * (back_square + pause + per_interval * loss_s * loss_s)
