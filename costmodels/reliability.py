@@ -33,12 +33,12 @@ __all__ = [
     "young_interval_s",
 ]
 
-# Share of an asynchronous write that stops the step (the copy to host memory). Basis: assumed,
-# between 0.012 measured (0.78 s of 67 s; Llama 3 70B on 1,856 H200, PyTorch's note on faster
-# asynchronous checkpoints, 2025) and the 1/15 to 1/5 that TorchTitan's paper (2024) reports.
+# Share of an asynchronous write that stops the step (the copy to host memory). Basis: assumed, four
+# times the 0.012 measured with pinned buffers (0.78 s of 67 s; Llama 3 70B on 1,856 H200,
+# "6x faster async checkpointing", PyTorch blog, 2025): most stacks copy to pageable memory.
 ASYNC_STALL_FRAC = 0.05
 # Below this many devices measured jobs fail more often than their hosts do: 7.9 h against a
-# predicted 28.9 h on 1,024 GPUs. Basis: measured; Kokolis et al., HPCA 2025.
+# predicted 28.9 h on 1,024 GPUs (measured; Kokolis et al., HPCA 2025). The line itself is assumed.
 FEW_DEVICES = 4096.0
 _LONGEST = 200.0  # of an exponent: beyond it a run does not finish
 _NO_LOSS = 1e-30
@@ -51,7 +51,7 @@ def mtbf_s(hosts: Num, host_mtbf_s: Num) -> Num:
     Notes
     -----
     Independent Poisson failures of hosts alone; see `mtbf_is_optimistic`.
-    Source: Kokolis et al., HPCA 2025, section 4 (24 h / (0.0065 * nodes)).
+    Source: Kokolis et al., HPCA 2025 (24 h / (0.0065 * nodes)).
 
     >>> print(f"{mtbf_s(2048.0, 86400 / 0.0065) / 3600:.4f}")
     1.8029
@@ -60,12 +60,12 @@ def mtbf_s(hosts: Num, host_mtbf_s: Num) -> Num:
 
 
 def mtbf_is_optimistic(devices: Num) -> Num:
-    """1 where the job is so small that software and users, not hosts, end it; else 0.
+    """1 where the job is so small that software and users end it more often than hosts; else 0.
 
     Notes
     -----
     Source: Kokolis et al., HPCA 2025: jobs of 1,024 GPUs failed every 7.9 h where the rate of
-    their nodes gives 28.9 h; the rate held for jobs of 4,096 and more.
+    their nodes gives 28.9 h. Which count ends the regime is assumed.
     """
     return np.where(np.asarray(devices) < FEW_DEVICES, 1.0, 0.0)[()]
 
@@ -88,7 +88,7 @@ def daly_interval_s(stall_s: Num, mtbf_s: Num) -> Num:
 
     Notes
     -----
-    For w below M / 2. Source: Daly, FGCS 22(3), 2006, equation 17.
+    For w below M / 2. Source: Daly, FGCS 22(3), 2006.
 
     >>> print(f"{daly_interval_s(10.0, 3.0931 * 3600):.1f}")
     461.9
@@ -130,7 +130,7 @@ def best_interval_s(stall_s: Num, losses_per_s: Num) -> Num:
     Restart time and a delay until the checkpoint is durable multiply the run's time and leave the
     optimum where it is. Newton's steps from above converge monotonically (the left side is
     convex); a series replaces them for small w / M, where the left side loses digits.
-    Source: the optimum of Daly, FGCS 22(3), 2006, equation 13 (Lambert's W in closed form).
+    Source: the optimum of Daly, FGCS 22(3), 2006 (Lambert's W in closed form).
     """
     rate = np.maximum(losses_per_s, _NO_LOSS)
     target = np.minimum(stall_s * rate, 30.0)  # beyond it the interval is M to 13 digits
@@ -245,7 +245,7 @@ def time_shares(cycle: Cycle) -> Shares:
     An up-time between two events is exponential: a loss keeps the checkpoints that were durable
     by then, a save keeps all work. It is exact for Poisson events, and Daly's model, tau /
     (M exp((R + d) / M) (exp(a / M) - 1)), where nothing is saved and nobody waits.
-    Source: Daly, FGCS 22(3), 2006, section 3; renewal-reward theorem.
+    Source: Daly, FGCS 22(3), 2006; renewal-reward theorem.
     """
     interval_s, stall_s = np.maximum(cycle.interval_s, 1e-9), cycle.stall_s
     rate = cycle.losses_per_s + cycle.saves_per_s
