@@ -80,11 +80,10 @@ class Document:
 
     def error(self, message: str, path: PathKey = ()) -> SpecError:
         """Return the error that names `path`, its line and the file."""
-        key = ".".join(str(part) for part in path)
         line = self.line_of(path)
         if line == ON_COMMAND_LINE:
-            return SpecError(message, key=key, file="--set")
-        return SpecError(message, key=key, file=self.file, line=line)
+            return SpecError(_clean(message), key=_dotted(path), file="--set")
+        return SpecError(_clean(message), key=_dotted(path), file=self.file, line=line)
 
 
 def scalar(text: str) -> Value:
@@ -145,17 +144,27 @@ def read_text(text: str, *, file: str = "", max_nodes: int = MAX_NODES) -> Docum
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
-        raise SpecError(f"not YAML: {_one_line(error)}", file=file, line=line) from None
+        parts = (error.context, error.problem)
+        said = ", ".join(part for part in parts if part)
+        raise SpecError(_clean(f"not YAML: {said}"), file=file, line=line) from None
     except YAMLError as error:
-        raise SpecError(f"not YAML: {str(error).splitlines()[0]}", file=file) from None
+        raise SpecError(_clean(f"not YAML: {str(error).splitlines()[0]}"), file=file) from None
     except Exception as error:  # the parser's own faults on hostile text are the text's fault
-        raise SpecError(f"not YAML: {type(error).__name__}: {error}", file=file) from None
+        said = f"not YAML: {type(error).__name__}: {error}"
+        raise SpecError(_clean(said), file=file) from None
     return document
 
 
-def _one_line(error: MarkedYAMLError) -> str:
-    parts = (error.context, error.problem)
-    return " ".join(", ".join(part for part in parts if part).split())
+def _clean(text: str, limit: int = 2000) -> str:
+    """Keep a message on one line, and short."""
+    text = text[: limit + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _dotted(path: PathKey) -> str:
+    return ".".join(_clean(str(part), 60) for part in path)
 
 
 class _Builder:
@@ -181,9 +190,9 @@ class _Builder:
         return value
 
     def _error(self, message: str, event: Event, path: PathKey) -> SpecError:
-        key = ".".join(str(part) for part in path)
         line = event.start_mark.line + 1 if event.start_mark is not None else None
-        return SpecError(message, key=key, file=self.document.file, line=line)
+        file = self.document.file
+        return SpecError(_clean(message), key=_dotted(path), file=file, line=line)
 
     def _node(self, event: Event, path: PathKey) -> Value:
         """Return the node that starts with `event`."""

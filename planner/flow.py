@@ -26,13 +26,13 @@ Token = tuple[str, str]
 
 
 def read_flow(text: str) -> Value:
-    """Read one flow mapping or list on one line.
+    """Read one flow mapping on one line.
 
     Raises
     ------
     ValueError : the text is not of the plain kind; it may still be good YAML
     """
-    if not (text.isascii() and text.isprintable()):
+    if not (text.startswith("{") and text.isascii() and text.isprintable()):
         raise ValueError("not plain")
     reader = _Reader(text)
     value = reader.value(0)
