@@ -52,9 +52,7 @@ def _safe(character: str) -> str:
 
 def _round3(value: float) -> float:
     """Round to three significant digits."""
-    if value == 0 or not math.isfinite(value):
-        return value
-    return round(value, 2 - math.floor(math.log10(abs(value))))
+    return float(f"{value:.2e}")
 
 
 def _digits(value: float) -> str:
@@ -105,6 +103,8 @@ def ratio(value: float | None) -> str:
 
 def _prefixed(value: float, unit: str) -> str:
     """Write a value of a unit with a decimal prefix."""
+    if abs(value) >= 1e27:
+        return f"{value:.3g} {unit}"
     value = _round3(value)
     if 0 < abs(value) < 1:
         power = min(math.ceil(-math.log10(abs(value)) / 3), len(_SMALL) - 1)
