@@ -112,6 +112,7 @@ def _card(name: str, family: str, raw: Mapping[str, object]) -> Card:
 
 def _hint(name: str) -> str:
     known = names()
-    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    longer = [one for one in known if name and one.startswith(name.lower())]
+    nearest = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     guess = f"did you mean {nearest[0]!r}? " if nearest else ""
     return f"{guess}`sixfold models` lists all {len(known)}"
