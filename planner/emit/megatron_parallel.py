@@ -1,0 +1,302 @@
+"""Degrees, sharding, overlap, recomputation and number formats as arguments of Megatron-Core.
+
+Says in the header what the plan chose and Megatron-Core cannot do, with the nearest that it can.
+Flags and their rules are those of `megatron/training/arguments.py`, `transformer_config.py` and
+`parallel_state.py` (rank order tp-cp-ep-dp-pp, or tp-cp-ep-pp-dp).
+
+Parts: `parallel_args`, `memory_args`, `precision_args`, `pipeline_layout`, `uses_fsdp`.
+"""
+
+import math
+
+from planner.emit.megatron_model import Arg
+from planner.emit.text import Header, one_line
+from planner.emit.view import Mesh, PlanView
+
+__all__ = ["memory_args", "parallel_args", "pipeline_layout", "precision_args", "uses_fsdp"]
+
+PP_LAST = ("tp", "cp", "dp", "pp")
+DP_LAST = ("tp", "cp", "pp", "dp")
+CP_COMM = {"p2p": "p2p", "all-gather": "all_gather", "a2a": "a2a", "a2a+p2p": "a2a+p2p"}
+
+
+def uses_fsdp(mesh: Mesh) -> bool:
+    """Whether the plan needs Megatron-FSDP: ZeRO 2 and 3 are not in the distributed optimizer."""
+    return mesh.zero >= 2
+
+
+def parallel_args(view: PlanView, header: Header) -> list[Arg]:
+    """Degrees of the mesh, rank order, sharding and overlap."""
+    mesh = view.mesh
+    args: list[Arg] = [
+        ("--tensor-model-parallel-size", str(mesh.tp)),
+        ("--pipeline-model-parallel-size", str(mesh.pp)),
+        ("--context-parallel-size", str(mesh.cp)),
+    ]
+    if mesh.tp > 1 and (mesh.sp or mesh.ep > 1):
+        args.append(("--sequence-parallel",))
+        if not mesh.sp:
+            header.not_expressible("tp with ep but no sequence parallelism", "--sequence-parallel")
+    args += _context(view, header) + _pipeline(view, header) + _experts(view, header)
+    args += _rank_order(mesh, header) + _sharding(view, header)
+    _unsaid(mesh, header)
+    return args
+
+
+def _context(view: PlanView, header: Header) -> list[Arg]:
+    mesh = view.mesh
+    if mesh.cp == 1:
+        return []
+    if view.workload.sequence_length % (2 * mesh.cp):
+        header.not_expressible("a sequence that is not whole in 2*cp parts", "none; it is refused")
+    if not view.switches.overlap_cp:
+        header.not_expressible("context exchange that is not overlapped", "overlapped where p2p")
+    if mesh.cp_comm != "a2a+p2p":
+        return [("--cp-comm-type", CP_COMM[mesh.cp_comm])]
+    heads = view.model.kv_heads_or_all // math.gcd(view.model.kv_heads_or_all, mesh.tp)
+    inner = math.gcd(mesh.cp, heads)
+    if inner in (1, mesh.cp):
+        only = "p2p" if inner == 1 else "a2a"
+        header.not_expressible("a2a+p2p with these heads and degrees", only)
+        return [("--cp-comm-type", only)]
+    header.chosen(f"of cp {mesh.cp}, {inner} ranks exchange heads and {mesh.cp // inner} a ring")
+    sizes = (str(inner), str(mesh.cp // inner))
+    return [("--cp-comm-type", "a2a+p2p"), ("--hierarchical-context-parallel-sizes", *sizes)]
+
+
+def pipeline_layout(layout: tuple[int, ...], mtp_layers: int) -> str:
+    """Return Megatron's layout string: E embedding, t decoder layer, m prediction layer, L loss.
+
+    >>> pipeline_layout((3, 4, 4, 3), 0)
+    'Et*3|t*4|t*4|t*3L'
+    """
+    chunks = [f"t*{layers}" if layers else "" for layers in layout]
+    chunks[0] = "E" + chunks[0]
+    chunks[-1] += (f"m*{mtp_layers}" if mtp_layers else "") + "L"
+    return "|".join(chunks)
+
+
+def _pipeline(view: PlanView, header: Header) -> list[Arg]:
+    mesh = view.mesh
+    if mesh.schedule not in ("1f1b", "interleaved") and mesh.pp > 1:
+        nearest = "interleaved 1F1B" if mesh.vpp > 1 else "1F1B"
+        header.not_expressible(f"schedule {mesh.schedule}", nearest)
+    if mesh.pp == 1:
+        return []
+    args: list[Arg] = []
+    if not mesh.even:
+        layout = pipeline_layout(mesh.layout, view.model.mtp_layers)
+        args.append(("--pipeline-model-parallel-layout", layout))
+    elif mesh.vpp > 1:
+        args.append(("--num-layers-per-virtual-pipeline-stage", str(mesh.layout[0])))
+    return args + _interleaving(view, header) if mesh.vpp > 1 else args
+
+
+def _interleaving(view: PlanView, header: Header) -> list[Arg]:
+    mesh, args = view.mesh, list[Arg]()
+    if not view.switches.overlap_p2p:
+        if mesh.pp > 2:
+            args.append(("--no-overlap-p2p-communication",))
+        else:
+            header.not_expressible("transfers not overlapped on two stages", "overlapped")
+    sizes = range(mesh.pp, mesh.microbatches + 1)
+    fits = [n for n in sizes if mesh.microbatches % n == 0 or mesh.microbatches % n >= mesh.pp]
+    if not fits:
+        header.not_expressible("fewer microbatches than stages, interleaved", "none; it is refused")
+    elif fits[0] != mesh.pp:
+        args.append(("--microbatch-group-size-per-virtual-pipeline-stage", str(fits[0])))
+    return args
+
+
+def _experts(view: PlanView, header: Header) -> list[Arg]:
+    mesh = view.mesh
+    if view.model.moe is None:
+        return []
+    args: list[Arg] = [
+        ("--expert-model-parallel-size", str(mesh.ep)),
+        ("--expert-tensor-parallel-size", str(mesh.etp)),
+    ]
+    if view.switches.overlap_ep and mesh.ep > 1:
+        why = _no_ep_overlap(view)
+        if why:
+            header.not_expressible(f"overlapped expert exchange {why}", "not overlapped")
+        else:
+            args.append(("--overlap-moe-expert-parallel-comm",))
+            if mesh.schedule in ("zero-bubble", "dualpipe"):
+                args.append(("--delay-wgrad-compute",))
+    return args
+
+
+def _no_ep_overlap(view: PlanView) -> str:
+    """Why Megatron-Core refuses --overlap-moe-expert-parallel-comm, or nothing."""
+    mesh = view.mesh
+    if mesh.pp > 1 and mesh.vpp == 1:
+        return "in a pipeline that is not interleaved"
+    if mesh.recompute == "full":
+        return "with full recomputation"
+    if view.model.mtp_layers > 1:
+        return "with several multi-token-prediction layers"
+    return "in fp32" if view.workload.precision == "fp32" else ""
+
+
+def _rank_order(mesh: Mesh, header: Header) -> list[Arg]:
+    used = tuple(axis for axis in mesh.order if getattr(mesh, axis) > 1)
+    expert_dp = mesh.tp * mesh.cp * mesh.dp // (mesh.ep * mesh.etp)
+    if used == tuple(axis for axis in PP_LAST if axis in used):
+        return []
+    if used == tuple(axis for axis in DP_LAST if axis in used) and expert_dp == mesh.dp:
+        return [("--use-tp-pp-dp-mapping",)]
+    header.not_expressible(f"rank order {'-'.join(mesh.order)}, innermost first", "-".join(PP_LAST))
+    return []
+
+
+def _sharding(view: PlanView, header: Header) -> list[Arg]:
+    mesh, switches, args = view.mesh, view.switches, list[Arg]()
+    if mesh.zero:
+        args.append(("--use-distributed-optimizer",))
+        args += _instances(view, header)
+    if uses_fsdp(mesh):
+        strategy = "optim_grads" if mesh.zero == 2 else "optim_grads_params"
+        args += [
+            ("--use-megatron-fsdp",),
+            ("--data-parallel-sharding-strategy", strategy),
+            ("--no-gradient-accumulation-fusion",),
+            ("--init-model-with-meta-device",),
+        ]
+        if mesh.replicas > 1:
+            args.append(("--outer-dp-sharding-strategy", "no_shard"))
+        if not (switches.overlap_grad_reduce and switches.overlap_param_gather):
+            header.not_expressible(f"zero {mesh.zero} without overlap", "overlapped: FSDP's way")
+        return [*args, ("--overlap-grad-reduce",), ("--overlap-param-gather",)]
+    if switches.overlap_grad_reduce:
+        args.append(("--overlap-grad-reduce",))
+    if switches.overlap_param_gather and mesh.zero:
+        if switches.overlap_grad_reduce:
+            args.append(("--overlap-param-gather",))
+        else:
+            header.not_expressible("parameter gathers overlapped, gradients not", "neither")
+    return args
+
+
+def _instances(view: PlanView, header: Header) -> list[Arg]:
+    """Shard sets smaller than all dp*cp ranks: copies of the distributed optimizer (HSDP)."""
+    mesh = view.mesh
+    if mesh.replicas == 1:
+        return []
+    expert_ranks = mesh.tp * mesh.cp * mesh.dp // (mesh.ep * mesh.etp)
+    if view.model.moe is not None and expert_ranks % mesh.replicas:
+        header.not_expressible(
+            f"{mesh.replicas} copies of the shards over {expert_ranks} ranks of an expert",
+            "one shard set over all ranks",
+        )
+        return []
+    return [("--num-distributed-optimizer-instances", str(mesh.replicas))]
+
+
+def _unsaid(mesh: Mesh, header: Header) -> None:
+    """Note choices of the plan that no argument takes."""
+    if mesh.consistency != "synchronous":
+        header.not_expressible(f"consistency {one_line(mesh.consistency)}", "synchronous")
+    if mesh.stages or mesh.sharding:
+        header.not_expressible("choices by stage or by operator", "the same choice everywhere")
+    if mesh.collectives:
+        said = ", ".join(f"{axis} {name}" for axis, name in mesh.collectives)
+        header.not_expressible(f"the algorithm of each axis ({one_line(said)})", "NCCL's choice")
+    if mesh.placement:
+        said = ", ".join(f"{axis} within {level}" for axis, level in mesh.placement)
+        header.chosen(f"how hosts are ranked: keep {one_line(said)} by the order of NODE_RANK")
+
+
+def memory_args(view: PlanView, header: Header) -> list[Arg]:
+    """Recomputation and offload."""
+    mesh, moe = view.mesh, view.model.moe
+    args: list[Arg] = []
+    selective = {
+        "selective": ["core_attn"],
+        "per-operator": ["layernorm", *(["mlp"] if view.model.moe_layers < view.model.layers else [])],
+        "projections": ["core_attn", "layernorm"],
+    }
+    if mesh.recompute in selective:
+        modules = selective[mesh.recompute]
+        if moe is not None and mesh.recompute != "selective":
+            modules = [*modules, "moe_act"]
+        args += [("--recompute-granularity", "selective"), ("--recompute-modules", *modules)]
+        if mesh.recompute != "selective":
+            header.not_expressible(f"recompute {mesh.recompute}", f"selective: {', '.join(modules)}")
+    elif mesh.recompute == "full":
+        args += _full(mesh, header)
+    return args + _offload(view, header)
+
+
+def _full(mesh: Mesh, header: Header) -> list[Arg]:
+    args: list[Arg] = [("--recompute-granularity", "full")]
+    if mesh.recompute_layers is None:
+        return [*args, ("--recompute-method", "uniform"), ("--recompute-num-layers", "1")]
+    chunk = math.ceil(mesh.recompute_layers / mesh.vpp)
+    if chunk * mesh.vpp != mesh.recompute_layers:
+        header.not_expressible(
+            f"{mesh.recompute_layers} recomputed layers on {mesh.vpp} chunks", f"{chunk} in each"
+        )
+    return [*args, ("--recompute-method", "block"), ("--recompute-num-layers", str(chunk))]
+
+
+def _offload(view: PlanView, header: Header) -> list[Arg]:
+    mesh, args = view.mesh, list[Arg]()
+    if "optimizer" in mesh.offload:
+        args += [("--optimizer-cpu-offload",), ("--use-precision-aware-optimizer",)]
+        args.append(("--overlap-cpu-optimizer-d2h-h2d",))
+    if "activations" in mesh.offload:
+        modules = ["attn_norm", "qkv_linear", "core_attn", "attn_proj", "mlp_norm"]
+        if view.model.moe is not None:
+            modules += ["expert_fc1", "moe_act"]
+        args += [("--fine-grained-activation-offloading",), ("--offload-modules", *modules)]
+        header.chosen(f"which activations are offloaded: {', '.join(modules)}")
+    if "parameters" in mesh.offload:
+        header.not_expressible("parameters kept in the host's memory", "kept on the device")
+    return args
+
+
+def precision_args(view: PlanView, header: Header) -> list[Arg]:
+    """Number formats of products, gradients and the optimizer; fused kernels."""
+    precision, switches = view.workload.precision, view.switches
+    formats: dict[str, list[Arg]] = {
+        "fp32": [],
+        "fp16": [("--fp16",)],
+        "bf16": [("--bf16",)],
+        "fp8": [("--bf16",), ("--fp8-format", "hybrid"), ("--fp8-recipe", "tensorwise")],
+        "mxfp8": [("--bf16",), ("--fp8-format", "e4m3"), ("--fp8-recipe", "mxfp8")],
+        "nvfp4": [("--bf16",), ("--fp4-format", "e2m1"), ("--fp4-recipe", "nvfp4")],
+    }
+    nearest = {"mxfp4": "nvfp4", "int8": "bf16", "int4": "bf16"}.get(precision, precision)
+    if nearest != precision:
+        header.not_expressible(f"precision {precision}", nearest)
+    if nearest == "fp8":
+        header.chosen("the FP8 recipe, tensorwise (current scaling)")
+    args = list(formats[nearest])
+    if switches.grad_dtype == "bf16" and nearest != "fp32":
+        args.append(("--grad-reduce-in-bf16",))
+    elif switches.grad_dtype == "fp16":
+        header.not_expressible("gradients accumulated in fp16", "fp32")
+    if not switches.master_weights:
+        header.not_expressible("no fp32 copy of the parameters", "an fp32 copy")
+    return args + _kernels(view, header)
+
+
+def _kernels(view: PlanView, header: Header) -> list[Arg]:
+    mesh, switches = view.mesh, view.switches
+    args: list[Arg] = [("--attention-backend", "auto" if switches.flash_attention else "unfused")]
+    if switches.fused_kernels:
+        args.append(("--cross-entropy-loss-fusion",))
+    else:
+        args += [("--no-bias-swiglu-fusion",), ("--no-bias-gelu-fusion",), ("--no-rope-fusion",)]
+        args += [("--no-bias-dropout-fusion",), ("--no-masked-softmax-fusion",)]
+    if switches.overlap_tp and mesh.tp > 1:
+        if mesh.sp:
+            args.append(("--tp-comm-overlap",))
+        else:
+            header.not_expressible("tp exchange overlapped without sp", "not overlapped")
+    if switches.chunked_loss:
+        header.not_expressible("a loss computed in chunks", "logits whole, cross entropy fused")
+    if switches.compile:
+        header.not_expressible("a compiled step", "eager, with the fused kernels of this stack")
+    return args

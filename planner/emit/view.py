@@ -1,0 +1,276 @@
+"""A plan read back: what `plan.json` says, with types, for those who write configurations.
+
+`read` takes the mapping that `plan.json` holds and returns a `PlanView` in which every degree is
+a number and every switch is given. It refuses what is not a plan of one training job with a
+`SpecError`. Knows no framework.
+
+Parts: `Mesh` (the strategy, nothing left open), `PlanView`, `read`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from hardware_profiles.load import ProfileError, load
+from hardware_profiles.stack import Switches, load_stack
+from planner.emit.text import one_line
+from planner.errors import SpecError
+from planner.job import Software
+from planner.models.config import ModelConfig
+from planner.strategy import MESH, RecomputeFull, Strategy
+from planner.workloads.training.spec import TrainingJob, TrainingSpec
+from planner.workloads.training.stages import even_layout
+
+__all__ = ["Mesh", "PlanView", "read"]
+
+USUAL_HOST_DEVICES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The strategy of a plan with nothing left open (names as in the job file).
+
+    Parameters
+    ----------
+    recompute, recompute_layers : method, and the layers of a stage it is for (None: all of them)
+    layout     : decoder layers of each of the pp * vpp chunks, in forward order
+    even       : the layout is the same number of layers everywhere
+    order      : mesh axes, innermost first
+    stages, sharding : whether the plan holds choices by stage or by operator
+    """
+
+    tp: int
+    sp: bool
+    cp: int
+    pp: int
+    vpp: int
+    dp: int
+    ep: int
+    etp: int
+    zero: int
+    zero_group: int
+    micro_batch: int
+    microbatches: int
+    schedule: str
+    cp_comm: str
+    recompute: str
+    recompute_layers: int | None
+    offload: tuple[str, ...]
+    layout: tuple[int, ...]
+    order: tuple[str, ...]
+    placement: tuple[tuple[str, str], ...]
+    collectives: tuple[tuple[str, str], ...]
+    consistency: str
+    stages: bool
+    sharding: bool
+
+    @property
+    def devices(self) -> int:
+        """Devices of the mesh: tp * cp * pp * dp."""
+        return self.tp * self.cp * self.pp * self.dp
+
+    @property
+    def replicas(self) -> int:
+        """Copies of a shard set: dp * cp / zero_group where states are sharded at all."""
+        return self.dp * self.cp // self.zero_group
+
+    @property
+    def even(self) -> bool:
+        """Whether every chunk has the same number of layers."""
+        return len(set(self.layout)) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """One plan of one training job.
+
+    Parameters
+    ----------
+    system        : the machine's name; empty where the job leaves a choice
+    vendor        : nvidia, amd, google ...; empty where the profile cannot be read
+    host_devices  : devices of one host, which one launcher serves (USUAL_HOST_DEVICES if unknown);
+                    fewer where hosts would be left partly used
+    steps         : optimizer steps of the run; None where the job gives no tokens
+    checkpoint_steps : optimizer steps between checkpoints; None where the plan does not say
+    """
+
+    job: TrainingJob
+    mesh: Mesh
+    switches: Switches
+    system: str
+    vendor: str
+    host_devices: int
+    steps: int | None
+    checkpoint_steps: int | None
+
+    @property
+    def model(self) -> ModelConfig:
+        """The architecture."""
+        return self.job.workload.model
+
+    @property
+    def workload(self) -> TrainingSpec:
+        """The workload section of the job."""
+        return self.job.workload
+
+
+def read(plan: Mapping[str, object]) -> PlanView:
+    """Read a plan; SpecError where it is not one of a training job, or contradicts itself."""
+    if "parts" in plan:
+        raise SpecError("a plan of several parts: emit each of plan.parts by itself", key="parts")
+    job, strategy = _section(plan, "job"), _section(plan, "strategy")
+    workload = job.get("workload")
+    kind = workload.get("kind") if isinstance(workload, Mapping) else None
+    if kind != "training":
+        raise SpecError(
+            f"configurations are written for plans of kind training, this is {one_line(kind)}",
+            key="job.workload.kind",
+        )
+    try:
+        parsed = TrainingJob.model_validate(dict(job))
+    except ValidationError as error:
+        raise _not_a_plan("job", error) from None
+    try:
+        chosen = Strategy.model_validate(dict(strategy))
+    except ValidationError as error:
+        raise _not_a_plan("strategy", error) from None
+    mesh = _mesh(chosen, parsed.workload)
+    system, vendor, host_devices = _machine(parsed)
+    step_tokens = parsed.workload.global_batch * parsed.workload.sequence_length
+    tokens = parsed.workload.tokens
+    return PlanView(
+        job=parsed,
+        mesh=mesh,
+        switches=_switches(parsed.software),
+        system=system,
+        vendor=vendor,
+        host_devices=max(d for d in range(1, host_devices + 1) if mesh.devices % d == 0),
+        steps=None if tokens is None else max(1, math.ceil(tokens / step_tokens)),
+        checkpoint_steps=_checkpoint_steps(plan),
+    )
+
+
+def _section(plan: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = plan.get(key)
+    if not isinstance(value, Mapping):
+        raise SpecError("missing: not a plan that `sixfold plan` wrote", key=key)
+    return value
+
+
+def _not_a_plan(section: str, error: ValidationError) -> SpecError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = ".".join(one_line(part) for part in (section, *first["loc"]))
+    return SpecError(f"not as a plan has it: {one_line(first['msg'])}", key=path)
+
+
+def _count(strategy: Strategy, key: str, absent: int | None = 1) -> int:
+    value = strategy.pinned_count(key)
+    if value is None and absent is None:
+        raise SpecError("a plan gives one whole number", key=f"strategy.{key}")
+    return absent if value is None and absent is not None else value or 0
+
+
+def _mesh(strategy: Strategy, workload: TrainingSpec) -> Mesh:
+    pp, vpp = _count(strategy, "pp"), _count(strategy, "vpp")
+    dp, cp = _count(strategy, "dp", None), _count(strategy, "cp")
+    micro_batch = _count(strategy, "micro_batch", None)
+    recompute = strategy.pinned("recompute") or "none"
+    layout = strategy.layers_per_stage or even_layout(workload.model.layers, pp * vpp)
+    collectives, consistency = strategy.collectives, strategy.consistency
+    mesh = Mesh(
+        tp=_count(strategy, "tp"),
+        sp=bool(strategy.pinned("sp")),
+        cp=cp,
+        pp=pp,
+        vpp=vpp,
+        dp=dp,
+        ep=_count(strategy, "ep"),
+        etp=_count(strategy, "etp"),
+        zero=_count(strategy, "zero", 0),
+        zero_group=_count(strategy, "zero_group", dp * cp),
+        micro_batch=micro_batch,
+        microbatches=workload.global_batch // (dp * micro_batch),
+        schedule=str(strategy.pinned("schedule") or "1f1b"),
+        cp_comm=str(strategy.pinned("cp_comm") or "p2p"),
+        recompute="full" if isinstance(recompute, RecomputeFull) else str(recompute),
+        recompute_layers=recompute.full if isinstance(recompute, RecomputeFull) else None,
+        offload=tuple(strategy.offload or ()),
+        layout=tuple(layout),
+        order=tuple(strategy.mesh_order or MESH),
+        placement=tuple(sorted((strategy.placement or {}).items())),
+        collectives=tuple(sorted(collectives.items())) if isinstance(collectives, dict) else (),
+        consistency=_consistency(consistency),
+        stages=strategy.stages is not None,
+        sharding=strategy.sharding is not None,
+    )
+    _check(mesh, workload)
+    return mesh
+
+
+def _consistency(value: object) -> str:
+    return value if isinstance(value, str) else "synchronous" if value is None else repr(value)
+
+
+def _check(mesh: Mesh, workload: TrainingSpec) -> None:
+    """Refuse a strategy that contradicts the job it came with."""
+    if workload.global_batch % (mesh.dp * mesh.micro_batch):
+        raise SpecError(
+            f"global_batch {workload.global_batch} is not whole microbatches of"
+            f" dp {mesh.dp} * micro_batch {mesh.micro_batch}",
+            key="strategy.micro_batch",
+        )
+    if (mesh.dp * mesh.cp) % mesh.zero_group:
+        raise SpecError(
+            f"zero_group {mesh.zero_group} does not divide dp*cp {mesh.dp * mesh.cp}",
+            key="strategy.zero_group",
+        )
+    if len(mesh.layout) != mesh.pp * mesh.vpp or sum(mesh.layout) != workload.model.layers:
+        raise SpecError(
+            f"must be pp*vpp = {mesh.pp * mesh.vpp} entries that sum to"
+            f" {workload.model.layers} layers",
+            key="strategy.layers_per_stage",
+        )
+    if (mesh.tp * mesh.cp * mesh.dp) % (mesh.ep * mesh.etp):
+        raise SpecError(
+            f"ep*etp {mesh.ep * mesh.etp} does not divide the"
+            f" {mesh.tp * mesh.cp * mesh.dp} ranks of a stage",
+            key="strategy.ep",
+        )
+
+
+def _switches(software: Software) -> Switches:
+    """Switches of the preset, with those of the job in their place."""
+    try:
+        base = load_stack(software.preset).switches
+    except KeyError:
+        base = Switches()
+    given = {k: v for k, v in software.switches().items() if k in Switches.model_fields}
+    return base.model_copy(update=given)
+
+
+def _machine(job: TrainingJob) -> tuple[str, str, int]:
+    """Name and vendor of the machine, and the devices of one of its hosts."""
+    systems = job.hardware.systems
+    if len(systems) != 1:
+        return "", "", USUAL_HOST_DEVICES
+    try:
+        profile = load(systems[0])
+    except ProfileError:
+        return systems[0], "", USUAL_HOST_DEVICES
+    node = profile.network[0].devices
+    own = job.hardware.set.devices_per_node
+    host = profile.host.devices
+    return systems[0], profile.vendor, own if own is not None and host == node else host
+
+
+def _checkpoint_steps(plan: Mapping[str, object]) -> int | None:
+    prediction = plan.get("prediction")
+    if not isinstance(prediction, Mapping):
+        return None
+    interval_s, step_s = prediction.get("checkpoint_interval_s"), prediction.get("step_time_s")
+    for value in (interval_s, step_s):
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            return None
+    return max(1, round(interval_s / step_s))  # type: ignore[operator]
