@@ -16,9 +16,14 @@ __all__ = ["spec_error"]
 
 
 def spec_error(error: ValidationError, document: Document, grammar: Grammar) -> SpecError:
-    """Return the first and clearest of the errors, by line; misspelt keys come before all."""
+    """Return the first and clearest of the errors, by line; misspelt keys come before all.
+
+    Of a value and what is inside it, the inside is at fault: pydantic also tells how the value
+    fails each other alternative.
+    """
     found = [_Complaint(details, document, grammar) for details in error.errors(include_url=False)]
-    real = [each for each in found if not each.is_noise] or found
+    around = {each.path[:end] for each in found for end in range(len(each.path))}
+    real = [each for each in found if not each.is_noise and each.path not in around] or found
     return min(real, key=lambda each: each.order).as_error()
 
 

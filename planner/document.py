@@ -4,7 +4,7 @@ Reads YAML 1.2 (its core schema: `15.0e12` and `15e12` are numbers, `yes` and da
 Refuses what a job never needs: duplicate keys, tags, several documents, deep nesting, aliases
 that blow up, numbers that are not finite or absurd. Knows nothing of jobs.
 
-Parts: `Document`, `read_text`, `read_file`, `scalar`.
+Parts: `Document`, `read_text`, `read_file`, `scalar`, `clean`.
 """
 
 import re
@@ -37,6 +37,7 @@ __all__ = [
     "Document",
     "PathKey",
     "Value",
+    "clean",
     "read_file",
     "read_text",
     "scalar",
@@ -82,8 +83,8 @@ class Document:
         """Return the error that names `path`, its line and the file."""
         line = self.line_of(path)
         if line == ON_COMMAND_LINE:
-            return SpecError(_clean(message), key=_dotted(path), file="--set")
-        return SpecError(_clean(message), key=_dotted(path), file=self.file, line=line)
+            return SpecError(clean(message), key=_dotted(path), file="--set")
+        return SpecError(clean(message), key=_dotted(path), file=self.file, line=line)
 
 
 def scalar(text: str) -> Value:
@@ -118,7 +119,7 @@ def read_file(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
             raw = stream.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError(f"cannot read the file: {reason}", file=str(path)) from None
+        raise SpecError(f"cannot read the file: {reason}", file=clean(str(path))) from None
     if len(raw) > max_bytes:
         raise SpecError(f"the file is larger than {max_bytes} bytes", file=str(path))
     try:
@@ -146,17 +147,17 @@ def read_text(text: str, *, file: str = "", max_nodes: int = MAX_NODES) -> Docum
         line = mark.line + 1 if mark is not None else None
         parts = (error.context, error.problem)
         said = ", ".join(part for part in parts if part)
-        raise SpecError(_clean(f"not YAML: {said}"), file=file, line=line) from None
+        raise SpecError(clean(f"not YAML: {said}"), file=file, line=line) from None
     except YAMLError as error:
-        raise SpecError(_clean(f"not YAML: {str(error).splitlines()[0]}"), file=file) from None
+        raise SpecError(clean(f"not YAML: {str(error).splitlines()[0]}"), file=file) from None
     except Exception as error:  # the parser's own faults on hostile text are the text's fault
         said = f"not YAML: {type(error).__name__}: {error}"
-        raise SpecError(_clean(said), file=file) from None
+        raise SpecError(clean(said), file=file) from None
     return document
 
 
-def _clean(text: str, limit: int = 2000) -> str:
-    """Keep a message on one line, and short."""
+def clean(text: str, limit: int = 2000) -> str:
+    """Keep a message on one line, printable, and short."""
     text = text[: limit + 1]
     if not text.isprintable():
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -164,7 +165,7 @@ def _clean(text: str, limit: int = 2000) -> str:
 
 
 def _dotted(path: PathKey) -> str:
-    return ".".join(_clean(str(part), 60) for part in path)
+    return ".".join(clean(str(part), 60) for part in path)
 
 
 class _Builder:
@@ -192,7 +193,7 @@ class _Builder:
     def _error(self, message: str, event: Event, path: PathKey) -> SpecError:
         line = event.start_mark.line + 1 if event.start_mark is not None else None
         file = self.document.file
-        return SpecError(_clean(message), key=_dotted(path), file=file, line=line)
+        return SpecError(clean(message), key=_dotted(path), file=file, line=line)
 
     def _node(self, event: Event, path: PathKey) -> Value:
         """Return the node that starts with `event`."""

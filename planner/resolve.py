@@ -9,7 +9,7 @@ from pathlib import Path
 from hardware_profiles.load import ProfileError, load, names, with_overrides
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import stack_names
-from planner.document import Document, PathKey, Value
+from planner.document import Document, PathKey, Value, clean
 from planner.errors import SpecError
 from planner.job import Hardware, Software
 from planner.models.load import load as load_model
@@ -105,7 +105,7 @@ def resolve_model(document: Document, base_dir: Path) -> None:
             raise SpecError(f"no model preset {shown(name)}; {hint(name, model_names())}; {said}")
     except SpecError as error:
         if error.file:
-            raise
+            raise _elsewhere(error) from None
         raise document.error(error.message, ("workload", "model")) from None
     except (OSError, ValueError) as error:
         raise document.error(f"cannot read {shown(name)}: {error}", ("workload", "model")) from None
@@ -137,6 +137,12 @@ def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> Tr
     )
 
 
+def _elsewhere(error: SpecError | ProfileError) -> SpecError:
+    """Return the error of another file than the job's, which it names itself."""
+    file = clean(error.file)
+    return SpecError(clean(error.message), key=clean(error.key), file=file, line=error.line)
+
+
 def _system(name: str, base_dir: Path) -> str:
     is_path = name not in names() and ("/" in name or name.endswith((".yaml", ".yml", ".json")))
     return str(base_dir / name) if is_path else name
@@ -147,9 +153,7 @@ def _profile(name: str, index: int, hardware: Hardware, document: Document) -> H
         return with_overrides(load(name), hardware.set.given())
     except ProfileError as error:
         if error.file:
-            raise SpecError(
-                error.message, key=error.key, file=error.file, line=error.line
-            ) from None
+            raise _elsewhere(error) from None
         path: PathKey = tuple(error.key.split("."))
         if not error.key:
             one = isinstance(hardware.system, str)

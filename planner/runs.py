@@ -154,6 +154,7 @@ def _by_lines(text: str, file: str) -> Document | None:
     first = head.count("\n") + 3
     try:
         document = read_text(head, file=file)
+        document.lines["runs",] = first - 1
         runs: list[Value] = []
         for number, line in enumerate(lines, first):
             if not line.strip(" \r"):

@@ -1,0 +1,112 @@
+"""Contradictory pins: each rule's arithmetic in its message, and what is no contradiction."""
+
+import pytest
+
+from planner.errors import SpecError
+from planner.job import Hardware
+from planner.models.config import ModelConfig, MoE
+from planner.strategy import Strategy
+from planner.workloads.training.pins import RULES, check
+from planner.workloads.training.spec import TrainingJob, TrainingSpec
+
+EXPERTS = MoE(experts=64, top_k=4, ffn_hidden=128)
+
+
+def job(
+    devices: int | tuple[int, ...] = 512, moe: MoE | None = None, **pins: object
+) -> TrainingJob:
+    model = ModelConfig(layers=48, hidden=512, ffn_hidden=2048, heads=32, vocab=1000, moe=moe)
+    spec = TrainingSpec(kind="training", model=model, sequence_length=4096, global_batch=512)
+    strategy = Strategy.model_validate(pins)
+    return TrainingJob(workload=spec, hardware=Hardware(devices=devices), strategy=strategy)
+
+
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"tp": 3, "pp": 2}, "strategy.tp: tp 3 * pp 2 = 6 does not divide devices 512"),
+    (
+        {"tp": 4, "cp": 1, "pp": 2, "dp": 32},
+        "strategy.dp: dp 32 is not devices 512 / (tp 4 * cp 1 * pp 2) = 64",
+    ),
+    ({"tp": 4, "dp": 3}, "strategy.dp: tp 4 * dp 3 = 12 does not divide devices 512"),
+    (
+        {"tp": 4, "cp": 2, "pp": 1, "zero_group": 48},
+        "strategy.zero_group: zero_group 48 does not divide dp 64 * cp 2 = 128",
+    ),
+    (
+        {"tp": 4, "cp": 1, "pp": 1, "micro_batch": 3},
+        "strategy.micro_batch: micro_batch 3 * dp 128 = 384 does not divide global_batch 512",
+    ),
+    ({"micro_batch": 3}, "strategy.micro_batch: micro_batch 3 does not divide global_batch 512"),
+    (
+        {"tp": 4, "cp": 1, "pp": 1, "micro_batch": 2, "microbatches": 4},
+        "strategy.microbatches: microbatches 4 is not global_batch 512 / (dp 128 *"
+        " micro_batch 2) = 2",
+    ),
+    (
+        {"vpp": 2, "schedule": "1f1b"},
+        "strategy.vpp: vpp 2 needs schedule interleaved, but schedule is 1f1b",
+    ),
+    ({"vpp": 2, "pp": 1}, "strategy.vpp: vpp 2 needs a pipeline, but pp is 1"),
+    ({"pp": 32, "vpp": 2}, "strategy.pp: pp 32 * vpp 2 = 64 stages, but 48 layers"),
+    (
+        {"layers_per_stage": [24, 20]},
+        "strategy.layers_per_stage: sums to 44, but the model has 48 layers",
+    ),
+    (
+        {"pp": 2, "vpp": 2, "layers_per_stage": [24, 24]},
+        "strategy.layers_per_stage: has 2 entries, not pp 2 * vpp 2 = 4",
+    ),
+    (
+        {"pp": 2, "layers_per_stage": [16, 16, 16]},
+        "strategy.layers_per_stage: has 3 entries, not a multiple of pp 2",
+    ),
+    ({"ep": 8}, "strategy.ep: ep 8, but the model has no experts"),
+    ({"etp": 2}, "strategy.etp: etp 2, but the model has no experts"),
+    ({"moe": EXPERTS, "ep": 128}, "strategy.ep: ep 128 does not divide experts 64"),
+    (
+        {"moe": EXPERTS, "devices": 64, "ep": 64, "etp": 2},
+        "strategy.ep: ep 64 * etp 2 = 128 does not divide devices 64",
+    ),
+    ({"tp": 64}, "strategy.tp: tp 64 is more than the model's 32 attention heads"),
+    ({"devices": 3, "cp": 3}, "strategy.cp: cp 3 does not divide sequence_length 4096"),
+    (
+        {"devices": 384, "cp": 128, "tp": 3, "sp": True},
+        "strategy.cp: cp 128 * tp 3 = 384 does not divide sequence_length 4096",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pins", "message"), WRONG)
+def test_contradictions_say_the_arithmetic(pins: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check(job(**pins))  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+RIGHT: list[dict[str, object]] = [
+    {},
+    {"tp": 8, "cp": 1, "pp": 4, "dp": 16, "zero_group": 8, "micro_batch": 2, "microbatches": 16},
+    {"moe": EXPERTS, "tp": 2, "cp": 2, "pp": 4, "dp": 32, "zero": 3, "zero_group": 16, "ep": 8},
+    {"tp": [3, 8]},
+    {"devices": (64, 96), "tp": 3},
+    {"vpp": 2, "pp": 4, "schedule": "interleaved"},
+    {"vpp": 2, "schedule": ["1f1b", "interleaved"]},
+    {"pp": 7, "devices": 7 * 64},
+    {"pp": 2, "layers_per_stage": [30, 18]},
+    {"tp": 12, "devices": 96},
+    {"ep": 1, "etp": 1},
+]
+
+
+@pytest.mark.parametrize("pins", RIGHT)
+def test_these_are_no_contradictions(pins: dict[str, object]) -> None:
+    check(job(**pins))  # type: ignore[arg-type]
+
+
+def test_every_rule_has_a_case() -> None:
+    """Each rule is the first to object to some case above."""
+    objecting = set()
+    for pins, _ in WRONG:
+        made = job(**pins)  # type: ignore[arg-type]
+        objecting.add(next(rule.__name__ for rule in RULES if rule(made)))
+    assert objecting == {rule.__name__ for rule in RULES}
