@@ -14,6 +14,7 @@ __all__ = [
     "Algorithm",
     "CpComm",
     "LocalSgd",
+    "MESH",
     "Offload",
     "Recompute",
     "RecomputeFull",
