@@ -40,7 +40,7 @@ def scaling_section(scaling: Node) -> Section | None:
         for point in scaling["points"].items()
     )
     best, dominated = scaling["p_star"].number(), scaling["comm_dominated_at"].number()
-    notes = (
+    told = (
         f"Fastest at {plain(best)} devices (p*)."
         if best is not None
         else "No best count: more devices are still faster at the largest count looked at.",
@@ -49,7 +49,9 @@ def scaling_section(scaling: Node) -> Section | None:
         else "Communication does not dominate at any count looked at.",
     )
     table = Table(columns, rows) if rows else None
-    return Section("scaling", "Scaling", (" ".join(notes),), table)
+    how = scaling["note"].text()
+    notes = (" ".join(told), *((f"Looked at: {how}.",) if how else ()))
+    return Section("scaling", "Scaling", notes, table)
 
 
 def frontier_section(frontier: Node) -> Section | None:

@@ -30,6 +30,12 @@ _ELSEWHERE = {
     "goodput",
     "checkpoint_interval_s",
     "time_to_train_s",
+    "finish_s",
+    "finish_confidence",
+    "interval_basis",
+    "checkpoint_s",
+    "failures_expected",
+    "mtbf_s",
     "cost_usd",
     "energy_j",
 }
@@ -81,8 +87,7 @@ def prediction_section(prediction: Node, tokens: float | None) -> Section | None
     """Return the figures: the step, the rate, memory, and the run's time, money and energy."""
     if not prediction:
         return None
-    what = "the whole run" if tokens else "one step"
-    mfu, every = _figure(prediction, "mfu"), _figure(prediction, "checkpoint_interval_s")
+    mfu, basis = _figure(prediction, "mfu"), prediction["interval_basis"].text()
     rows = [
         ("step time", _figure(prediction, "step_time_s"), _interval(prediction)),
         ("throughput", _figure(prediction, "tokens_per_s_per_device"), "per device"),
@@ -92,19 +97,33 @@ def prediction_section(prediction: Node, tokens: float | None) -> Section | None
             "per device" + (f", MFU {mfu}" if mfu else ""),
         ),
         ("memory", _memory(prediction), _memory_remark(prediction)),
-        ("goodput", _figure(prediction, "goodput"), f"a checkpoint every {every}" if every else ""),
+        *_run_rows(prediction, tokens),
+    ]
+    for key, node in prediction.entries():
+        if key not in _ELSEWHERE and isinstance(node.value, int | float | str):
+            rows.append((label(key), quantity(key, node.value), ""))
+    notes = (f"The interval: {basis}.",) if basis else ()
+    return Section("prediction", "Prediction", notes, pairs(rows))
+
+
+def _run_rows(prediction: Node, tokens: float | None) -> list[tuple[str, str, str]]:
+    """Return what is said of the run: failures and checkpoints, its end, money and energy."""
+    what = "the whole run" if tokens else "one step"
+    every, each = _figure(prediction, "checkpoint_interval_s"), _figure(prediction, "checkpoint_s")
+    written = f"a checkpoint every {every}" + (f", {each} each" if each else "") if every else ""
+    mtbf, sure = _figure(prediction, "mtbf_s"), prediction["finish_confidence"].number()
+    return [
+        ("goodput", _figure(prediction, "goodput"), written),
+        ("failures", _figure(prediction, "failures_expected"), f"one in {mtbf}" if mtbf else ""),
         (
             "time to train",
             _figure(prediction, "time_to_train_s"),
             f"{count(tokens)} tokens" if tokens else "",
         ),
+        ("done within", _figure(prediction, "finish_s"), f"{sure:.0%} sure" if sure else ""),
         ("cost", _figure(prediction, "cost_usd"), what),
         ("energy", _figure(prediction, "energy_j"), what),
     ]
-    for key, node in prediction.entries():
-        if key not in _ELSEWHERE and isinstance(node.value, int | float | str):
-            rows.append((label(key), quantity(key, node.value), ""))
-    return Section("prediction", "Prediction", table=pairs(rows))
 
 
 def time_section(prediction: Node) -> Section | None:
@@ -157,6 +176,7 @@ def memory_section(prediction: Node) -> Section | None:
             percent(item["bytes"].size() / total) if total else "-",
             Bar(item["bytes"].size() / largest),
             item["kind"].text(),
+            item["source"].text(),
         )
         for item in items
     )
@@ -166,6 +186,7 @@ def memory_section(prediction: Node) -> Section | None:
         Column("share", right=True),
         Column("fullest device"),
         Column("kind", wide=True),
+        Column("source", wide=True),
     )
     limit = prediction["memory_limit_bytes"].number()
     note = f"Fullest device: {_memory(prediction)}" + (", the limit." if limit else ".")
