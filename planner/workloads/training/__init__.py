@@ -1,1 +1,27 @@
-"""Training of decoder-only transformers."""
+"""Training of decoder-only transformers: the shape that `planner.shape.Shape` asks for."""
+
+from planner.workloads.training.bound import bound_s
+from planner.workloads.training.candidates import candidates
+from planner.workloads.training.context import Context, make
+from planner.workloads.training.cost import cost, memory_of, stage_bytes
+from planner.workloads.training.run import Economics, economics
+from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.strategy import strategy_of
+
+__all__ = [
+    "NAME",
+    "Context",
+    "Economics",
+    "Spec",
+    "bound_s",
+    "candidates",
+    "cost",
+    "economics",
+    "make",
+    "memory_of",
+    "stage_bytes",
+    "strategy_of",
+]
+
+NAME = "training"
+Spec = TrainingSpec

@@ -162,7 +162,9 @@ def footprint(
     every_slot = np.ones_like(slots.multiplicity)
     axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
     buffers = (family.group_bytes.value * axes + context.stack.bucket_bytes) * every_slot
-    transient = every_slot * working + logits
+    # the loss is over before the layers' backward passes begin: the larger of the two counts
+    working = np.maximum(0.0, every_slot * working - logits)
+    transient = working + logits
     duplicates = np.where(dims.schedule == 4, 2.0, 1.0)  # dualpipe keeps two copies of weights
     on_host = offloaded(dims, "parameters")
     weights = np.where(on_host, 0.0, states.weights * duplicates)
@@ -178,7 +180,7 @@ def footprint(
         ("gathered layers", "buffers", gathered * every_slot, "two layers and one's gradients"),
         ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
         ("activations in flight", "activations", activations, "kept by op and recompute mode"),
-        ("working layer", "activations", working * every_slot, "the layer at work"),
+        ("working layer", "activations", working, "the layer at work, beyond the loss's"),
         ("logits and loss", "activations", logits, "last stage, bytes per logit"),
         ("communication buffers", "buffers", buffers, f"stack {family.group_bytes.basis}"),
         (

@@ -1,0 +1,122 @@
+"""What else was near: the runners-up and why they lose, what pins cost, the frontier.
+
+Reads searched clusters; prices the few plans that it shows with the plan's own cost function.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.dims import ParallelDims
+from planner.job import Job
+from planner.prediction import prediction
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from planner.recommend import Searched
+
+__all__ = ["frontier", "pins", "runners_up"]
+
+SHOWN = 5
+MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "recompute")
+
+
+def runners_up(
+    job: Job[TrainingSpec], best: "Searched", chosen: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """Best plans of other meshes on the same cluster, each with the terms that it loses by."""
+    rows = best.found.rows
+    seen = {_mesh(best.dims, int(rows[0]))}
+    shown: list[dict[str, object]] = []
+    for row in rows[1:]:
+        mesh = _mesh(best.dims, int(row))
+        if mesh in seen:
+            continue
+        seen.add(mesh)
+        one = best.dims.take(np.array([row]))
+        made = prediction(job, best.context, one, best.layout)
+        strategy = training.strategy_of(best.context, one, 0, best.layout)
+        delta = _delta(made, chosen)
+        shown.append(
+            {
+                "strategy": strategy,
+                "prediction": made,
+                "why_worse": _why(made, chosen, delta),
+                "delta": delta,
+            }
+        )
+        if len(shown) == SHOWN:
+            break
+    return shown
+
+
+def _mesh(dims: ParallelDims, row: int) -> tuple[float, ...]:
+    return tuple(float(getattr(dims, name)[row]) for name in MESH)
+
+
+def _terms(made: Mapping[str, object]) -> dict[str, float]:
+    terms = made["time"]
+    assert isinstance(terms, list)
+    return {str(t["name"]): float(t["exposed_s"]) for t in terms}
+
+
+def _delta(made: Mapping[str, object], chosen: Mapping[str, object]) -> list[dict[str, object]]:
+    """Exposed seconds of each term over the chosen plan's, largest first."""
+    mine, best = _terms(made), _terms(chosen)
+    gaps = {name: mine[name] - best.get(name, 0.0) for name in mine}
+    ordered = sorted(gaps.items(), key=lambda kv: (-abs(kv[1]), kv[0]))
+    return [{"name": name, "exposed_s": gap} for name, gap in ordered if gap != 0.0]
+
+
+def _why(
+    made: Mapping[str, object], chosen: Mapping[str, object], delta: list[dict[str, object]]
+) -> str:
+    slower = float(made["step_time_s"]) / float(chosen["step_time_s"]) - 1.0  # type: ignore[arg-type]
+    losses = [d for d in delta if float(d["exposed_s"]) > 0][:2]  # type: ignore[arg-type]
+    said = " and ".join(f"{d['name']} (+{float(d['exposed_s']):.3g} s)" for d in losses)  # type: ignore[arg-type]
+    if slower < 0:
+        return f"{-slower:.1%} faster a step, but worse by the objective"
+    return f"{slower:.1%} slower: more {said}" if said else "no faster, listed later"
+
+
+def pins(best: "Searched", free: "Searched | None") -> dict[str, object] | None:
+    """Return the best plan without pins beside the pinned one, by step time."""
+    if free is None or free.best is None or best.best is None:
+        return None
+    one = free.best
+    free_s = float(np.asarray(training.cost(free.context, one).total_s)[0])
+    pinned_s = float(np.asarray(training.cost(best.context, best.best, best.layout).total_s)[0])
+    return {
+        "step_time_s": pinned_s,
+        "free_step_time_s": free_s,
+        "cost_s": pinned_s - free_s,
+        "cost_share": pinned_s / free_s - 1.0,
+        "free_strategy": training.strategy_of(free.context, one, 0),
+    }
+
+
+def frontier(job: Job[TrainingSpec], results: Sequence["Searched"]) -> list[dict[str, object]]:
+    """Best plan of every cluster that has one, with its step time and cost."""
+    points: list[dict[str, object]] = []
+    for result in results:
+        if result.best is None:
+            continue
+        price = training.cost(result.context, result.best, result.layout).at(0)
+        run = training.economics(job, result.context, result.best, price)
+        seconds = run.time_to_train_s
+        points.append(
+            {
+                "system": result.context.cluster.profile.name,
+                "devices": result.context.cluster.devices,
+                "strategy": training.strategy_of(result.context, result.best, 0, result.layout),
+                "step_time_s": float(np.asarray(price.total_s)),
+                "cost_usd": float(np.asarray(run.cost_usd).reshape(-1)[0]),
+                "time_to_train_s": (
+                    None if seconds is None else float(np.asarray(seconds).reshape(-1)[0])
+                ),
+                "energy_j": float(np.asarray(run.energy_j).reshape(-1)[0]),
+            }
+        )
+    return points

@@ -1,0 +1,115 @@
+"""plan.json: one dict from a job, the searched clusters and the best plan."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner import alternatives, checklist, design, patterns, spec
+from planner.job import Job
+from planner.prediction import prediction
+from planner.scaling import scaling
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from planner.recommend import Searched
+
+__all__ = ["SCHEMA_VERSION", "make"]
+
+SCHEMA_VERSION = 1
+
+
+def make(
+    job: Job[TrainingSpec],
+    results: Sequence["Searched"],
+    best: "Searched",
+    pins: Mapping[str, object] | None,
+    wall_s: float,
+    version: str,
+) -> dict[str, object]:
+    """Return plan.json (contract, section 4)."""
+    context, dims = best.context, best.best
+    assert dims is not None
+    made = prediction(job, context, dims, best.layout)
+    strategy = training.strategy_of(context, dims, 0, best.layout)
+    others = alternatives.runners_up(job, best, made)
+    document: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "job": _resolved(job, best),
+        "provenance": _provenance(best, version),
+        "checklist": checklist.fill(job, context, strategy, made),
+        "design": design.fill(job, context, strategy, made, others),
+        "axes": patterns.axes(job, context, strategy, made),
+        "patterns": patterns.patterns(job, context, strategy, made),
+        "strategy": strategy,
+        "prediction": made,
+        "scaling": scaling(job, context, dims, best.layout),
+        "search": _search(results, best, wall_s),
+        "alternatives": others,
+        "frontier": alternatives.frontier(job, results) if len(results) > 1 else [],
+    }
+    if pins is not None:
+        document["pins"] = dict(pins)
+    return document
+
+
+def _resolved(job: Job[TrainingSpec], best: "Searched") -> dict[str, object]:
+    """Return the job with the system and the device count that were chosen."""
+    cluster = best.context.cluster
+    systems = job.hardware.systems
+    names = [s for s in systems if s.endswith(cluster.profile.name) or s == cluster.profile.name]
+    chosen = names[0] if names else (systems[0] if len(systems) == 1 else cluster.profile.name)
+    hardware = job.hardware.model_copy(update={"system": chosen, "devices": cluster.devices})
+    return spec.dump(job.model_copy(update={"hardware": hardware}))
+
+
+def _provenance(best: "Searched", version: str) -> dict[str, object]:
+    """Version, and every figure of the machine and the stack with its basis."""
+    profile, stack = best.context.cluster.profile, best.context.stack
+    figures: list[dict[str, object]] = []
+    _figures(profile.model_dump(), "", figures)
+    _figures(stack.family.model_dump(), "stack.", figures)
+    return {
+        "version": version,
+        "system": profile.name,
+        "software": stack.name,
+        "family": stack.family.name,
+        "figures": figures,
+    }
+
+
+def _figures(node: object, path: str, found: list[dict[str, object]]) -> None:
+    if isinstance(node, dict):
+        if {"value", "basis", "source"} <= set(node):
+            found.append({"figure": path.rstrip("."), **node})
+            return
+        for key, inner in node.items():
+            _figures(inner, f"{path}{key}.", found)
+    elif isinstance(node, list | tuple):
+        for index, inner in enumerate(node):
+            name = inner.get("name", index) if isinstance(inner, dict) else index
+            _figures(inner, f"{path}{name}.", found)
+
+
+def _search(results: Sequence["Searched"], best: "Searched", wall_s: float) -> dict[str, object]:
+    """How much was covered, and how far from the best the answer can be."""
+    rules: dict[str, int] = {}
+    for result in results:
+        for rule, dropped in result.tally.items():
+            rules[rule] = rules.get(rule, 0) + dropped
+    limited = any(r.found.status == "time_limit" for r in results)
+    value = best.objective
+    bound = min(r.found.bound for r in results)
+    return {
+        "candidates": sum(len(r.dims) for r in results),
+        "priced": sum(r.found.priced for r in results),
+        "over_memory": sum(r.found.dropped for r in results),
+        "rules": rules,
+        "status": "time_limit" if limited else "optimal",
+        "objective": value,
+        "bound": bound,
+        "gap": float(np.maximum(0.0, value - bound) / value) if value > 0 else 0.0,
+        "covers": "every uniform plan that the rules allow; per-layer choices are not searched yet",
+        "wall_s": wall_s,
+    }

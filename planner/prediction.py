@@ -1,0 +1,99 @@
+"""The `prediction` of one plan, as plan.json holds it.
+
+Every number is read from the breakdown that chose the plan, or follows from it by a formula of
+`costmodels`. Prices nothing anew.
+"""
+
+import numpy as np
+
+from costmodels.breakdown import Breakdown
+from hardware_profiles.lookup import peak_flop_per_s
+from planner.dims import ParallelDims
+from planner.errors import InternalError
+from planner.job import Job
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.traffic import traffic
+
+__all__ = ["COVERAGE", "prediction"]
+
+COVERAGE = 0.9
+"""Share of comparable runs that the interval covers."""
+
+
+def _one(value: object) -> float:
+    return float(np.asarray(value).reshape(-1)[0])
+
+
+def prediction(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    layout: tuple[int, ...] | None,
+) -> dict[str, object]:
+    """Price one plan (`dims` of length one) and return its figures.
+
+    Raises
+    ------
+    InternalError : a figure is not a number
+    """
+    columns = training.cost(context, dims, layout)
+    price = columns.at(0)
+    run = training.economics(job, context, dims, price)
+    step_s, used = _one(price.total_s), _one(price.total_bytes)
+    spec, cluster = job.workload, context.cluster
+    tokens_per_s = spec.global_batch * spec.sequence_length / step_s / cluster.devices
+    flop_per_s = tokens_per_s * context.graph.flop_per_token()
+    spread = context.stack.family.residual.value
+    made: dict[str, object] = {
+        "step_time_s": step_s,
+        "interval_s": [step_s * float(np.exp(-spread)), step_s * float(np.exp(spread))],
+        "interval_coverage": COVERAGE,
+        "interval_basis": context.stack.family.residual.source,
+        "tokens_per_s_per_device": tokens_per_s,
+        "model_flop_per_s_per_device": flop_per_s,
+        "mfu": flop_per_s / peak_flop_per_s(cluster.profile, spec.precision).value,
+        "cost_usd": _one(run.cost_usd),
+        "energy_j": _one(run.energy_j),
+        "time_to_train_s": None if run.time_to_train_s is None else _one(run.time_to_train_s),
+        "finish_s": None if run.finish_s is None else _one(run.finish_s),
+        "finish_confidence": job.constraints.confidence,
+        "steps": run.steps,
+        "goodput": _one(run.run.goodput),
+        "checkpoint_interval_s": _one(run.run.checkpoint_interval_s),
+        "checkpoint_s": _one(run.run.checkpoint_s),
+        "mtbf_s": _one(run.run.mtbf_s),
+        "failures_expected": (
+            None if run.run.failures_expected is None else _one(run.run.failures_expected)
+        ),
+        "time": time_terms(price),
+        "memory": [
+            {"name": m.name, "kind": m.kind, "bytes": _one(m.bytes), "source": m.source}
+            for m in price.memory
+        ],
+        "memory_bytes": used,
+        "memory_limit_bytes": context.memory_limit_bytes,
+        "fits": used <= context.memory_limit_bytes,
+        "memory_by_stage": [
+            {"stage": stage, "bytes": held}
+            for stage, held in enumerate(training.stage_bytes(context, dims, layout))
+        ],
+        "traffic": traffic(context, dims),
+    }
+    if not np.isfinite(step_s) or not np.isfinite(used):
+        raise InternalError(f"the price of {dims.row(0)} is not a number")
+    return made
+
+
+def time_terms(price: Breakdown) -> list[dict[str, object]]:
+    """Terms of a step, in the order in which they are summed."""
+    return [
+        {
+            "name": term.name,
+            "kind": term.kind,
+            "exposed_s": _one(term.time_s),
+            "hidden_s": _one(term.hidden_s),
+            "source": term.source,
+        }
+        for term in price.terms
+    ]

@@ -1,0 +1,207 @@
+"""The one-way path from a job to its plan: clusters, candidates, prices, the best, the document.
+
+`plan` searches, `predict` prices what is pinned. Both return plan.json as a dict. The price that
+chose a plan is the price that it shows. Knows the order of the steps; each step is elsewhere.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import planner
+from costmodels.units import Column
+from planner import alternatives, plan_document, infeasible
+from planner.choices import clusters
+from planner.dims import ParallelDims
+from planner.errors import TimeLimitReached
+from planner.job import Job
+from planner.objective import NEEDS_RUN, objective
+from planner.search.columns import Found, top_rows
+from planner.strategy import Strategy
+from planner.workloads import SHAPES, training
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["Searched", "best_of", "plan", "predict", "search"]
+
+KEPT = 400
+"""Best rows kept of every cluster, for alternatives."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One cluster, searched."""
+
+    context: training.Context
+    dims: ParallelDims
+    layout: tuple[int, ...] | None
+    tally: dict[str, int]
+    found: Found
+
+    @property
+    def best(self) -> ParallelDims | None:
+        """The best plan, or None."""
+        return self.dims.take(self.found.rows[:1]) if len(self.found.rows) else None
+
+    @property
+    def objective(self) -> float:
+        """Objective of the best plan, infinite without one."""
+        return float(self.found.objective[0]) if len(self.found.rows) else np.inf
+
+
+def search(
+    job: Job[TrainingSpec],
+    *,
+    limit_memory: bool = True,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> list[Searched]:
+    """Search every cluster that the job allows."""
+    layout = job.strategy.layers_per_stage
+    results = []
+    for cluster in clusters(job.hardware):
+        context = training.make(job, cluster)
+        dims, tally = SHAPES[job.workload.kind].candidates(job, context)
+        label = f"{cluster.devices} x {cluster.profile.name}"
+        found = top_rows(
+            len(dims),
+            bytes_of=_bytes_of(context, dims, layout),
+            limit_bytes=context.memory_limit_bytes if limit_memory else np.inf,
+            objective_of=_objective_of(job, context, dims, layout),
+            bound_of=lambda rows, c=context, d=dims: training.bound_s(c, d.take(rows)),
+            keep=KEPT,
+            deadline=deadline,
+            progress=(lambda done, total, says=label: progress(says, done, total))
+            if progress
+            else None,
+        )
+        results.append(Searched(context, dims, layout, tally, found))
+    return results
+
+
+def _bytes_of(
+    context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None
+) -> Callable[[int, int], Column]:
+    def bytes_of(start: int, stop: int) -> Column:
+        return np.asarray(training.memory_of(context, dims.part(start, stop), layout).total_bytes)
+
+    return bytes_of
+
+
+def _objective_of(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    layout: tuple[int, ...] | None,
+) -> Callable[[NDArray[np.intp]], Column]:
+    limits = job.constraints
+    run_limits = limits.deadline_s is not None or limits.max_cost_usd is not None
+    tokens = float(job.workload.global_batch * job.workload.sequence_length)
+    metric = job.objective.metric
+
+    def objective_of(rows: NDArray[np.intp]) -> Column:
+        few = dims.take(rows)
+        price = training.cost(context, few, layout)
+        step = np.asarray(price.total_s)
+        figures: dict[str, Column] = {
+            "step_time_s": step,
+            "device_seconds_per_token": step * few.devices / tokens,
+            "devices": few.devices,
+        }
+        broken = np.zeros(len(rows), bool)
+        if limits.min_tokens_per_s is not None:
+            broken |= tokens / step < limits.min_tokens_per_s
+        if run_limits or metric in NEEDS_RUN:
+            run = training.economics(job, context, few, price)
+            whole = step if run.time_to_train_s is None else run.time_to_train_s
+            figures |= {
+                "cost_usd": np.asarray(run.cost_usd),
+                "energy_j": np.asarray(run.energy_j),
+                "time_to_train_s": np.asarray(whole),
+                "goodput": np.broadcast_to(np.asarray(run.run.goodput), step.shape),
+            }
+            if limits.deadline_s is not None and run.finish_s is not None:
+                broken |= run.finish_s > limits.deadline_s
+            if limits.max_cost_usd is not None:
+                broken |= run.finish_cost_usd > limits.max_cost_usd
+        return np.where(broken, np.inf, objective(metric, figures))
+
+    return objective_of
+
+
+def best_of(results: list[Searched]) -> Searched | None:
+    """Cluster with the best plan; the first where several tie."""
+    best = min(results, key=lambda s: s.objective)
+    return best if np.isfinite(best.objective) else None
+
+
+def plan(
+    job: Job[TrainingSpec],
+    *,
+    time_limit_s: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, object]:
+    """Search for the best plan of a job.
+
+    Raises
+    ------
+    NoFeasiblePlan   : nothing meets the rules, the memory and the limits of the run
+    TimeLimitReached : the limit ended the search before any plan was priced
+    """
+    start = time.monotonic()
+    deadline = None if time_limit_s is None else start + time_limit_s
+    results = search(job, deadline=deadline, progress=progress)
+    best = best_of(results)
+    if best is None:
+        if any(r.found.status == "time_limit" for r in results):
+            raise TimeLimitReached("no plan was priced within the time limit; allow more seconds")
+        raise infeasible.explain(job, results)
+    pins = _pin_price(job, best, deadline)
+    wall_s = time.monotonic() - start
+    return plan_document.make(job, results, best, pins, wall_s, planner.__version__)
+
+
+def predict(job: Job[TrainingSpec]) -> dict[str, object]:
+    """Price a pinned strategy; what is left free takes its best value.
+
+    A strategy that does not fit in memory is priced all the same, with `fits: false`.
+
+    Raises
+    ------
+    NoFeasiblePlan : the pinned values contradict each other or the model
+    """
+    start = time.monotonic()
+    free = job.model_copy(update={"constraints": job.constraints.model_copy(update={
+        "deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None})})  # fmt: skip
+    results = search(free)
+    best = best_of(results)
+    if best is None:
+        results = search(free, limit_memory=False)
+        best = best_of(results)
+    if best is None:
+        raise infeasible.explain(job, results)
+    wall_s = time.monotonic() - start
+    return plan_document.make(job, results, best, None, wall_s, planner.__version__)
+
+
+def _pin_price(
+    job: Job[TrainingSpec], best: Searched, deadline: float | None
+) -> Mapping[str, object] | None:
+    """What the best plan would be without the job's pins, and what they cost."""
+    if not job.strategy.model_dump(exclude_none=True):
+        return None
+    cluster = best.context.cluster
+    hardware = job.hardware.model_copy(
+        update={"system": _system_of(job, cluster.profile.name), "devices": cluster.devices}
+    )
+    free = job.model_copy(update={"strategy": Strategy(), "hardware": hardware})
+    return alternatives.pins(best, best_of(search(free, deadline=deadline)))
+
+
+def _system_of(job: Job[TrainingSpec], name: str) -> str:
+    from hardware_profiles.load import load
+
+    return next((s for s in job.hardware.systems if load(s).name == name), name)

@@ -1,0 +1,110 @@
+"""How a plan scales: the same mesh with more and fewer data-parallel replicas.
+
+The global batch stays, so this is strong scaling. Every point is priced by the plan's own cost
+function; the point at the plan's device count is the plan's price.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from costmodels.breakdown import Breakdown
+from costmodels.units import Column
+from planner.choices import cluster_of
+from planner.dims import ParallelDims
+from planner.job import Job
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["scaling"]
+
+COMMUNICATION = frozenset({"tp", "cp", "ep", "dp", "pp"})
+COMPUTE = frozenset({"compute", "hbm", "host"})
+MOST_POINTS = 14
+
+
+def scaling(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    layout: tuple[int, ...] | None,
+) -> dict[str, object]:
+    """Price the plan at other device counts.
+
+    Returns
+    -------
+    points            : devices, step_time_s, speedup (over one device at the rate of the fewest
+                        devices here), efficiency, comm_to_compute (hidden time counted)
+    p_star            : devices with the shortest step
+    comm_dominated_at : fewest devices at which communication takes as long as compute, or None
+    """
+    row = dims.row(0)
+    slots = row["dp"] * row["microbatches"]  # replicas that the batch allows
+    replicas = [float(d) for d in range(1, int(slots) + 1) if slots % d == 0]
+    mesh = row["devices"] / row["dp"]
+    devices = np.array(replicas) * mesh
+    columns: dict[str, Column | float] = {**row}
+    columns["dp"] = np.array(replicas)
+    columns["devices"] = devices
+    columns["microbatches"] = slots / np.array(replicas)
+    whole = row["zero_group"] == row["dp"] * row["cp"]
+    group = np.array(replicas) * row["cp"] if whole else np.full(len(replicas), row["zero_group"])
+    columns["zero_group"] = group
+    points = ParallelDims.from_columns(columns)
+    possible = _possible(points)
+    points = points.take(possible)
+    largest = int(max(devices.max(), row["devices"]))
+    profile = context.cluster.profile
+    wide = cluster_of(job.hardware.model_copy(update={"slice": None}), profile, largest)
+    if context.cluster.levels[0].kind == "torus":
+        wide = dataclasses.replace(wide, levels=context.cluster.levels)
+    price = training.cost(dataclasses.replace(context, cluster=wide), points, layout)
+    step = np.asarray(price.total_s)
+    ratio = _ratio(price, len(points))
+    speedup = points.devices[0] * step[0] / step
+    keep = _spread(points.devices, row["devices"])
+    dominated = np.flatnonzero(ratio >= 1.0)
+    return {
+        "points": [
+            {
+                "devices": int(points.devices[i]),
+                "step_time_s": float(step[i]),
+                "speedup": float(speedup[i]),
+                "efficiency": float(speedup[i] / points.devices[i]),
+                "comm_to_compute": float(ratio[i]),
+            }
+            for i in keep
+        ],
+        "p_star": int(points.devices[int(np.argmin(step))]),
+        "comm_dominated_at": int(points.devices[dominated[0]]) if len(dominated) else None,
+        "note": "strong scaling: global batch fixed, data-parallel replicas varied",
+    }
+
+
+def _possible(points: ParallelDims) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Rows whose groups come out whole."""
+    copies = points.dp * points.cp / points.zero_group
+    experts = points.stage_ranks / (points.ep * points.etp)
+    interleaved = (points.vpp == 1) | (points.microbatches % points.pp == 0)
+    whole = (copies == np.floor(copies)) & (experts == np.floor(experts))
+    return np.asarray(whole & interleaved)
+
+
+def _ratio(price: Breakdown, count: int) -> Column:
+    comm, compute = np.zeros(count), np.zeros(count)
+    for term in price.terms:
+        if term.kind in COMMUNICATION:
+            comm = comm + term.time_s + term.hidden_s
+        elif term.kind in COMPUTE:
+            compute = compute + term.time_s
+    return np.asarray(comm / compute)
+
+
+def _spread(devices: Column, here: float) -> list[int]:
+    """At most MOST_POINTS points, even in the logarithm, the plan's own count among them."""
+    if len(devices) <= MOST_POINTS:
+        return list(range(len(devices)))
+    wanted = np.geomspace(devices[0], devices[-1], MOST_POINTS - 1)
+    picked = {int(np.argmin(np.abs(np.log(devices / w)))) for w in wanted}
+    picked |= {int(i) for i in np.flatnonzero(devices == here)}
+    return sorted(picked)

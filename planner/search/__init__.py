@@ -1,0 +1,1 @@
+"""Solvers and searches: they know columns and costs, nothing of jobs."""

@@ -1,0 +1,116 @@
+"""From the step to the run: failures, checkpoints, time to train, money, energy.
+
+Joins the price of a step with the job's failure section and the machine's figures. Knows the
+run; every formula is in `costmodels.run`, `costmodels.reliability` and `costmodels.energy`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import energy
+from costmodels.breakdown import Breakdown
+from costmodels.run import Run, run
+from costmodels.units import Num
+from planner.dims import ParallelDims
+from planner.job import Job
+from planner.workloads.training.context import Context
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["Economics", "economics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Economics:
+    """What a run of the plan costs, as columns.
+
+    `time_to_train_s` is the mean, `finish_s` the time that it keeps with the job's confidence;
+    both None where the job gives no tokens. Money and energy are of the whole run where tokens
+    are given, else of one step.
+    """
+
+    run: Run
+    steps: float | None
+    time_to_train_s: Num | None
+    finish_s: Num | None
+    cost_usd: Num
+    finish_cost_usd: Num
+    energy_j: Num
+
+
+def economics(
+    job: Job[TrainingSpec], context: Context, dims: ParallelDims, price: Breakdown
+) -> Economics:
+    """Price the run of every plan.
+
+    Parameters
+    ----------
+    price : of a step (`cost.cost`), with the states that a checkpoint writes in its memory
+    """
+    spec, failure, cluster = job.workload, job.failure, context.cluster
+    profile = cluster.profile
+    reliability, power = profile.reliability, profile.power
+    step_s = price.total_s
+    tokens_per_step = spec.global_batch * spec.sequence_length
+    steps = None if spec.tokens is None else float(np.ceil(spec.tokens / tokens_per_step))
+
+    def given(value: float | None, default: float) -> float:
+        return default if value is None else value
+
+    hosts = float(cluster.hosts)
+    made = run(
+        hosts=hosts,
+        checkpoint_bytes=checkpoint_bytes(context),
+        checkpoint_bytes_per_s=given(
+            failure.checkpoint_bytes_per_s, reliability.checkpoint_bytes_per_s.value
+        ),
+        host_mtbf_s=given(failure.node_mtbf_s, reliability.host_mtbf_s.value),
+        restart_s=given(failure.restart_s, reliability.restart_s.value),
+        replacement_s=given(failure.replacement_s, reliability.replacement_s.value),
+        work_s=None if steps is None else steps * step_s,
+        step_s=step_s,
+        asynchronous=failure.checkpoint_async,
+        checkpoint_interval_s=failure.checkpoint_interval_s,
+        spare_hosts=float(failure.spare_nodes),
+        preemption_mean_s=given(failure.preemption_mean_s, np.inf),
+        notice_s=given(failure.notice_s, 0.0),
+        confidence=job.constraints.confidence,
+    )
+    billed = energy.billed_devices(
+        float(cluster.devices), float(profile.host.devices), float(failure.spare_nodes)
+    )
+    whole_s = step_s if steps is None else steps * step_s / made.goodput
+    finish_s = made.time_to_train_quantile_s
+    step_j = energy.step_energy_j(
+        price, float(cluster.devices), power.device_w.value, power.idle_w.value,
+        power.host_w_per_device.value, power.overhead.value,
+    )  # fmt: skip
+    energy_j = step_j
+    if steps is not None:
+        energy_j = energy.run_energy_j(
+            step_j, steps, made.shares, whole_s, float(cluster.devices),
+            billed - float(cluster.devices), power.idle_w.value,
+            power.host_w_per_device.value, power.overhead.value,
+        )  # fmt: skip
+    rate = cluster.usd_per_device_hour
+    return Economics(
+        run=made,
+        steps=steps,
+        time_to_train_s=None if steps is None else whole_s,
+        finish_s=finish_s,
+        cost_usd=energy.cost_usd(billed, whole_s, rate),
+        finish_cost_usd=energy.cost_usd(billed, whole_s if finish_s is None else finish_s, rate),
+        energy_j=energy_j,
+    )
+
+
+def checkpoint_bytes(context: Context) -> float:
+    """Bytes of a checkpoint: 16-bit weights, fp32 masters and moments of what is trained.
+
+    Frozen weights are read again from where they came and are not written.
+    """
+    trained = sum(
+        block.count * block.weights(trainable=True) for block in context.graph.blocks
+    )
+    masters = 4.0 if context.switches.master_weights else 0.0
+    return trained * (context.activation_bytes + masters + context.moment_bytes)

@@ -1,0 +1,57 @@
+"""Bytes that one device sends in a step, by mesh axis and network level.
+
+The same exchanges that the price is made of, counted instead of timed. What an axis sends is
+dealt to the levels that it crosses as a hierarchical collective would: (r - 1)/r of what is left
+at each, shared by the ranks inside.
+"""
+
+import numpy as np
+
+from planner.dims import ParallelDims
+from planner.workloads.training import exchange, sharing, stages, states
+from planner.workloads.training.context import Context
+from planner.workloads.training.graph import layer_kinds
+
+__all__ = ["traffic"]
+
+SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
+
+
+def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
+    """Return `{axis, level, bytes}` of one plan, innermost level first, nothing of zero bytes."""
+    sent = _sent(context, dims)
+    entries: list[dict[str, object]] = []
+    for axis, total in sent.items():
+        hops = exchange.axis_span(context, dims, SPANS[axis])
+        weights, inside = [], 1.0
+        for hop in hops:
+            ranks = float(np.asarray(hop.ranks).reshape(-1)[0])
+            weights.append((ranks - 1.0) / ranks / inside)
+            inside *= ranks
+        whole = sum(weights)
+        for hop, weight in zip(hops, weights, strict=True):
+            if weight > 0 and total > 0:
+                share = total * weight / whole
+                entries.append({"axis": axis, "level": hop.name, "bytes": share})
+    return entries
+
+
+def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
+    """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
+    m = float(dims.microbatches[0])
+    layers_per_stage = context.spec.model.layers / float(dims.pp[0])
+    kinds = layer_kinds(context.spec.model)
+    sent = dict.fromkeys(SPANS, 0.0)
+    for block in context.layer_blocks:
+        share = layers_per_stage * len(block.layers) / len(kinds)
+        for phase in ("forward", "backward"):
+            for axis, exchanged in exchange.inside_block(context, block, dims, phase).items():
+                sent[axis] += m * share * float(np.asarray(exchanged.sent_bytes).reshape(-1)[0])
+    boundary = exchange.stage_boundary_s(context, dims)
+    sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
+    order = {block.name: i for i, block in enumerate(context.layer_blocks)}
+    slots = stages.slots_of([order[kind.name] for kind in kinds], dims)
+    parameters = states.parameters_of(context, dims, slots)
+    shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
+    sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])
+    return sent
