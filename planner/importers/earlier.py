@@ -82,7 +82,7 @@ def falcon(f: Fields) -> dict[str, object]:
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads", "n_head")
     new = f.flag("new_decoder_architecture", False)
     one_head = f.flag("multi_query", True) and not new
-    norms = f.whole("num_ln_in_parallel_attn", default=2 if new else 1)
+    one_norm = f.whole("num_ln_in_parallel_attn", default=2 if new else 1) == 1
     return {
         "layers": layer_count(f, "num_hidden_layers", "n_layer"),
         "hidden": hidden,
@@ -95,7 +95,7 @@ def falcon(f: Fields) -> dict[str, object]:
         "position": "alibi" if f.flag("alibi", False) else "rope",
         "linear_bias": f.flag("bias", False),
         "norm_bias": True,
-        "norms_per_layer": norms if new or f.flag("parallel_attn", True) else 2,
+        "norms_per_layer": 1 if one_norm and (new or f.flag("parallel_attn", True)) else None,
     }
 
 
@@ -119,7 +119,7 @@ def gpt2(f: Fields) -> dict[str, object]:
 
 def gpt_neox(f: Fields) -> dict[str, object]:
     """Read GPT-NeoX and Pythia."""
-    attention = f.flag("attention_bias", True)
+    everywhere = f.flag("attention_bias", True)
     return {
         "layers": layer_count(f),
         "hidden": f.whole("hidden_size"),
@@ -128,8 +128,7 @@ def gpt_neox(f: Fields) -> dict[str, object]:
         "vocab": f.whole("vocab_size"),
         "gated_mlp": False,
         "tied_embeddings": f.flag("tie_word_embeddings", False),
-        "qkv_bias": attention,
-        "output_bias": attention,
-        "mlp_bias": True,
+        "linear_bias": everywhere,
+        "mlp_bias": not everywhere,
         "norm_bias": True,
     }
