@@ -153,6 +153,17 @@ def test_llama_4_with_its_vision_tower_is_its_checkpoint() -> None:
     assert count(load("llama-4-maverick")).total + tower + projector == 401_583_781_376
 
 
+def test_gemma_3_text_models_have_64_unused_rows_more_than_kerashub_counts() -> None:
+    published = {
+        "gemma-3-4b": 3_880_099_328,
+        "gemma-3-12b": 11_765_788_416,
+        "gemma-3-27b": 27_009_002_240,
+    }
+    for name, total in published.items():
+        model = load(name)
+        assert count(model).total - 64 * model.hidden == total
+
+
 def test_falcon_checkpoints_store_the_tied_table_twice() -> None:
     stored = {"falcon-7b": 7_217_189_760, "falcon-180b": 179_522_565_120}
     for name, total in stored.items():
