@@ -18,7 +18,7 @@ from planner.job import Job
 from planner.workloads.training.graph import Adapters, Documents, build
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make"]
+__all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make", "rates_of"]
 
 DEFAULT_IMBALANCE = 1.15
 """Busiest expert rank over the mean one, with an auxiliary balancing loss (assumed)."""
@@ -160,7 +160,7 @@ def _adapters(spec: TrainingSpec) -> Adapters | None:
     )
 
 
-def _rates(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
+def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
     profile = cluster.profile
     kernels = profile.kernels
 
@@ -215,7 +215,7 @@ def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -
         stack=stack,
         switches=switches,
         graph=build(spec.model, documents_of(spec), adapters),
-        rates=_rates(cluster, spec.precision, software.gemm_efficiency),
+        rates=rates_of(cluster, spec.precision, software.gemm_efficiency),
         tokens=float(spec.sequence_length),
         activation_bytes=2.0 if sixteen else 4.0,
         product_bytes=ELEMENT_BYTES[spec.precision],

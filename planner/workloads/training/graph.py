@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from planner.graph import Block, Dim, Op, WorkloadGraph
 from planner.models.config import ModelConfig
 
-__all__ = ["Documents", "LayerKind", "build", "layer_kinds"]
+__all__ = ["Documents", "LayerKind", "build", "flop_per_token", "layer_kinds"]
 
 BACKWARD_ATTENTION = 2.5
 """FLOP of the backward attention kernel over the forward's: five products for two."""
@@ -377,3 +377,23 @@ def _gradients(op: Op) -> list[Op]:
             )
         ]  # fmt: skip
     return [replace(bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic)]
+
+
+def flop_per_token(model: ModelConfig, sequence: float, *, causal: bool) -> float:
+    """Model FLOP of a training step per token, all weights trained: three times the forward.
+
+    Parameters
+    ----------
+    causal : count the causal half of attention (else all of it, as some sources do)
+
+    Notes
+    -----
+    The backward pass counts as two forward passes, also for attention; recomputation, and the
+    recomputation inside the fused backward kernel, do not count.
+    """
+    attention = model.attention.model_copy(update={"causal": causal})
+    graph = build(
+        model.model_copy(update={"attention": attention}), Documents(sequence, sequence, sequence)
+    )
+    forward = sum(block.count * op.flop for block, op in graph.ops() if op.phase == "forward")
+    return 3.0 * forward
