@@ -199,7 +199,7 @@ def stage_section(prediction: Node) -> Section | None:
     if len(stages) < 2:
         return None
     limit = prediction["memory_limit_bytes"].number()
-    columns = (Column("stage", right=True), Column("memory", right=True), Column("of the limit"))
+    columns = (Column("stage"), Column("memory", right=True), Column("of the limit"))
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             quantity("", stage["stage"].value),
