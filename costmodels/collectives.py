@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 ALGORITHMS = ("ring", "tree", "hierarchical", "in-switch")
+IN_SWITCH_LATENCY_S = 25e-6
+"""Latency of an in-switch reduction (NCCL's constant for NVLS, src/graph/tuning.cc)."""
+IN_SWITCH_SHARE = 0.85
+"""Share of the links that it reaches (NCCL's constant for Hopper; 0.74 for Blackwell)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +91,19 @@ def _ring_pass_s(total_bytes: Num, span: Span) -> Num:
 def _hierarchical_pass_s(total_bytes: Num, span: Span) -> Num:
     """All-gather or reduce-scatter level by level.
 
-        sum over levels  (r - 1) alpha + (r - 1)/r V / beta
+        sum over levels of (r - 1) alpha  +  max over levels of (r - 1)/r V / beta
 
     An outer level gathers one rank's share of the levels inside it, and all ranks of a domain
-    fill its link together, so what crosses a domain's link is (r - 1)/r of V at every level.
+    fill its link together, so what crosses a domain's link is (r - 1)/r of V at every level. In
+    large messages the levels work beside each other, chunk after chunk: the slowest paces them.
     """
-    total: Num = 0.0
+    latency: Num = 0.0
+    slowest: Num = 0.0
     for hop in span:
         crossing_bytes = (hop.ranks - 1.0) / hop.ranks * total_bytes
-        total = total + (hop.ranks - 1.0) * hop.alpha_s + crossing_bytes / hop.bytes_per_s
-    return total
+        latency = latency + (hop.ranks - 1.0) * hop.alpha_s
+        slowest = np.maximum(slowest, crossing_bytes / hop.bytes_per_s)
+    return latency + slowest
 
 
 def _pass_s(total_bytes: Num, span: Span) -> Num:
@@ -128,9 +135,8 @@ def _all_reduce_each(message_bytes: Num, span: Span) -> list[Num]:
     hierarchical = 2.0 * _hierarchical_pass_s(message_bytes, span)
     inner, outer = span[0], span[1:]
     if inner.in_switch:
-        one_level = 2.0 * inner.alpha_s + message_bytes * (1.0 + 1.0 / inner.ranks) / (
-            inner.bytes_per_s
-        )
+        moved_bytes = message_bytes * (1.0 + 1.0 / inner.ranks)
+        one_level = IN_SWITCH_LATENCY_S + moved_bytes / (IN_SWITCH_SHARE * inner.bytes_per_s)
         beyond = 2.0 * _hierarchical_pass_s(message_bytes, outer) if outer else 0.0
         in_switch = np.where(inner.ranks > 2, one_level + beyond, np.inf)
     else:
@@ -144,7 +150,7 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
         ring          2 (n - 1) alpha + 2 (n - 1)/n V / beta
         tree          2 alpha log2 n + 2 V / (0.92 beta)                   (double binary tree)
         hierarchical  reduce-scatter inwards, all-gather outwards, level by level
-        in-switch     2 alpha + (1 + 1/r) V / beta inside the domain, hierarchical beyond
+        in-switch     25 us + (1 + 1/r) V / (0.85 beta) in the domain, hierarchical beyond
 
     Notes
     -----

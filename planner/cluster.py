@@ -173,7 +173,8 @@ def build(
     Levels that the devices do not fill shrink to them; a level inside one domain is dropped.
     """
     given = tuple(levels)
-    made = _given_levels(given, devices) if given else _profile_levels(profile, devices)
+    chips = math.prod(slice_topology) if slice_topology else devices
+    made = _given_levels(given, devices) if given else _profile_levels(profile, devices, chips)
     kept: list[Level] = []
     for level in made:
         if kept and level.devices <= kept[-1].devices:
@@ -199,12 +200,18 @@ def _with_torus(level: Level, shape: tuple[int, ...]) -> Level:
     )  # fmt: skip
 
 
-def _profile_levels(profile: HardwareProfile, devices: int) -> list[Level]:
+def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[Level]:
+    """Levels of the profile; a slice of `chips` has its share of the largest slice's link out."""
     made: list[Level] = []
     inside = 1
+    short = 1.0
     for level in profile.network:
         domain = devices if level.devices is None else min(devices, level.devices)
-        short = level.oversubscription.value if level.oversubscription else 1.0
+        if level.kind == "torus":
+            domain = min(domain, chips)
+        if made and made[-1].kind == "torus":
+            short = (profile.network[0].devices or chips) / inside
+        short = short * (level.oversubscription.value if level.oversubscription else 1.0)
         made.append(
             Level(
                 level.name,
