@@ -164,30 +164,37 @@ def validate_sections(answer: Mapping[str, object]) -> tuple[Section, ...]:
     return tuple(part for part in parts if part is not None)
 
 
+_SUMMARY = (
+    ("priced", "priced", "count"),
+    ("mean_absolute_error", "mean", "error"),
+    ("median_absolute_error", "median", "error"),
+    ("bias", "bias", "error"),
+    ("groups_ranked", "groups", "count"),
+    ("kendall_tau", "tau", ""),
+    ("top1_regret_mean", "regret", "share"),
+    ("memory_error", "memory", "error"),
+    ("oom_right", "oom ok", "count"),
+    ("oom_wrong", "missed", "count"),
+)
+
+
 def _summary(summary: Node) -> Section | None:
-    """Return one row for everything and one a source, a column for each single figure."""
-    rows: dict[str, Node] = {}
-    for key, node in summary.entries():
-        inner = dict(node.entries()) if isinstance(node.value, Mapping) else {}
-        if inner and all(isinstance(entry.value, Mapping) for entry in inner.values()):
-            rows |= {clean(name): entry for name, entry in inner.items()}
-        elif inner:
-            rows[label(key)] = node
-    keys = dict.fromkeys(
-        key for row in rows.values() for key, entry in row.entries() if _single(entry)
-    )
-    if not keys:
-        return None
-    columns = (Column("source"), *(Column(label(key), right=True) for key in keys))
+    """Return one row for everything and one a source; the rest is in the JSON."""
+    rows = [("all", summary["overall"])] if summary["overall"] else []
+    rows += [(clean(source), node) for source, node in summary["by_source"].entries()]
+    columns = (Column("source"), *(Column(title, right=True) for _, title, _ in _SUMMARY))
     cells = tuple(
-        (name, *(quantity(key, row[key].value) if _single(row[key]) else "-" for key in keys))
-        for name, row in rows.items()
+        (name, *(quantity(unit, row[key].number()) for key, _, unit in _SUMMARY))
+        for name, row in rows
     )
-    return Section("summary", "Predicted against measured", table=Table(columns, cells))
-
-
-def _single(node: Node) -> bool:
-    return isinstance(node.value, int | float)
+    if not cells:
+        return None
+    notes = (
+        "Absolute errors of time (mean, median) and their bias; Kendall's tau and the regret of "
+        "the first choice, over groups of four jobs or more; error of peak memory; runs out of "
+        "memory foretold and missed.",
+    )
+    return Section("summary", "Predicted against measured", notes, Table(columns, cells))
 
 
 def _skipped(runs: list[Node]) -> Section | None:

@@ -3,7 +3,6 @@
 Parts: `systems`, `models`, `targets` return plain data; `catalogue_section` draws any of them.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 
 from planner.report.content import Column, Section, Table
@@ -54,13 +53,10 @@ def models() -> list[Row]:
 
 
 def targets() -> list[Row]:
-    """Return the frameworks that a plan can be written for, each in a sentence."""
+    """Return the frameworks that a plan can be written for, and the version that was checked."""
     from planner.emit import EMITTERS
 
-    return [
-        {"name": name, "writes": (inspect.getdoc(emitter) or "").split("\n")[0]}
-        for name, emitter in EMITTERS.items()
-    ]
+    return [{"name": name, "checked_with": one.TARGET} for name, one in EMITTERS.items()]
 
 
 def catalogue_section(title: str, rows: Sequence[Row], hide: Sequence[str] = ()) -> Section:

@@ -5,7 +5,16 @@ Reads `scaling`, `frontier`, `alternatives`, `search` and `provenance` of a plan
 
 from planner.report.content import Column, Section, Table
 from planner.report.node import Node
-from planner.report.numbers import byte_count, clean, dollars, percent, plain, quantity, ratio
+from planner.report.numbers import (
+    byte_count,
+    clean,
+    dollars,
+    percent,
+    plain,
+    quantity,
+    ratio,
+    unit_of,
+)
 from planner.report.numbers import seconds as time_text
 from planner.report.strategies import degrees, difference
 
@@ -13,6 +22,7 @@ __all__ = [
     "alternatives_section",
     "frontier_section",
     "provenance_section",
+    "rules_section",
     "scaling_section",
     "search_section",
 ]
@@ -129,6 +139,8 @@ def search_section(search: Node) -> Section | None:
         f"{plain(search['priced'].number())} of {plain(search['candidates'].number())} "
         f"candidates priced in {time_text(search['wall_s'].number())}."
     )
+    if search["over_memory"].size():
+        looked += f" {plain(search['over_memory'].number())} do not fit in memory."
     proved = f"Status {status}: {meaning[status]}." if status in meaning else f"Status {status}."
     values = (
         (name, quantity(unit, search[name].value))
@@ -136,20 +148,30 @@ def search_section(search: Node) -> Section | None:
     )
     figures = ", ".join(f"{name} {value}" for name, value in values if value != "-")
     told = f"{proved} Its {figures}." if figures else proved
-    return Section("search", "Search", (looked, told))
+    covers = (f"It covers {search['covers'].text()}.",) if search["covers"] else ()
+    return Section("search", "Search", (looked, told, *covers))
+
+
+def rules_section(rules: Node) -> Section | None:
+    """Return how many candidates fell to each rule of what can be built."""
+    columns = (Column("rule"), Column("candidates dropped", right=True))
+    rows = tuple((clean(rule), plain(dropped.number())) for rule, dropped in rules.entries())
+    if not rows:
+        return None
+    title = "What the rules left out"
+    return Section("rules", title, table=Table(columns, rows), wide=True)
 
 
 def provenance_section(provenance: Node) -> Section | None:
     """Return the figures that the prices rest on, each with its basis and source."""
-    figures = provenance["figures"]
-    if isinstance(figures.value, list | tuple):
-        named = [(item["name"].text(), item) for item in figures.items()]
-    else:
-        named = [(clean(key), item) for key, item in figures.entries()]
     rows = tuple(
-        (name, quantity(name, item["value"].value), item["basis"].text(), item["source"].text())
-        for name, item in named
-        if isinstance(item.value, dict)
+        (
+            item["figure"].text(),
+            quantity(unit_of(item["figure"].text()), item["value"].value),
+            item["basis"].text(),
+            item["source"].text(),
+        )
+        for item in provenance["figures"].items()
     )
     version = provenance["version"].text()
     if not rows and not version:

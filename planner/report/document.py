@@ -10,6 +10,7 @@ from planner.report.choices import (
     alternatives_section,
     frontier_section,
     provenance_section,
+    rules_section,
     scaling_section,
     search_section,
 )
@@ -58,6 +59,7 @@ def _document(plan: Node) -> Document:
         alternatives_section(plan["alternatives"], strategy, prediction["step_time_s"].number()),
         pins_section(plan["pins"]),
         search_section(plan["search"]),
+        rules_section(plan["search"]["rules"]),
         provenance_section(plan["provenance"]),
     )
     return Document(

@@ -25,6 +25,7 @@ __all__ = [
     "quantity",
     "ratio",
     "seconds",
+    "unit_of",
 ]
 
 NOTHING = "-"
@@ -190,6 +191,11 @@ _WORDY = {"fraction", "efficiency", "goodput", "coverage", "share", "error", "mf
 
 def _suffix(name: str) -> str:
     return next((s for s, _ in _BY_SUFFIX if name == s or name.endswith(f"_{s}")), "")
+
+
+def unit_of(path: str) -> str:
+    """Return the last part of a dotted path that ends in a unit: of ``peak_flop_per_s.bf16``."""
+    return next((part for part in reversed(path.split(".")) if _suffix(part)), "")
 
 
 def _float(value: float) -> float:

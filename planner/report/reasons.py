@@ -5,7 +5,8 @@ Reads `checklist`, `design`, `axes`, `patterns` and `pins` of a plan.
 
 from planner.report.content import Bar, Cell, Column, Section, Table
 from planner.report.node import Node
-from planner.report.numbers import label, percent, quantity
+from planner.report.numbers import label, percent, quantity, seconds
+from planner.report.strategies import in_a_line
 
 __all__ = [
     "checklist_section",
@@ -105,6 +106,15 @@ def findings_table(findings: Node) -> Table | None:
 
 
 def pins_section(pins: Node) -> Section | None:
-    """Return what each pinned value of the strategy costs against leaving it free."""
-    table = findings_table(pins)
-    return Section("pins", "What the pins cost", table=table) if table else None
+    """Return what the pinned values of the strategy cost against leaving all of it free."""
+    if not pins:
+        return None
+    cost, share = pins["cost_s"].number(), pins["cost_share"].number()
+    free = seconds(pins["free_step_time_s"].number())
+    if cost is not None and cost > 0:
+        told = f"The pinned values cost {seconds(cost)} a step ({percent(share)})"
+    else:
+        told = "The pinned values cost nothing"
+    how = in_a_line(pins["free_strategy"]) if pins["free_strategy"] else ""
+    notes = (f"{told}: left free, a step takes {free}" + (f" with {how}." if how else "."),)
+    return Section("pins", "What the pins cost", notes)

@@ -78,6 +78,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag in ("td", "th"):
+            self.said.append(" ")
 
     def handle_data(self, data: str) -> None:
         self.said.append(data)
@@ -130,7 +132,8 @@ def test_it_says_more_than_the_terminal(plan: dict[str, Any]) -> None:
         "821 tokens/s per device",
         "roofline.matmul_s; efficiency fitted",
         "tp 4 x dp 64 (2.1% slower)",
-        "NVIDIA H100 datasheet, 2023",
+        "peak_flop_per_s.bf16 989 TFLOP/s datasheet NVIDIA H100 datasheet, 2023",
+        "tp divides heads 1,204",
         "pipeline bubble +580 ms, tensor-parallel all-gather and reduce-scatter -410 ms",
         "state 1.13 TB, memory 85.0 GB",
         "Made by Sixfold 0.1.0.",

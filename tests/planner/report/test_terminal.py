@@ -45,8 +45,9 @@ def test_it_says_what_the_plan_says(plan: dict[str, Any]) -> None:
         "activations in flight 38.7 GB 63.2%",
         "Fastest at 3,072 devices (p*). Communication dominates from 3,400 devices.",
         "dgx-a100-80gb 2,048 14.9 s $6.60 M tp 4, pp 4, vpp 5, dp 128",
-        "tp 8 the free search takes it too",
-        "48,212 of 48,212 candidates priced in 412 ms.",
+        "The pinned values cost 200 ms a step (2.0%): left free, a step takes 9.78 s with tp 4",
+        "31,250 of 48,212 candidates priced in 412 ms. 16,962 do not fit in memory.",
+        "It covers every uniform plan that the rules allow.",
         "Status optimal: no plan of the space is better.",
         "+2.1% 78.8 GB",
     ):
