@@ -169,32 +169,43 @@ _SUMMARY = (
     ("mean_absolute_error", "mean", "error"),
     ("median_absolute_error", "median", "error"),
     ("bias", "bias", "error"),
-    ("groups_ranked", "groups", "count"),
     ("kendall_tau", "tau", ""),
     ("top1_regret_mean", "regret", "share"),
     ("memory_error", "memory", "error"),
-    ("oom_right", "oom ok", "count"),
-    ("oom_wrong", "missed", "count"),
 )
+_METRICS = {
+    "step_time_s": "step time",
+    "tokens_per_s_per_device": "rate",
+    "model_flop_per_s_per_device": "arithmetic",
+}
 
 
 def _summary(summary: Node) -> Section | None:
     """Return one row for everything and one a source; the rest is in the JSON."""
     rows = [("all", summary["overall"])] if summary["overall"] else []
     rows += [(clean(source), node) for source, node in summary["by_source"].entries()]
-    columns = (Column("source"), *(Column(title, right=True) for _, title, _ in _SUMMARY))
+    columns = (
+        Column("source"),
+        *(Column(title, right=True) for _, title, _ in _SUMMARY),
+        Column("out of memory", right=True),
+    )
     cells = tuple(
-        (name, *(quantity(unit, row[key].number()) for key, _, unit in _SUMMARY))
+        (name, *(quantity(unit, row[key].number()) for key, _, unit in _SUMMARY), _foretold(row))
         for name, row in rows
     )
     if not cells:
         return None
     notes = (
         "Absolute errors of time (mean, median) and their bias; Kendall's tau and the regret of "
-        "the first choice, over groups of four jobs or more; error of peak memory; runs out of "
-        "memory foretold and missed.",
+        "the first choice, over groups of four jobs or more; error of peak memory; runs that "
+        "ran out of memory, how many were foretold.",
     )
     return Section("summary", "Predicted against measured", notes, Table(columns, cells))
+
+
+def _foretold(row: Node) -> str:
+    right, wrong = row["oom_right"].size(), row["oom_wrong"].size()
+    return f"{right:.0f} of {right + wrong:.0f}" if right + wrong else "-"
 
 
 def _skipped(runs: list[Node]) -> Section | None:
@@ -217,7 +228,7 @@ def _farthest(runs: list[Node]) -> Section | None:
     rows = tuple(
         (
             run["id"].text(),
-            run["metric"].text(),
+            _METRICS.get(run["metric"].text(), label(run["metric"].text())),
             _amount(run, "measured"),
             _amount(run, "predicted"),
             f"{run['error'].size():+.1%}",

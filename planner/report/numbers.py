@@ -67,16 +67,15 @@ def _digits(value: float) -> str:
 
 
 def plain(value: float | None) -> str:
-    """Write a bare number: integers whole with commas, others with three significant digits."""
+    """Write a bare number: whole from 100 up, with commas; else three significant digits."""
     if value is None:
         return NOTHING
     if not math.isfinite(value):
         return "unlimited" if value > 0 else NOTHING
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    value = _round3(value)
-    if 1e-3 <= abs(value) < 1e6:
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if 100 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
     return f"{value:.3g}"
 
 

@@ -92,15 +92,21 @@ def test_a_validation_sums_up_skips_and_names_the_worst() -> None:
             {"id": "a-3", "error": None, "skipped": "no price for fp4 here"},
         ],
         "summary": {
-            "overall": {"priced": 2, "mean_absolute_error": 0.55, "kendall_tau": 0.66667},
+            "overall": {
+                "priced": 2,
+                "mean_absolute_error": 0.55,
+                "kendall_tau": 0.66667,
+                "oom_right": 3,
+                "oom_wrong": 1,
+            },
             "by_source": {"lab": {"priced": 2, "mean_absolute_error": 0.5, "kendall_tau": None}},
         },
     }
     text = _text(validate_sections(answer))
     told = " ".join(text.split())
-    assert "all 2 55.0% - - - 0.667 -" in told
-    assert "lab 2 50.0% - - - - -" in told
+    assert "all 2 55.0% - - 0.667 - - 3 of 4" in told
+    assert "lab 2 50.0% - - - - - -" in told
     assert "2 of 3 runs were priced." in told
     assert "1 no price for fp4 here" in told
     assert text.index("a-2") < text.index("a-1")
-    assert "a-2 step_time_s 1.00 s 400 ms -60.0%" in told
+    assert "a-2 step time 1.00 s 400 ms -60.0%" in told
