@@ -45,7 +45,7 @@ def scaling_section(scaling: Node) -> Section | None:
             time_text(point["step_time_s"].number()),
             ratio(point["speedup"].number()),
             percent(point["efficiency"].number()),
-            plain(point["comm_to_compute"].number()),
+            f"{point['comm_to_compute'].size():.3f}",
         )
         for point in scaling["points"].items()
     )

@@ -65,7 +65,7 @@ def _legend(axes: "Axes", place: Place) -> None:
 
 def _waterfall(prediction: Node, name: str) -> str:
     """Each term starts where the one before ended; hidden time lies under what came before."""
-    terms = list(prediction["time"].items())
+    terms = [t for t in prediction["time"].items() if t["exposed_s"].size() or t["hidden_s"].size()]
     times = [(t["exposed_s"].size(), t["hidden_s"].size()) for t in terms]
     if not 2 <= len(terms) <= _MOST or not _sane(*(v for pair in times for v in pair)):
         return ""

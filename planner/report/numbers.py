@@ -98,7 +98,7 @@ def ratio(value: float | None) -> str:
     """Write a factor, 7.486 as 7.49x."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    return f"{value:,.2f}x"
+    return f"{value:,.2f}x" if abs(value) < 100 else f"{value:,.0f}x"
 
 
 def _prefixed(value: float, unit: str) -> str:

@@ -128,7 +128,7 @@ def _run_rows(prediction: Node, tokens: float | None) -> list[tuple[str, str, st
 
 def time_section(prediction: Node) -> Section | None:
     """Return the terms of the step: exposed first by size, then what ran hidden under others."""
-    terms = list(prediction["time"].items())
+    terms = [t for t in prediction["time"].items() if t["exposed_s"].size() or t["hidden_s"].size()]
     if not terms:
         return None
     total = prediction["step_time_s"].number() or 0.0

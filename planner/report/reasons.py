@@ -22,6 +22,11 @@ def numbers_text(numbers: Node) -> str:
     return ", ".join(f"{label(key)} {quantity(key, node.value)}" for key, node in numbers.entries())
 
 
+def _words(node: Node) -> str:
+    """Write text, or a list or mapping of it, in words; nothing is empty."""
+    return quantity("", node.value) if node else ""
+
+
 def checklist_section(checklist: Node) -> Section | None:
     """Return the six stages, each with its choice, the reason and the figures."""
     if not checklist:
@@ -30,8 +35,8 @@ def checklist_section(checklist: Node) -> Section | None:
     rows = tuple(
         (
             label(stage),
-            answer["choice"].text(),
-            answer["because"].text(),
+            _words(answer["choice"]),
+            _words(answer["because"]),
             numbers_text(answer["numbers"]),
         )
         for stage, answer in checklist.entries()
@@ -52,8 +57,8 @@ def design_section(design: Node) -> Section | None:
     rows = tuple(
         (
             label(slot),
-            answer["choice"].text(),
-            answer["because"].text(),
+            _words(answer["choice"]),
+            _words(answer["because"]),
             "; ".join(_alternative(other) for other in answer["alternatives"].items()),
         )
         for slot, answer in design.entries()

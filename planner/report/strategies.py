@@ -25,6 +25,11 @@ _GROUPS = (
     ("learning", ("consistency",)),
 )
 _KNOWN = tuple(key for _, keys in _GROUPS for key in keys)
+_FOLLOWS = {
+    "layers_per_stage": {"pp", "vpp"},
+    "microbatches": {"dp", "micro_batch"},
+    "zero_group": {"dp", "cp", "tp", "pp"},
+}
 _DEGREES = ("tp", "cp", "pp", "vpp", "dp", "ep", "etp", "replicas")
 _NO_NEWS: tuple[object, ...] = (None, 0, 1, False, "none", "auto", [], {})
 
@@ -82,9 +87,15 @@ def in_a_line(strategy: Node) -> str:
 
 
 def difference(other: Node, chosen: Node) -> str:
-    """Return the keys in which another strategy differs from the chosen one, with its values."""
+    """Return the keys in which another strategy differs from the chosen one, with its values.
+
+    A key that had to change because another did (the layers of more stages) is left out.
+    """
     mine, theirs = chosen.mapping(), other.mapping()
     keys = dict.fromkeys((*_KNOWN, *theirs, *mine))
-    changed = [key for key in keys if mine.get(key) != theirs.get(key)]
-    told = [f"{clean(key)} {value_text(key, theirs.get(key))}" for key in changed]
+    changed = {key for key in keys if mine.get(key) != theirs.get(key)}
+    for key, causes in _FOLLOWS.items():
+        if changed & causes:
+            changed.discard(key)
+    told = [f"{clean(key)} {value_text(key, theirs.get(key))}" for key in keys if key in changed]
     return ", ".join(told) or "the same strategy"

@@ -121,6 +121,27 @@ def test_out_writes_the_plan_the_page_and_the_configurations(
     assert "Where the time goes" in out
 
 
+def test_a_real_job_from_file_to_page(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(
+        "name: small\n"
+        "workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 64}\n"
+        "hardware: {system: dgx-h100, devices: 8}\n"
+        "emit: [megatron]\n",
+        "utf-8",
+    )
+    code, out, err = run("plan", "job.yaml", "--out", "o")
+    assert (code, err.startswith("wrote ")) == (0, True)
+    assert "llama-3.1-8b on 8 x dgx-h100 with " in out
+    assert max(map(len, out.splitlines())) <= 80
+    made = json.loads((tmp_path / "o" / "plan.json").read_text("utf-8"))
+    assert sum(term["exposed_s"] for term in made["prediction"]["time"]) == pytest.approx(
+        made["prediction"]["step_time_s"], 1e-12
+    )
+    assert "Where the time goes" in (tmp_path / "o" / "report.html").read_text("utf-8")
+    code, out, err = run("emit", "o/plan.json", "--target", "torchtitan", "--out", "t")
+    assert (code, out) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

@@ -46,3 +46,10 @@ def test_a_difference_names_what_changed_only() -> None:
     assert difference(other, Node(CHOSEN)) == "tp 4, dp 8, extra x"
     assert difference(Node(CHOSEN), Node(CHOSEN)) == "the same strategy"
     assert difference(Node({}), Node({"tp": 2})) == "tp -"
+
+
+def test_a_difference_leaves_out_what_had_to_follow() -> None:
+    other = Node({**CHOSEN, "pp": 8, "dp": 2, "microbatches": 64, "layers_per_stage": [4] * 8})
+    assert difference(other, Node(CHOSEN)) == "pp 8, dp 2"
+    uneven = Node({**CHOSEN, "layers_per_stage": [8, 9, 9, 9, 9, 9]})
+    assert difference(uneven, Node(CHOSEN)) == "layers_per_stage 8, 9 x5"

@@ -62,6 +62,11 @@ def test_terms_are_listed_by_their_exposed_time(plan: dict[str, Any]) -> None:
     assert places == sorted(places)
 
 
+def test_terms_that_take_no_time_are_not_listed(plan: dict[str, Any]) -> None:
+    plan["prediction"]["time"].append({"name": "expert all-to-all", "exposed_s": 0.0})
+    assert "expert all-to-all" not in render(plan)
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_it_fits_and_is_plain(plan: dict[str, Any], width: int) -> None:
     text = render(plan, width=width)
