@@ -218,16 +218,17 @@ def patterns(
 ) -> list[dict[str, object]]:
     """Return the six patterns with their fit and the share of the job that each carries.
 
-    `fit` is `match` of the plan's concerns. Shares sum to 1; the weights before that are
+    `fit` is `match` of the plan's concerns. Each axis lends its pressure to the pattern that
+    answers it, and the shares are of the sum:
 
-        all-reduce        T (1 - q)     T = the larger of the pressures on training and model
-        parameter server  T q           q = share of the bytes sent that go to the owner of a
-                                        shard: gradients and weights under ZeRO, tokens to experts
-        MapReduce         pressure on data: the pass that prepares the corpus
-        serving           pressure on inference
+        all-reduce        training + model (1 - q)
+        parameter server  model q, with q the share of the bytes sent that go to the owner of a
+                          shard: gradients and weights under ZeRO, tokens to their experts
+        MapReduce         data: the pass that prepares the corpus
+        serving           inference
 
-    and where nothing presses, the collectives carry all. Largest share first, then best fit.
-    Nothing on one device: nothing is spread.
+    Where nothing presses, the collectives carry all. Largest share first, then best fit. On one
+    device the list is empty: nothing is spread.
     """
     plan = OnePlan(job, context, strategy, prediction)
     if plan.devices == 1:
@@ -255,10 +256,11 @@ def _weights(plan: OnePlan, pressures: Mapping[str, float]) -> dict[str, float]:
     owned = sent.get("ep", 0.0) + (sent.get("dp", 0.0) if plan.degree("zero") else 0.0)
     whole = sum(sent.values())
     pushed = owned / whole if whole > 0 else 0.0
-    step = max(pressures["training"], pressures["model"])
     weights = dict.fromkeys((pattern.name for pattern in PATTERNS), 0.0)
-    weights["all-reduce / collective"] = step * (1.0 - pushed)
-    weights["parameter server"] = step * pushed
+    weights["all-reduce / collective"] = pressures["training"] + pressures["model"] * (
+        1.0 - pushed
+    )
+    weights["parameter server"] = pressures["model"] * pushed
     weights["MapReduce / scatter-gather"] = pressures["data"]
     weights["sharded/replicated serving"] = pressures["inference"]
     if not any(weights.values()):
