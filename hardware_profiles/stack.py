@@ -50,6 +50,7 @@ class Family(_Frozen):
     optimizer_efficiency : share of memory bandwidth that the optimizer step reaches
     parameter_bytes   : of a weight as stored for compute; 4: stored in fp32 and cast when used
     shards_master     : the fp32 weights are the parameters themselves (FSDP, XLA)
+    gathered_layers   : layers whose sharded parameters stand whole at one time
     gather_per_microbatch : sharded parameters are gathered again for every microbatch
     shard_rank_s      : a step's time for each rank of a shard group that broadcasts in turn
     logit_bytes, logit_bytes_compiled : kept per logit at the loss: 16-bit logits, their fp32
@@ -72,6 +73,7 @@ class Family(_Frozen):
     optimizer_efficiency: Figure
     parameter_bytes: Annotated[float, Field(gt=0)]
     shards_master: bool
+    gathered_layers: Annotated[float, Field(gt=0)]
     gather_per_microbatch: bool
     shard_rank_s: Figure
     logit_bytes: Figure

@@ -104,7 +104,7 @@ def _objective_of(
 
     def objective_of(rows: NDArray[np.intp]) -> Column:
         few = dims.take(rows)
-        price = training.cost(context, few, layout)
+        price = training.times_of(context, few, layout)
         step = np.asarray(price.total_s)
         figures: dict[str, Column] = {
             "step_time_s": step,

@@ -3,7 +3,7 @@
 from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.context import Context, make
-from planner.workloads.training.cost import cost, memory_of, stage_bytes
+from planner.workloads.training.cost import cost, memory_of, stage_bytes, times_of
 from planner.workloads.training.run import Economics, economics
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.strategy import strategy_of
@@ -21,6 +21,7 @@ __all__ = [
     "memory_of",
     "stage_bytes",
     "strategy_of",
+    "times_of",
 ]
 
 NAME = "training"

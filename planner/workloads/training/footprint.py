@@ -13,16 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.breakdown import Memory
-from costmodels.pipeline import in_flight_chunks
+from costmodels.pipeline import DUALPIPE, in_flight_chunks
 from costmodels.units import Num
 from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
+from planner.fold import Folding
 from planner.graph import Block, Op
 from planner.workloads.training.context import Context
 from planner.workloads.training.layer import expert_load, rows_of
 from planner.workloads.training.stages import Slots
-from planner.workloads.training.states import StateBytes
+from planner.workloads.training.states import Fullest, StateBytes
 
-__all__ = ["Footprint", "footprint", "kept_bytes", "offloaded"]
+__all__ = [
+    "Activations",
+    "Footprint",
+    "activations_of",
+    "fetched_bytes",
+    "footprint",
+    "kept_bytes",
+    "offloaded",
+]
 
 LOSS_CHUNKS = 8.0
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
@@ -129,70 +138,69 @@ def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num,
     return np.where(mode == FULL, entry, kept), entry, every
 
 
-def footprint(
-    context: Context, dims: ParallelDims, slots: Slots, states: StateBytes
-) -> Footprint:
-    """Bytes of every stage slot, by name."""
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Bytes of activations on every slot: in flight, of one layer's worth, at work, at the loss."""
+
+    in_flight: NDArray[np.float64]
+    one_layer: NDArray[np.float64]
+    working: NDArray[np.float64]
+    loss: NDArray[np.float64]
+
+    def spread(self, folded: Folding) -> "Activations":
+        """Return the bytes of all rows, from those of the distinct ones."""
+        parts = (self.in_flight, self.one_layer, self.working, self.loss)
+        return Activations(*(np.asarray(folded.spread(part)) for part in parts))
+
+
+def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activations:
+    """Count the activations of every stage slot."""
     family = context.stack.family
     layers = np.maximum(slots.layers, 1.0)
     recomputed = np.minimum(dims.recompute_layers, layers) / layers
-    share = np.where(dims.recompute == FULL, recomputed, 1.0)
     kept = np.zeros_like(slots.multiplicity)
     working: Num = 0.0
     for kind, block in enumerate(context.layer_blocks):
         mode, entry, every = kept_bytes(context, block, dims)
-        each = np.where(dims.recompute == FULL, share * entry + (1.0 - share) * every, mode)
-        kept = kept + slots.counts[kind] * each
+        partly = recomputed * entry + (1.0 - recomputed) * every
+        kept = kept + slots.counts[kind] * np.where(dims.recompute == FULL, partly, mode)
         again = np.where(dims.recompute > SELECTIVE, every - mode, 0.0)
         largest: Num = 0.0
         for op in block.phase("forward"):
             largest = np.maximum(largest, _result(context, op, dims))
         working = np.maximum(working, again + 2.0 * largest)
-    in_flight = in_flight_chunks(
-        dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches
-    )
-    activations = kept * in_flight / dims.vpp
-    activations = np.where(offloaded(dims, "activations"), kept / layers * 2.0, activations)
-    tokens = dims.micro_batch * context.tokens / dims.cp
-    logits = tokens * context.spec.model.vocab / dims.tp
-    each_logit = family.logit_bytes_compiled if context.switches.compile else family.logit_bytes
-    logits = logits * each_logit.value * slots.last
+    chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
+    logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp
+    each = family.logit_bytes_compiled if context.switches.compile else family.logit_bytes
+    loss = logits * each.value * slots.last
     if context.switches.chunked_loss:
-        logits = logits / LOSS_CHUNKS
-    every_slot = np.ones_like(slots.multiplicity)
-    axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
-    buffers = (family.group_bytes.value * axes + context.stack.bucket_bytes) * every_slot
+        loss = loss / LOSS_CHUNKS
     # the loss is over before the layers' backward passes begin: the larger of the two counts
-    working = np.maximum(0.0, every_slot * working - logits)
-    transient = working + logits
-    duplicates = np.where(dims.schedule == 4, 2.0, 1.0)  # dualpipe keeps two copies of weights
-    on_host = offloaded(dims, "parameters")
-    weights = np.where(on_host, 0.0, states.weights * duplicates)
-    gathered = np.where(on_host, 2.0 * states.weights / layers, 0.0) + states.gathered
-    parts = (
-        ("weights", "states", weights, "parameters by stage, tensor and expert split"),
-        ("gradients", "states", states.gradients, "one per trainable parameter"),
-        (
-            "optimizer states", "states",
-            np.where(offloaded(dims, "optimizer"), 0.0, states.optimizer),
-            "master copy and moments over the shards",
-        ),
-        ("gathered layers", "buffers", gathered * every_slot, "two layers and one's gradients"),
-        ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
-        ("activations in flight", "activations", activations, "kept by op and recompute mode"),
-        ("working layer", "activations", working, "the layer at work, beyond the loss's"),
-        ("logits and loss", "activations", logits, "last stage, bytes per logit"),
-        ("communication buffers", "buffers", buffers, f"stack {family.group_bytes.basis}"),
-        (
-            "framework", "reserve", family.base_bytes.value * every_slot,
-            f"stack {family.base_bytes.basis}",
-        ),
-        (
-            "fragmentation", "reserve",
-            family.fragmentation.value * (activations + transient),
-            f"stack {family.fragmentation.basis}",
-        ),
-    )  # fmt: skip
+    working = np.maximum(0.0, np.ones_like(kept) * working - loss)
+    return Activations(kept * chunks / dims.vpp, kept / layers, working, loss)
+
+
+def fetched_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> Num:
+    """Bytes of a step over the host link for offloaded parameters: to the device, twice."""
+    held = context.activation_bytes * (parameters.dense + parameters.expert)
+    held = held + context.frozen_bytes * parameters.frozen
+    return np.where(offloaded(dims, "parameters"), 2.0 * held * dims.microbatches, 0.0)
+
+
+def footprint(
+    context: Context,
+    dims: ParallelDims,
+    slots: Slots,
+    states: StateBytes,
+    activations: Activations,
+) -> Footprint:
+    """Bytes of every stage slot, by name."""
+    every_slot = np.ones_like(slots.multiplicity)
+    parts = [
+        *_state_parts(dims, slots, states),
+        *_activation_parts(dims, activations),
+        *_reserve_parts(context, dims, activations, every_slot),
+    ]
     made = Footprint(
         tuple((name, kind, source) for name, kind, _, source in parts),
         tuple(np.where(slots.multiplicity > 0, each, 0.0) for _, _, each, _ in parts),
@@ -200,3 +208,49 @@ def footprint(
     )
     fullest = np.argmax(np.where(slots.multiplicity > 0, made.total(), -1.0), axis=0)
     return Footprint(made.names, made.bytes, fullest)
+
+
+Part = tuple[str, str, Num, str]
+
+
+def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[Part]:
+    copies = np.where(dims.schedule == DUALPIPE, 2.0, 1.0)  # dualpipe keeps two copies of weights
+    on_host = offloaded(dims, "parameters")
+    two_layers = np.where(on_host, 2.0 * states.weights / np.maximum(slots.layers, 1.0), 0.0)
+    optimizer = np.where(offloaded(dims, "optimizer"), 0.0, states.optimizer)
+    return [
+        ("weights", "states", np.where(on_host, 0.0, states.weights * copies),
+         "parameters by stage, tensor and expert split"),
+        ("gradients", "states", states.gradients, "one per trainable parameter"),
+        ("optimizer states", "states", optimizer, "master copy and moments over the shards"),
+        ("gathered layers", "buffers", two_layers + states.gathered,
+         "two layers and one's gradients"),
+        ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
+    ]  # fmt: skip
+
+
+def _activation_parts(dims: ParallelDims, a: Activations) -> list[Part]:
+    on_host = offloaded(dims, "activations")
+    kept = np.where(on_host, 2.0 * a.one_layer, a.in_flight)
+    return [
+        ("activations in flight", "activations", kept, "kept by op and recompute mode"),
+        ("working layer", "activations", a.working, "the layer at work, beyond the loss's"),
+        ("logits and loss", "activations", a.loss, "last stage, bytes per logit"),
+    ]
+
+
+def _reserve_parts(
+    context: Context, dims: ParallelDims, a: Activations, every_slot: NDArray[np.float64]
+) -> list[Part]:
+    family = context.stack.family
+    axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
+    buffers = family.group_bytes.value * axes + context.stack.bucket_bytes
+    kept = _activation_parts(dims, a)[0][2]
+    loose = family.fragmentation.value * (kept + a.working + a.loss)
+    return [
+        ("communication buffers", "buffers", buffers * every_slot,
+         f"stack {family.group_bytes.basis}"),
+        ("framework", "reserve", family.base_bytes.value * every_slot,
+         f"stack {family.base_bytes.basis}"),
+        ("fragmentation", "reserve", loose, f"stack {family.fragmentation.basis}"),
+    ]  # fmt: skip

@@ -282,7 +282,7 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
         output=k * hidden, saved=k * width, weights=moe.experts * width * hidden,
     )  # fmt: skip
     combine = Op(f"{prefix}/combine", "dispatch", rows=rows, output=k * hidden)
-    unpermute = _memory(f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden, saved=k * hidden)
+    unpermute = _memory(f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden)
     ops = [router, permute, dispatch, up, act, down, combine, unpermute]
     shared = moe.shared_ffn_hidden or moe.shared_experts * moe.ffn_hidden
     if shared:

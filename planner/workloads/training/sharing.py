@@ -18,7 +18,7 @@ from costmodels.units import Num
 from planner.dims import ParallelDims
 from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import axis_span
-from planner.workloads.training.states import Parameters
+from planner.workloads.training.states import Fullest
 
 __all__ = ["Sharing", "share"]
 
@@ -73,7 +73,7 @@ def _volume(
 def share(
     context: Context,
     dims: ParallelDims,
-    parameters: Parameters,
+    parameters: Fullest,
     forward_s: Num,
     backward_s: Num,
     layers: Num,
@@ -82,13 +82,12 @@ def share(
 
     Parameters
     ----------
-    parameters            : by stage slot; the fullest stage sets the time
+    parameters            : of the fullest stage, which sets the time
     forward_s, backward_s : compute of one microbatch that the communication can run beside
     layers                : of a stage: parameters travel layer by layer under zero 3
     """
     family = context.stack.family
-    dense = parameters.dense.max(axis=0)
-    expert = parameters.expert.max(axis=0)
+    dense, expert = parameters.dense, parameters.expert
     buckets = np.maximum(1.0, dense / np.maximum(BUCKET_PARAMETERS, 1e6 * dims.replicas))
     calls = np.where(dims.zero >= 3, layers, buckets) if family.gather_per_microbatch else buckets
     parts = [_volume(context, dims, dense, False, calls)]
@@ -119,10 +118,10 @@ def share(
 
 
 def _frozen_gather_s(
-    context: Context, dims: ParallelDims, parameters: Parameters, layers: Num
+    context: Context, dims: ParallelDims, parameters: Fullest, layers: Num
 ) -> Num:
     """Frozen weights are gathered under zero 3 and never reduced."""
-    frozen = parameters.frozen_dense.max(axis=0) + parameters.frozen_expert.max(axis=0)
+    frozen = parameters.frozen
     message = frozen * context.frozen_bytes / layers
     seconds = layers * collectives.all_gather_s(message, axis_span(context, dims, "shards"))
     return np.where((dims.zero >= 3) & (frozen > 0), seconds, 0.0)

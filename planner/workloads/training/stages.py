@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.dims import ParallelDims
+from planner.fold import Folding
 
-__all__ = ["Slots", "even_layout", "slots_of"]
+__all__ = ["Slots", "even_layout", "slot_by_stage", "slots_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Slots:
     def layers(self) -> NDArray[np.float64]:
         """Layers of a stage."""
         return np.asarray(self.counts.sum(axis=0))
+
+    def spread(self, folded: Folding) -> "Slots":
+        """Return the slots of all rows, from those of the distinct ones."""
+        parts = (self.counts, self.multiplicity, self.position, self.first, self.last)
+        return Slots(*(np.asarray(folded.spread(part)) for part in parts))
 
 
 def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
@@ -106,3 +112,29 @@ def slots_of(
             table[:, slot, column] = (*counts, many, position, first, last)
     rows = table[:, :, inverse]
     return Slots(rows[:width], rows[width], rows[width + 1], rows[width + 2], rows[width + 3])
+
+
+def slot_by_stage(
+    kinds: Sequence[int],
+    pp: int,
+    vpp: int,
+    slots: Slots,
+    pinned: Sequence[int] | None = None,
+) -> list[int]:
+    """Slot of every stage of one plan, whose slots are in the first row."""
+    layout = tuple(pinned) if pinned else even_layout(len(kinds), pp * vpp)
+    starts = np.concatenate([[0], np.cumsum(layout)])
+    found: list[int] = []
+    for stage in range(pp):
+        counts = np.zeros(len(slots.counts))
+        for chunk in range(stage, pp * vpp, pp):
+            for kind in kinds[starts[chunk] : starts[chunk + 1]]:
+                counts[kind] += 1.0
+        same = (
+            (slots.counts[:, :, 0] == counts[:, None]).all(axis=0)
+            & (slots.first[:, 0] == float(stage == 0))
+            & (slots.last[:, 0] == float(stage == pp - 1))
+            & (slots.multiplicity[:, 0] > 0)
+        )
+        found.append(int(np.argmax(same)))
+    return found

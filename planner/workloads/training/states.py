@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from costmodels.units import Num
 from planner.dims import ParallelDims
+from planner.fold import Folding
 from planner.graph import Block
 from planner.workloads.training.context import Context
 from planner.workloads.training.stages import Slots
 
-__all__ = ["Parameters", "StateBytes", "parameters_of", "state_bytes"]
+__all__ = ["Fullest", "Parameters", "StateBytes", "parameters_of", "state_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,33 @@ class Parameters:
     def trainable(self) -> NDArray[np.float64]:
         """Parameters with gradients."""
         return self.dense + self.expert
+
+    def spread(self, folded: Folding) -> "Parameters":
+        """Return the parameters of all rows, from those of the distinct ones."""
+        parts = (self.dense, self.expert, self.frozen_dense, self.frozen_expert)
+        wide = (np.asarray(folded.spread(part)) for part in parts)
+        return Parameters(*wide, folded.spread(self.largest_layer))
+
+    def fullest(self) -> "Fullest":
+        """Return the most of each kind that any stage holds."""
+        return Fullest(
+            self.dense.max(axis=0),
+            self.expert.max(axis=0),
+            self.frozen_dense.max(axis=0) + self.frozen_expert.max(axis=0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fullest:
+    """Parameters of the stage that holds most: trainable dense, trainable expert, frozen."""
+
+    dense: Num
+    expert: Num
+    frozen: Num
+
+    def spread(self, folded: Folding) -> "Fullest":
+        """Return the figures of all rows, from those of the distinct ones."""
+        return Fullest(*(folded.spread(x) for x in (self.dense, self.expert, self.frozen)))
 
 
 def parameters_of(context: Context, dims: ParallelDims, slots: Slots) -> Parameters:
@@ -112,7 +140,7 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
         zero 2  and gradients           zero 3  and parameters
 
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
-    two layers at a time, with the gradients of one; under a pipeline they stay gathered, and
+    a few layers at a time, with the gradients of one; under a pipeline they stay gathered, and
     gradients whole, until the step ends.
     """
     dense, expert = dims.shards, dims.expert_shards
@@ -142,10 +170,11 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     )
     state = context.master_bytes + context.moment_bytes
     optimizer = state * (p.dense / optimizer_over + p.expert / optimizer_over_expert)
-    two_layers = p.largest_layer * (2.0 * context.activation_bytes + context.gradient_bytes)
+    whole = context.stack.family.gathered_layers + 1.0  # and the gradients of one
+    some_layers = p.largest_layer * whole * context.activation_bytes
     copies = context.activation_bytes + context.gradient_bytes
     stage = copies * (p.dense + p.expert)
-    gathered = np.where(dims.pp > 1, stage, two_layers)
+    gathered = np.where(dims.pp > 1, stage, some_layers)
     gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
     transient = context.stack.optimizer_transient_bytes * mine

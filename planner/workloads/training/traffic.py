@@ -51,7 +51,7 @@ def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
     sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
     order = {block.name: i for i, block in enumerate(context.layer_blocks)}
     slots = stages.slots_of([order[kind.name] for kind in kinds], dims)
-    parameters = states.parameters_of(context, dims, slots)
+    parameters = states.parameters_of(context, dims, slots).fullest()
     shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
     sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])
     return sent

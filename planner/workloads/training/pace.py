@@ -1,0 +1,215 @@
+"""The pace of the pipeline: what one microbatch takes on the slowest stage, and what the rest adds.
+
+Blocks are priced once per distinct mesh and dealt to stages; the slowest stage sets the pace, and
+the time that it waits for the others to fill and drain is the bubble. Knows nothing of how
+states are sharded: that is priced once a step, in `sharing` and `cost`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels.breakdown import Term
+from costmodels.pipeline import bubble_s
+from costmodels.units import Column, Num
+from planner.dims import ParallelDims
+from planner.fold import Folding, fold
+from planner.graph import Block
+from planner.workloads.training import exchange, states
+from planner.workloads.training.context import Context
+from planner.workloads.training.layer import BlockTime, Pass, block_time, combine
+from planner.workloads.training.stages import Slots
+
+__all__ = ["STAGE_COLUMNS", "Pace", "pace_of"]
+
+BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "recompute")
+"""What decides a block's time."""
+STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute_layers")
+"""What decides the pace: all columns but how states are sharded and offloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Terms of all microbatches, and the compute that a step's communication can run beside.
+
+    `forward_s`, `backward_s`: device seconds of one microbatch on the slowest stage; `layers` on
+    it.
+    """
+
+    terms: tuple[Term, ...]
+    forward_s: Num
+    backward_s: Num
+    layers: Num
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A block on the stage slots: how often, the share of it recomputed, and its time."""
+
+    name: str
+    count: Num
+    share: Num
+    time: BlockTime
+
+
+def pace_of(
+    context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
+) -> Pace:
+    """Price the microbatches of a step on the slowest stage, and the bubble."""
+    placed = _placed(context, dims, slots)
+    boundary_s = exchange.stage_boundary_s(context, dims).seconds
+    exposed = 1.0 - context.overlap_frac("pp")
+    sends_s = 2.0 * dims.vpp * boundary_s
+    accumulate_s = _accumulate_s(context, dims, parameters)
+    each = _stage_seconds(placed, slots)
+    total = each.forward + each.backward + sends_s * exposed + accumulate_s
+    total = np.where(slots.multiplicity > 0, total, 0.0)
+    critical = np.argmax(total, axis=0)[None, :]
+
+    def at(values: Num) -> Column:
+        spread = np.broadcast_to(np.asarray(values, np.float64), total.shape)
+        return np.asarray(np.take_along_axis(spread, critical, axis=0)[0])
+
+    m = dims.microbatches
+    others = (total * slots.multiplicity).sum(axis=0) - at(total)
+    idle_s = bubble_s(
+        dims.schedule, dims.pp, dims.vpp, others, at(each.forward), at(each.backward),
+        at(each.weight),
+    )  # fmt: skip
+    terms = _stage_terms(placed, m, at)
+    terms += [
+        Term("gradient accumulation", "hbm", m * at(accumulate_s), "states; memory bandwidth"),
+        Term(
+            "stage boundary sends", "pp", m * sends_s * exposed,
+            "collectives.point_to_point_s", m * sends_s * (1.0 - exposed),
+        ),
+        Term("pipeline bubble", "bubble", idle_s, "pipeline.bubble_s"),
+    ]  # fmt: skip
+    return Pace(
+        tuple(terms), at(each.forward_device), at(each.backward_device),
+        np.maximum(1.0, at(slots.layers)),
+    )  # fmt: skip
+
+
+def _block_times(context: Context, dims: ParallelDims) -> dict[str, BlockTime]:
+    """Time of every block for one microbatch, priced on distinct rows."""
+    folded = fold(dims, BLOCK_COLUMNS)
+    return {
+        block.name: _spread(block_time(context, block, folded.few), folded)
+        for block in context.graph.blocks
+    }
+
+
+def _spread(time: BlockTime, folded: Folding) -> BlockTime:
+    def passes(p: Pass) -> Pass:
+        return Pass(
+            {c: folded.spread(v) for c, v in p.exposed.items()},
+            {c: folded.spread(v) for c, v in p.hidden.items()},
+        )
+
+    return BlockTime(
+        passes(time.forward), passes(time.backward), passes(time.recompute),
+        folded.spread(time.weight_s),
+    )  # fmt: skip
+
+
+def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]:
+    """Deal the blocks to the slots: layers first, then what stands at the ends."""
+    times = _block_times(context, dims)
+    layers = np.maximum(slots.layers, 1.0)
+    share = np.minimum(dims.recompute_layers, layers) / layers
+    none = np.zeros_like(share)
+    placed = [
+        _Placed(block.name, slots.counts[kind], share, times[block.name])
+        for kind, block in enumerate(context.layer_blocks)
+    ]
+    placed.append(_Placed("embedding", slots.first, none, times["embedding"]))
+    placed.append(_Placed("head", slots.last, none, times["head"]))
+    mtp: Block | None = context.block("mtp")
+    if mtp is not None:
+        placed.append(_Placed("mtp", mtp.count * slots.last, share, times["mtp"]))
+    return placed
+
+
+@dataclass(frozen=True, slots=True)
+class _StageSeconds:
+    """Seconds of one microbatch on every slot; backward includes recomputation."""
+
+    forward: Num
+    backward: Num
+    weight: Num
+    forward_device: Num
+    backward_device: Num
+
+
+def _stage_seconds(placed: list[_Placed], slots: Slots) -> _StageSeconds:
+    zero = np.zeros_like(slots.multiplicity)
+    forward = backward = weight = forward_device = backward_device = zero
+    for block in placed:
+        count, share, time = block.count, block.share, block.time
+        forward = forward + count * time.forward.total_s
+        again = share * time.recompute.total_s
+        backward = backward + count * (time.backward.total_s + again)
+        weight = weight + count * time.weight_s
+        forward_device = forward_device + count * time.forward.device_s
+        device = time.backward.device_s + share * time.recompute.device_s
+        backward_device = backward_device + count * device
+    return _StageSeconds(forward, backward, weight, forward_device, backward_device)
+
+
+def _accumulate_s(context: Context, dims: ParallelDims, parameters: states.Parameters) -> Num:
+    """Read and write of the accumulated gradients, where there is more than one microbatch."""
+    traffic = 2.0 * context.gradient_bytes * parameters.trainable
+    return np.where(dims.microbatches > 1, traffic / context.rates.memory_bytes_per_s, 0.0)
+
+
+def _stage_terms(
+    placed: list[_Placed], microbatches: Num, at: Callable[[Num], Column]
+) -> list[Term]:
+    """Terms of the slowest stage, for all microbatches."""
+    ends = ("embedding", "head", "mtp")
+    here = [(p.name, at(p.count) * microbatches, at(p.share), p.time) for p in placed]
+    forward = combine(t.forward.scaled(c) for n, c, _, t in here if n not in ends)
+    backward = combine(t.backward.scaled(c) for n, c, _, t in here if n not in ends)
+    again = combine(t.recompute.scaled(c * s) for _, c, s, t in here)
+    rest = combine(
+        p.scaled(c) for n, c, _, t in here if n in ends for p in (t.forward, t.backward)
+    )
+    return [*_compute_terms(forward, backward, again, rest), *_comm_terms(forward, backward, rest)]
+
+
+def _compute_terms(forward: Pass, backward: Pass, again: Pass, ends: Pass) -> list[Term]:
+    f, b, e = forward.exposed, backward.exposed, ends.exposed
+    kernels = "roofline; chip's kernel constants"
+    return [
+        Term("matrix products, forward", "compute", f["matmul"], kernels),
+        Term("matrix products, backward", "compute", b["matmul"], kernels),
+        Term("expert products", "compute", f["experts"] + b["experts"], kernels),
+        Term("attention, forward", "compute", f["attention"], kernels),
+        Term("attention, backward", "compute", b["attention"], kernels),
+        Term("norms and elementwise", "hbm", f["memory"] + b["memory"], kernels),
+        Term("recomputation", "compute", again.total_s, "layer.RECOMPUTED share of forward"),
+        Term("embedding, logits and loss", "compute",
+             e["matmul"] + e["experts"] + e["attention"] + e["memory"], kernels),
+        Term("launch gaps", "host", f["launch"] + b["launch"] + e["launch"],
+             "stack launch time"),
+    ]  # fmt: skip
+
+
+def _comm_terms(forward: Pass, backward: Pass, ends: Pass) -> list[Term]:
+    names = {
+        "tp": "tensor-parallel collectives",
+        "cp": "context-parallel exchange",
+        "ep": "expert all-to-all",
+    }
+    return [
+        Term(
+            name,
+            axis,
+            forward.exposed[axis] + backward.exposed[axis] + ends.exposed[axis],
+            "collectives; links of the cluster",
+            forward.hidden[axis] + backward.hidden[axis] + ends.hidden[axis],
+        )
+        for axis, name in names.items()
+    ]
