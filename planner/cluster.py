@@ -10,13 +10,16 @@ of what runs on them.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 
 from costmodels.collectives import Hop, Span
 from costmodels.units import Num
 from hardware_profiles.schema import HardwareProfile
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["Cluster", "Level", "Segment", "build"]
 
@@ -63,7 +66,12 @@ class Cluster:
         return math.ceil(self.devices / self.profile.host.devices)
 
     def graph(self) -> "nx.DiGraph[str]":
-        """Return the levels as a networkx chain; nodes carry `level`, edges `bytes_per_s`, `latency_s`."""
+        """Return the levels as a networkx chain, from "device" outwards.
+
+        Nodes carry `level` and `devices`, edges `bytes_per_s` and `latency_s`.
+        """
+        import networkx as nx  # only who asks for the graph pays for the library
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         below = "device"
         graph.add_node(below, devices=1)

@@ -7,9 +7,12 @@ split. Knows sizes per token; no machine, no time, no mesh.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["Block", "Dim", "Op", "Tensor", "WorkloadGraph"]
 
@@ -97,29 +100,32 @@ class Block:
 
 @dataclass(frozen=True)
 class WorkloadGraph:
-    """Blocks in forward order, and the same as a networkx graph."""
+    """Blocks in forward order; `digraph` is the same as a networkx graph."""
 
     blocks: tuple[Block, ...]
-    digraph: "nx.DiGraph[str]" = field(compare=False)
 
-    @classmethod
-    def from_blocks(cls, blocks: Sequence[Block]) -> "WorkloadGraph":
-        """Chain the forward ops of all blocks, then the backward ops in reverse."""
+    @cached_property
+    def digraph(self) -> "nx.DiGraph[str]":
+        """The ops chained: forward ones of all blocks, then backward ones in reverse.
+
+        Nodes carry `op`, `block` and `repeats`, edges the `tensor` that flows along them.
+        """
+        import networkx as nx  # only who asks for the graph pays for the library
+
         graph: nx.DiGraph[str] = nx.DiGraph()
-        forward = [(b, op) for b in blocks for op in b.phase("forward")]
-        backward = [(b, op) for b in reversed(blocks) for op in b.phase("backward")]
+        forward = [(b, op) for b in self.blocks for op in b.phase("forward")]
+        backward = [(b, op) for b in reversed(self.blocks) for op in b.phase("backward")]
         previous: Op | None = None
         for block, op in [*forward, *backward]:
             graph.add_node(op.name, op=op, block=block.name, repeats=block.count)
             if previous is not None:
-                tensor = Tensor(
-                    f"{previous.name}:out", ("tokens", previous.cols.name), previous.output
-                )
+                dims = ("tokens", previous.cols.name)
+                tensor = Tensor(f"{previous.name}:out", dims, previous.output)
                 graph.add_edge(previous.name, op.name, tensor=tensor)
             previous = op
-        for block in blocks:
+        for block in self.blocks:
             _saved_edges(graph, block)
-        return cls(tuple(blocks), graph)
+        return graph
 
     def ops(self) -> Iterator[tuple[Block, Op]]:
         """Every op with its block, in the order of the blocks."""

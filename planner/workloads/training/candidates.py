@@ -225,8 +225,7 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
         chunks = table["pp"] * vpp
         fits = interleaved & (chunks <= layers)
         if wants.free("vpp"):
-            fullest = np.ceil(layers / chunks) * chunks / layers - 1.0
-            fits = fits & (table["pp"] > 1) & (fullest <= UNEVEN)
+            fits = fits & (table["pp"] > 1) & _even_enough(layers, table["pp"], chunks)
         options.append((vpp, fits))
     table.choose("vpp", options)
     if wants.free("schedule") or wants.free("pp"):
@@ -239,6 +238,14 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
         table.require(
             "layers_per_stage has pp vpp entries", table["pp"] * table["vpp"] == len(pinned)
         )
+
+
+def _even_enough(layers: int, pp: Column, chunks: Column) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Chunks of equal size; where no number of virtual stages gives that, nearly equal ones."""
+    even = _whole(layers / chunks)
+    possible = _whole(layers / pp) & (layers / pp > 1)
+    fullest = np.ceil(layers / chunks) * chunks / layers - 1.0
+    return even | (~possible & (fullest <= UNEVEN))
 
 
 def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:

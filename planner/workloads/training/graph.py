@@ -102,7 +102,7 @@ def build(
     blocks.append(_head("head", model, adapters))
     if model.mtp_layers:
         blocks.append(_mtp(model, kinds[-1], documents, adapters))
-    return WorkloadGraph.from_blocks(blocks)
+    return WorkloadGraph(tuple(blocks))
 
 
 def _matmul(name: str, cols: Dim, inner: Dim, split: str, bias: bool = False, **kw: float) -> Op:
