@@ -74,7 +74,9 @@ class Ceilings:
     model          : bytes on one device against its limit
     throughput     : seconds of the run on one machine against deadline or patience
     data           : bytes of the corpus against one machine's memory and disk
-    device_run_s   : seconds of the run on one device, at the rate of large matrix products
+    patience       : in words, where the seconds allowed come from
+    device_run_s   : seconds of the run on one device, at the rate of large matrix products; of one
+                     token where only a token rate is asked for
     memory_bytes   : the machine's own memory, without its disk
     machine_devices : devices of one machine
     devices_needed : fewest that could hold the model and end in time, all else free
@@ -108,20 +110,17 @@ def of_training(job: Job[TrainingSpec], context: training.Context) -> Ceilings:
     -----
     The rate is what large matrix products reach on the chip, so the time is the least that the
     run can take. Where tokens are not given, a pretraining run is taken as 20 tokens for each
-    active parameter, and of other tasks neither time nor data are judged.
+    active parameter; of other tasks neither time nor data are judged, but for a token rate that
+    the job asks for. Offloading could hold a model that this calls too large for a device.
     """
     profile = context.cluster.profile
     machine = profile.host.devices
     run = _run_length(job)
-    rate = context.rates.matmul_flop_per_s
-    flop = (run.tokens or 0.0) * context.graph.flop_per_token()
-    limits = job.constraints
-    have_s = PATIENCE_S if limits.deadline_s is None else limits.deadline_s
-    if limits.min_tokens_per_s is not None and run.tokens:
-        have_s = min(have_s, run.tokens / limits.min_tokens_per_s)
+    tokens, have_s, patience = _patience(job, run)
+    device_s = tokens * context.graph.flop_per_token() / context.rates.matmul_flop_per_s
     memory_bytes = profile.host.memory_bytes_per_device.value * machine
     model = Ceiling("model", _least_bytes(job, context), context.memory_limit_bytes, "bytes")
-    throughput = Ceiling("throughput", flop / rate / machine, have_s, "s")
+    throughput = Ceiling("throughput", device_s / machine, have_s, "s")
     data = Ceiling(
         "data",
         (run.tokens or 0.0) * TOKEN_BYTES,
@@ -133,11 +132,16 @@ def of_training(job: Job[TrainingSpec], context: training.Context) -> Ceilings:
         throughput=throughput,
         data=data,
         run=run,
-        patience=_patience(job),
-        device_run_s=flop / rate,
+        patience=patience,
+        device_run_s=device_s,
         memory_bytes=memory_bytes,
         machine_devices=machine,
-        devices_needed=max(1, math.ceil(model.times), math.ceil(throughput.times * machine)),
+        devices_needed=max(
+            1,
+            math.ceil(model.times),
+            math.ceil(throughput.times * machine),
+            math.ceil(data.times) * machine if data.binds else 1,
+        ),
     )
 
 
@@ -151,20 +155,28 @@ def _run_length(job: Job[TrainingSpec]) -> RunLength:
     return RunLength(None, "not given")
 
 
-def _patience(job: Job[TrainingSpec]) -> str:
-    limits = job.constraints
-    if limits.deadline_s is not None:
-        return "the deadline"
-    if limits.min_tokens_per_s is not None:
-        return "the token rate asked for, at most 30 days"
-    return "a patience of 30 days, assumed"
+def _patience(job: Job[TrainingSpec], run: RunLength) -> tuple[float, float, str]:
+    """Return tokens to process, the seconds that they may take, and who says so.
+
+    A token rate that is asked for is judged by itself, on one token, where the run's length is
+    not known; else the stricter of the two holds.
+    """
+    rate = job.constraints.min_tokens_per_s
+    if run.tokens is None:
+        told = "what the token rate asked for allows"
+        return (1.0, 1.0 / rate, told) if rate else (0.0, PATIENCE_S, "not judged")
+    deadline_s = job.constraints.deadline_s
+    have_s, told = PATIENCE_S, "a patience of 30 days, assumed"
+    if deadline_s is not None:
+        have_s, told = deadline_s, "the deadline"
+    if rate is not None and run.tokens / rate < have_s:
+        have_s, told = run.tokens / rate, "what the token rate asked for allows"
+    return run.tokens, have_s, told
 
 
 def _least_bytes(job: Job[TrainingSpec], context: training.Context) -> float:
     """Bytes of the most frugal plan on one device: one sequence at a time, best recomputation."""
-    one = cluster_of(
-        job.hardware.model_copy(update={"slice": None}), context.cluster.profile, 1
-    )
+    one = cluster_of(job.hardware.model_copy(update={"slice": None}), context.cluster.profile, 1)
     modes = context.stack.supports.recompute
     ones = dict.fromkeys(
         ("devices", "tp", "cp", "pp", "vpp", "dp", "ep", "etp", "zero_group", "micro_batch"), 1.0

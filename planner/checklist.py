@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from planner import ceilings
 from planner.ceilings import Ceiling, Ceilings
 from planner.job import Job, Metric
-from planner.one_plan import COMMUNICATION, OnePlan
+from planner.one_plan import OnePlan
 from planner.scaling import scaling
 from planner.workloads import training
 from planner.workloads.training import exchange
@@ -88,6 +88,8 @@ def _ceiling(plan: OnePlan, found: Ceilings) -> Answer:
             "data_times": found.data.times,
             "tokens": found.run.tokens,
         }
+    elif found.throughput.need:
+        numbers["throughput_times"] = found.throughput.times
     numbers |= {"tokens_basis": found.run.because, "devices_needed": found.devices_needed}
     if found.binding:
         choice = ", ".join(c.name for c in found.binding)
@@ -103,8 +105,8 @@ def _sentence(ceiling: Ceiling, found: Ceilings) -> str:
     times = f"{ceiling.times:.3g} times"
     if ceiling.name == "model":
         return f"The model takes {times} the memory of one device."
-    if found.run.tokens is None:
-        told = "The run's tokens are not given: time and data are not judged."
+    if ceiling.need == 0.0:
+        told = "The run's tokens are not given: its time and its data are not judged."
         return told if ceiling.name == "throughput" else ""
     if ceiling.name == "data":
         return f"The corpus is {times} what one machine's memory and disk hold."
@@ -122,9 +124,8 @@ def _enough(plan: OnePlan, found: Ceilings) -> str:
     if needed <= found.machine_devices and not found.data.binds:
         inside = f"{needed} devices of one machine hold it: nothing has to cross machines"
         return f"{inside}; {here}."
-    if plan.devices < needed:
-        return f"It takes at least {needed:,} devices; {here}, so the run takes longer."
-    return f"It takes at least {needed:,} devices; {here}."
+    longer = ", so the run takes longer" if plan.devices < needed and found.throughput.binds else ""
+    return f"It takes at least {needed:,} devices; {here}{longer}."
 
 
 def _axis(plan: OnePlan, found: Ceilings) -> Answer:
@@ -140,7 +141,7 @@ def _axis(plan: OnePlan, found: Ceilings) -> Answer:
         return _answer("none", "No ceiling is lifted by spreading: the plan has one device.", {})
     how = {axis: _spread(plan, axis) for axis in AXIS_OF.values()}
     if not forced:
-        because = f"No ceiling forces an axis; more devices are used to be faster: {how['training']}."
+        because = f"No ceiling forces an axis; more devices only save time: {how['training']}."
         return _answer("training", because, numbers)
     said = [f"{c.name} binds, so {how[AXIS_OF[c.name]]}" for c in found.binding]
     return _answer(", ".join(forced), "; ".join(said) + ".", numbers)
@@ -156,7 +157,7 @@ def _spread(plan: OnePlan, axis: str) -> str:
     cuts = [f"{key} {plan.degree(key)}" for key in ("tp", "cp", "pp", "ep") if plan.degree(key) > 1]
     if plan.degree("zero"):
         cuts.append(f"zero {plan.degree('zero')} over {plan.degree('zero_group')} ranks")
-    return f"the model and its state are split ({', '.join(cuts) or 'recomputation alone'})"
+    return f"the model and its state are split ({', '.join(cuts) or 'not at all: offloaded'})"
 
 
 def _topology(plan: OnePlan) -> Answer:
@@ -238,12 +239,12 @@ def _metric(plan: OnePlan) -> Answer:
 
 def _tax(plan: OnePlan) -> Answer:
     """Stage 6: what communication and failures take, and whether that is the new ceiling."""
-    exposed = plan.seconds(*COMMUNICATION) / plan.step_s
+    exposed = plan.communication_s / plan.step_s
     failure = 1.0 - plan.figure("goodput")
     ratio = plan.comm_to_compute
     numbers: dict[str, float | str] = {
         "communication_exposed_share": exposed,
-        "communication_hidden_share": plan.seconds(*COMMUNICATION, hidden=True) / plan.step_s,
+        "communication_hidden_share": plan.hidden_s / plan.step_s,
         "comm_to_compute": ratio,
         "bubble_share": plan.seconds("bubble") / plan.step_s,
         "stragglers_share": plan.named_s("stragglers") / plan.step_s,

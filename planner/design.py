@@ -2,25 +2,27 @@
 
 Partition, communication, consistency, coordination, fault tolerance, load balancing: each has the
 plan's choice, a reason from its numbers, and the alternatives with their price as differences to
-the plan. Reads the plan and the runners-up; the prices are `planner.rejected`'s.
+the plan. Reads the plan and the runners-up; prices are `planner.rejected`'s and
+`planner.rejected_upkeep`'s.
 
 Parts: `fill`, and one function a slot.
 """
 
 from collections.abc import Mapping, Sequence
 
-from planner import ceilings, rejected
+from costmodels.units import GB
+from planner import ceilings, rejected, rejected_upkeep
 from planner.job import Job
 from planner.one_plan import OnePlan
 from planner.rejected import Alternative
 from planner.workloads import training
-from planner.workloads.training.graph import layer_kinds
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["fill", "fullest_over_mean"]
+__all__ = ["fill"]
 
 Answer = dict[str, object]
-CUTS = ("dp", "tp", "cp", "pp", "ep", "etp")
+CUTS = ("dp", "tp", "cp", "pp", "vpp", "ep", "etp")
+PRICED = ("step_time_s", "memory_bytes")
 SHOWN = 5
 
 
@@ -41,7 +43,7 @@ def fill(
     -------
     partition, communication, consistency, coordination, fault_tolerance, load_balancing : each
     `choice`, `because`, and `alternatives` with `choice`, `cost` and `because`. A cost is a
-    mapping of differences to the plan, named with their unit; negative is cheaper
+    mapping of differences to the plan, named with their unit; negative is less than the plan's
     """
     plan = OnePlan(job, context, strategy, prediction)
     return {
@@ -59,35 +61,37 @@ def _answer(choice: str, because: str, alternatives: Sequence[Alternative]) -> A
 
 
 def _cuts(strategy: Mapping[str, object]) -> str:
-    """Say the degrees above 1 and the sharding: ``dp 32, tp 2, zero 1``."""
+    """Say the degrees above 1, the sharding and what saves memory: ``dp 32, tp 2, zero 1``."""
     said = [f"{key} {strategy[key]}" for key in CUTS if strategy[key] != 1]
     if strategy["zero"]:
-        said.append(f"zero {strategy['zero']}")
+        said.append(f"zero {strategy['zero']} over {strategy['zero_group']}")
     if strategy["recompute"] != "none":
         said.append(f"recompute {strategy['recompute']}")
+    if strategy["offload"]:
+        said.append(f"offload {strategy['offload']}")
     return ", ".join(said) or "nothing is split"
 
 
 def _partition(plan: OnePlan, others: Sequence[Mapping[str, object]]) -> Answer:
     """Slot 1: who holds what; the runners-up of the search are the alternatives."""
-    found = ceilings.of_training(plan.job, plan.context)
-    binding = ", ".join(c.name for c in found.binding)
+    binding = ceilings.of_training(plan.job, plan.context).binding
+    names = ", ".join(c.name for c in binding)
+    force = f"The ceiling is {names}" if names else "No ceiling forces a split"
+    dp = plan.degree("dp")
     share = plan.figure("memory_bytes") / plan.figure("memory_limit_bytes")
-    force = f"{binding} binds" if binding else "no ceiling binds"
     because = (
-        f"{force}: {plan.degree('dp'):,} replicas share the examples and"
-        f" {plan.devices // plan.degree('dp'):,} devices hold each; the fullest uses {share:.0%} of"
-        f" its limit"
+        f"{force}: the examples go to {dp:,} replica{'s' if dp > 1 else ''} of"
+        f" {plan.devices // dp:,} device{'s' if plan.devices > dp else ''}; the fullest device"
+        f" uses {share:.0%} of its limit."
     )
-    made: list[Alternative] = []
+    made = []
     for other in others[:SHOWN]:
         strategy, prediction = other["strategy"], other["prediction"]
-        assert isinstance(strategy, Mapping) and isinstance(prediction, Mapping)
-        cost = {
-            key: float(prediction[key]) - plan.figure(key) for key in ("step_time_s", "memory_bytes")
-        }
-        made.append({"choice": _cuts(strategy), "cost": cost, "because": str(other["why_worse"])})
-    return _answer(_cuts(plan.strategy), because + ".", made)
+        assert isinstance(strategy, Mapping)
+        assert isinstance(prediction, Mapping)
+        cost = {key: float(prediction[key]) - plan.figure(key) for key in PRICED}
+        made.append(rejected.rejected(_cuts(strategy), str(other["why_worse"]), **cost))
+    return _answer(_cuts(plan.strategy), because, made)
 
 
 def _communication(plan: OnePlan) -> Answer:
@@ -95,43 +99,46 @@ def _communication(plan: OnePlan) -> Answer:
     sent = plan.axis_bytes()
     if not sent:
         return _answer("none", "One rank holds everything: nothing is exchanged.", [])
-    choice = "; ".join(f"{axis}: {_exchange(plan, axis)}" for axis in sent)
     whole = sum(sent.values())
     most = max(sent, key=lambda axis: sent[axis])
     because = (
-        f"The partition makes a device send {whole:.3g} bytes a step, {sent[most] / whole:.0%} of"
-        f" it on {most}; all of it takes {plan.comm_to_compute:.3g} times the work."
+        f"The partition makes a device send {whole / GB:.3g} GB a step, {sent[most] / whole:.0%}"
+        f" of it on {most}; all of it takes {plan.comm_to_compute:.3g} times the work, and"
+        f" {plan.communication_s / plan.step_s:.1%} of the step waits for it."
     )
+    choice = "; ".join(f"{axis}: {_exchange(plan, axis)}" for axis in sent)
     others = rejected.other_algorithms(plan) + rejected.other_exchanges(plan)
     return _answer(choice, because, others + rejected.other_sharding(plan))
 
 
 def _exchange(plan: OnePlan, axis: str) -> str:
-    """Say what an axis in use does: its collective, and the algorithm where one is pinned."""
-    pinned = dict(plan.context.algorithms).get(axis, "cheapest algorithm")
-    if axis == "tp":
-        split = "all-gather and reduce-scatter" if plan.strategy["sp"] else "all-reduce"
-        return f"{split}, {pinned}"
-    if axis == "dp":
-        sharded = plan.degree("zero") > 0
-        return f"{'reduce-scatter and all-gather' if sharded else 'all-reduce'}, {pinned}"
+    """Say what an axis in use does, and by which algorithm where it reduces to all."""
     if axis == "cp":
         return f"{plan.strategy['cp_comm']}"
-    return "all-to-all" if axis == "ep" else "sends to the next stage"
+    if axis in ("ep", "pp"):
+        return "all-to-all" if axis == "ep" else "sends to the next stage"
+    apart = plan.strategy["sp"] if axis == "tp" else plan.degree("zero") > 0
+    says = "reduce-scatter and all-gather" if apart else "all-reduce"
+    prices = rejected.algorithm_prices(plan, axis)
+    if not any(prices.values()):
+        return says
+    used = " or ".join(name for name, more_s in prices.items() if not more_s)
+    across = ", all-reduce across the copies" if apart else ""
+    return f"{says}{across} by {used}" if used else f"{says}{across}"
 
 
 def _consistency(plan: OnePlan) -> Answer:
     """Slot 3: how closely the replicas agree."""
     stated = plan.strategy.get("consistency", "synchronous")
-    choice = stated if isinstance(stated, str) else next(iter(dict(stated)))  # type: ignore[call-overload]
+    choice = next(iter(stated)) if isinstance(stated, Mapping) else str(stated)
+    if plan.degree("dp") == 1:
+        return _answer(choice, "There is one replica: nothing can differ.", [])
     share = plan.seconds("dp") / plan.step_s
     because = (
-        f"Every step ends with equal replicas, as on one device; waiting for the exchange takes"
-        f" {share:.1%} of the step."
+        "Every step ends with equal replicas and learns as one device would; waiting for the"
+        f" replicas' exchange takes {share:.1%} of the step."
     )
-    if plan.degree("dp") == 1:
-        because = "There is one replica: nothing can differ."
-    return _answer(str(choice), because, rejected.looser(plan))
+    return _answer(choice, because, rejected.looser(plan))
 
 
 def _coordination(plan: OnePlan) -> Answer:
@@ -140,10 +147,10 @@ def _coordination(plan: OnePlan) -> Answer:
         return _answer("none", "One process needs no coordinator.", [])
     because = (
         f"One coordinator starts and watches {plan.hosts:,} host{'s' if plan.hosts > 1 else ''};"
-        " the tensors go peer to peer. When it is lost the run stops at its last checkpoint, as"
-        " for any other host."
+        " the tensors go peer to peer. When it is lost the run goes back to its last checkpoint,"
+        " as for any other host."
     )
-    others = rejected.central_data(plan) + rejected.gossip(plan)
+    others = rejected.hub(plan) + rejected.gossip(plan)
     return _answer("central control, peer-to-peer data", because, others)
 
 
@@ -151,55 +158,44 @@ def _fault_tolerance(plan: OnePlan) -> Answer:
     """Slot 5: checkpoints and spares; halves, doubles and their kin are the alternatives."""
     failure = plan.job.failure
     how = "asynchronous" if failure.checkpoint_async else "blocking"
-    interval_s, mtbf_s = plan.figure("checkpoint_interval_s"), plan.figure("mtbf_s")
+    spares = f"{failure.spare_nodes} spare host{'' if failure.spare_nodes == 1 else 's'}"
     choice = (
-        f"checkpoint and restart: {how} writes every {interval_s:.4g} s,"
-        f" {failure.spare_nodes} spare hosts"
+        f"checkpoint and restart: {how} writes every"
+        f" {plan.figure('checkpoint_interval_s'):.4g} s of work, {spares}"
     )
-    pinned = " as pinned" if failure.checkpoint_interval_s is not None else ""
+    failures = plan.given("failures_expected")
+    often = (
+        f"A host fails every {plan.figure('mtbf_s'):.3g} s"
+        if failures is None
+        else f"{failures:.3g} failures are expected in the run"
+    )
+    best = "best" if failure.checkpoint_interval_s is None else "pinned"
     because = (
-        f"A host fails every {mtbf_s:.3g} s of the run and a write takes"
-        f" {plan.figure('checkpoint_s'):.3g} s, so the best interval{pinned} keeps"
-        f" {plan.figure('goodput'):.1%} of the time."
+        f"{often} and a write takes {plan.figure('checkpoint_s'):.3g} s: the {best} interval"
+        f" leaves {plan.figure('goodput'):.1%} of the time to the run."
     )
-    return _answer(choice, because, rejected.other_recovery(plan))
-
-
-def fullest_over_mean(plan: OnePlan) -> float:
-    """FLOP of the fullest pipeline stage over the mean stage's; 1 where they are even.
-
-    Decoder layers by kind, the embedding on the first stage, the head and the
-    multi-token-prediction layers on the last.
-    """
-    blocks = {block.name: block for block in plan.context.graph.blocks}
-    flop = {name: sum(op.flop for op in block.ops) for name, block in blocks.items()}
-    stages = [0.0] * plan.degree("pp")
-    kinds = iter(layer_kinds(plan.job.workload.model))
-    for chunk, layers in enumerate(plan.layout):
-        for _ in range(layers):
-            stages[chunk % len(stages)] += flop[next(kinds).name]
-    for name, block in blocks.items():
-        if not block.layers:
-            stages[0 if name == "embedding" else -1] += block.count * flop[name]
-    return max(stages) * len(stages) / sum(stages)
+    return _answer(choice, because, rejected_upkeep.other_recovery(plan))
 
 
 def _load_balancing(plan: OnePlan) -> Answer:
     """Slot 6: how even the work is, by stage, by expert and by rank."""
-    uneven = fullest_over_mean(plan) - 1.0
-    layers = plan.layout
-    said = [f"each replica has {plan.degree('microbatches'):,} equal microbatches"]
     parts = ["even microbatches"]
-    if plan.degree("pp") > 1:
-        spread = f"{min(layers)} to {max(layers)}" if min(layers) < max(layers) else f"{layers[0]}"
-        parts.append(f"{spread} layers a chunk")
-        said.append(f"the fullest stage has {uneven:.1%} more work than the mean")
+    said = [f"every replica has {plan.degree('microbatches'):,} equal microbatches"]
+    pp = plan.degree("pp")
+    if pp > 1:
+        layers = [sum(plan.layout[stage::pp]) for stage in range(pp)]
+        least, most = min(layers), max(layers)
+        parts.append(f"{least} layers a stage" if least == most else f"{least} to {most} a stage")
+        flop = rejected_upkeep.stage_flop(plan)
+        more = max(flop) * pp / sum(flop) - 1.0
+        said.append(f"the fullest stage has {more:.1%} more FLOP than the mean")
     if plan.job.workload.model.moe is not None:
-        parts.append("experts spread evenly")
-        said.append(f"the busiest expert rank is taken {plan.context.imbalance:.3g} times the mean")
+        parts.append("experts by the router")
+        said.append(
+            f"the busiest expert rank is taken at {plan.context.imbalance:.3g} times the mean"
+        )
     share = plan.named_s("stragglers") / plan.step_s
     said.append(f"stragglers take {share:.1%} of the step")
     because = "; ".join(said)
-    return _answer(
-        ", ".join(parts), because[0].upper() + because[1:] + ".", rejected.other_balance(plan)
-    )
+    alternatives = rejected_upkeep.other_balance(plan)
+    return _answer(", ".join(parts), f"{because[0].upper()}{because[1:]}.", alternatives)

@@ -115,10 +115,19 @@ class OnePlan:
         return sent
 
     @property
+    def communication_s(self) -> float:
+        """Seconds of a step that wait for communication."""
+        return self.seconds(*COMMUNICATION)
+
+    @property
+    def hidden_s(self) -> float:
+        """Seconds of communication in a step that run under work."""
+        return self.seconds(*COMMUNICATION, hidden=True)
+
+    @property
     def comm_to_compute(self) -> float:
         """Seconds of communication, hidden ones too, over seconds of work."""
-        communication = self.seconds(*COMMUNICATION) + self.seconds(*COMMUNICATION, hidden=True)
-        return communication / max(self.seconds(*COMPUTE), 1e-30)
+        return (self.communication_s + self.hidden_s) / max(self.seconds(*COMPUTE), 1e-30)
 
     @property
     def layout(self) -> tuple[int, ...]:

@@ -94,7 +94,7 @@ PATTERNS = (
         "Flower, or another federated runtime",
     ),
 )
-"""The six patterns (seed, Table 2.9.1), with the strengths of Code 2.9.1 and tools of Code 2.9.2."""
+"""The six patterns (section 2.9, Table 2.9.1), with Code 2.9.1's strengths and 2.9.2's tools."""
 
 FAMILY_LIBRARY = {
     "megatron": "Megatron-Core over NCCL",
@@ -183,6 +183,10 @@ def concerns(plan: OnePlan, pressures: Mapping[str, float]) -> Concerns:
         fan_scatter    log dp / log devices (replicas work apart between exchanges), or the
                        pressure of the data pass where that is larger
         serve_qps      pressure on inference
+
+    Notes
+    -----
+    Of a plan's own choices, so a plan that nothing forces apart still shows its pattern.
     """
     spread = 0.0
     if plan.devices > 1:
@@ -257,9 +261,7 @@ def _weights(plan: OnePlan, pressures: Mapping[str, float]) -> dict[str, float]:
     whole = sum(sent.values())
     pushed = owned / whole if whole > 0 else 0.0
     weights = dict.fromkeys((pattern.name for pattern in PATTERNS), 0.0)
-    weights["all-reduce / collective"] = pressures["training"] + pressures["model"] * (
-        1.0 - pushed
-    )
+    weights["all-reduce / collective"] = pressures["training"] + pressures["model"] * (1.0 - pushed)
     weights["parameter server"] = pressures["model"] * pushed
     weights["MapReduce / scatter-gather"] = pressures["data"]
     weights["sharded/replicated serving"] = pressures["inference"]

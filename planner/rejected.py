@@ -1,274 +1,220 @@
-"""What the choices of a design were preferred to, priced.
+"""How else the ranks of a plan could exchange and agree, priced as differences to the plan.
 
-Every price is a difference to the plan, from the plan's own cost functions with one thing
-changed: a collective's algorithm, the sharding, the checkpoint interval, a layout. What cannot be
-priced so (a hub that all gradients pass, gossip) has its formula here. An entry has `choice`,
-`cost` (named differences, negative where the alternative is cheaper) and `because`.
+Every price is from the plan's own cost functions with one thing changed: a collective's
+algorithm, the sharding, the exchange of a context axis. What they cannot price (a hub that all
+gradients pass, gossip) has its formula here. An entry has `choice`, `cost` (named differences,
+negative where the alternative is cheaper) and `because`. Upkeep is `planner.rejected_upkeep`'s.
 
-Parts: `other_algorithms`, `other_sharding`, `other_exchanges`, `looser`, `central_data`,
-`gossip`, `other_recovery`, `other_balance`.
+Parts: `Alternative`, `rejected`, `said`, `step_s`, `algorithm_prices`, `other_algorithms`,
+`other_sharding`, `other_exchanges`, `looser`, `hub`, `gossip`.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
-from costmodels.breakdown import Breakdown
-from costmodels.collectives import ALGORITHMS, point_to_point_s
+from costmodels.collectives import ALGORITHMS, all_reduce_s, point_to_point_s
 from planner.dims import CP_COMM, ParallelDims
-from planner.job import Failure
 from planner.one_plan import OnePlan, scalar
 from planner.workloads import training
 from planner.workloads.training import exchange
 
 __all__ = [
     "Alternative",
-    "central_data",
+    "algorithm_prices",
     "gossip",
+    "hub",
     "looser",
     "other_algorithms",
-    "other_balance",
     "other_exchanges",
-    "other_recovery",
     "other_sharding",
+    "rejected",
+    "said",
+    "step_s",
 ]
 
 Alternative = dict[str, object]
 NOTHING_S = 1e-9
-"""Differences below a nanosecond are rounding: the same choice."""
+"""Differences below a nanosecond are rounding: the same price."""
+UNKNOWN = "what it costs in learning is priced when the job gives a statistical model"
 
 
-def _rejected(choice: str, because: str, **cost: float) -> Alternative:
+def rejected(choice: str, because: str, **cost: float) -> Alternative:
+    """Return an entry: what it is, why not, and what it costs more than the plan."""
     return {"choice": choice, "cost": cost, "because": because}
 
 
-def _changed(step_s: float) -> str:
-    return f"{step_s:+.3g} s a step"
+def said(more_s: float) -> str:
+    """Say a difference of a step in words."""
+    return "the same price" if abs(more_s) < NOTHING_S else f"{more_s:+.3g} s a step"
 
 
-def _step_s(
+def step_s(
     plan: OnePlan,
     context: training.Context | None = None,
     dims: ParallelDims | None = None,
     layout: tuple[int, ...] | None = None,
 ) -> float:
-    """Price the plan's step with something changed."""
+    """Price the plan's step with its context, its columns or its layout changed."""
     dims = plan.dims() if dims is None else dims
-    price = training.cost(context or plan.context, dims, layout or plan.layout)
-    return scalar(price.total_s)
+    return scalar(training.cost(context or plan.context, dims, layout or plan.layout).total_s)
+
+
+def algorithm_prices(plan: OnePlan, axis: str) -> dict[str, float]:
+    """Seconds that a step takes longer with each all-reduce algorithm on `tp` or `dp`.
+
+    Algorithms that the network cannot run are left out. All are 0 on an axis that gathers and
+    scatters: it has no all-reduce. The ones at 0 otherwise are what the plan's price is made of.
+    """
+    if plan.degree(axis) == 1:
+        return {}
+    groups = ("tp",) if axis == "tp" else _reducing_groups(plan)
+    dims = plan.dims()
+    spans = [exchange.axis_span(plan.context, dims, group) for group in groups]
+    kept = tuple(pair for pair in plan.context.algorithms if pair[0] != axis)
+    prices: dict[str, float] = {}
+    for name in ALGORITHMS:
+        if all(math.isfinite(scalar(all_reduce_s(1.0, span, name))) for span in spans):
+            pinned = replace(plan.context, algorithms=(*kept, (axis, name)))
+            more_s = step_s(plan, pinned, dims) - plan.step_s
+            prices[name] = more_s if abs(more_s) > NOTHING_S else 0.0
+    return prices
+
+
+def _reducing_groups(plan: OnePlan) -> tuple[str, ...]:
+    """Name the groups that reduce gradients to all: replicas, or the copies of their shards."""
+    name = "copies" if plan.degree("zero") else "replicas"
+    return (name,) if plan.job.workload.model.moe is None else (name, f"expert {name}")
 
 
 def other_algorithms(plan: OnePlan) -> list[Alternative]:
-    """Name every all-reduce algorithm on the axes that reduce, one that is used left out.
-
-    An axis whose exchange is a gather and a scatter has no choice of this kind: its price does
-    not move. Algorithms that the network cannot run are left out.
-    """
-    made: list[Alternative] = []
+    """Return the all-reduce algorithms that would be slower or faster, by axis."""
+    made = []
     for axis in ("tp", "dp"):
-        if plan.degree(axis) == 1:
-            continue
-        kept = tuple(pair for pair in plan.context.algorithms if pair[0] != axis)
-        for algorithm in ALGORITHMS:
-            pinned = replace(plan.context, algorithms=(*kept, (axis, algorithm)))
-            more_s = _step_s(plan, pinned) - plan.step_s
-            if math.isfinite(more_s) and abs(more_s) > NOTHING_S:
-                because = f"{_changed(more_s)}: the cheapest at this size is taken"
-                made.append(_rejected(f"{axis}: {algorithm} all-reduce", because,
-                                      step_time_s=more_s))  # fmt: skip
+        for name, more_s in algorithm_prices(plan, axis).items():
+            if more_s:
+                choice = f"{axis}: {name} all-reduce"
+                made.append(rejected(choice, said(more_s), step_time_s=more_s))
     return made
 
 
 def other_sharding(plan: OnePlan) -> list[Alternative]:
-    """Replicated state with one all-reduce, against state that shards own, by push and pull."""
+    """Return replicated state where shards own it now; state owned by shards where none does."""
     ranks = plan.degree("dp") * plan.degree("cp")
     if ranks == 1:
         return []
-    sharded = plan.degree("zero") > 0
-    dims = plan.dims(zero=0.0) if sharded else plan.dims(zero=1.0, zero_group=float(ranks))
-    choice = "dp: replicas, one all-reduce" if sharded else f"dp: state in {ranks} shards (zero 1)"
+    dims = plan.dims(zero=1.0, zero_group=float(ranks))
+    choice = f"dp: state in {ranks:,} shards, pushed and pulled (zero 1)"
+    if plan.degree("zero"):
+        dims, choice = plan.dims(zero=0.0), "dp: whole replicas, one all-reduce (zero 0)"
     price = training.cost(plan.context, dims, plan.layout)
-    more_s = scalar(price.total_s) - plan.step_s
-    used = scalar(price.total_bytes)
+    more_s, used = scalar(price.total_s) - plan.step_s, scalar(price.total_bytes)
     limit = plan.figure("memory_limit_bytes")
-    over = f"; {used / limit:.3g} times the memory limit" if used > limit else "; it fits"
-    return [
-        _rejected(choice, _changed(more_s) + over, step_time_s=more_s,
-                  memory_bytes=used - plan.figure("memory_bytes"))
-    ]  # fmt: skip
+    fits = f"{used / limit:.3g} times the memory limit" if used > limit else "it fits in memory"
+    more_bytes = used - plan.figure("memory_bytes")
+    because = f"{said(more_s)}; {fits}"
+    return [rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes)]
 
 
 def other_exchanges(plan: OnePlan) -> list[Alternative]:
-    """Other ways to exchange along the context axis that the stack can build."""
-    if plan.degree("cp") == 1:
+    """Return the other exchanges of the context axis that stack, heads and network allow."""
+    cp, tp = plan.degree("cp"), plan.degree("tp")
+    if cp == 1:
         return []
-    model, made = plan.job.workload.model, []
+    model = plan.job.workload.model
     heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
+    inside = plan.context.cluster.node_devices / tp
+    allowed = {
+        "a2a": heads % (tp * cp) == 0,
+        "a2a+p2p": 1 < inside < cp,
+    }
+    made = []
     for name in plan.context.stack.supports.cp_comm:
-        split = heads % (plan.degree("tp") * plan.degree("cp")) == 0
-        if name == plan.strategy["cp_comm"] or (name == "a2a" and not split):
-            continue
-        dims = plan.dims(cp_comm=float(CP_COMM.index(name)))
-        more_s = _step_s(plan, dims=dims) - plan.step_s
-        made.append(_rejected(f"cp: {name}", _changed(more_s), step_time_s=more_s))
+        if name != plan.strategy["cp_comm"] and allowed.get(name, True):
+            dims = plan.dims(cp_comm=float(CP_COMM.index(name)))
+            more_s = step_s(plan, dims=dims) - plan.step_s
+            made.append(rejected(f"cp: {name}", said(more_s), step_time_s=more_s))
     return made
 
 
 def looser(plan: OnePlan) -> list[Alternative]:
-    """Local steps and asynchronous steps: the most that they could save; learning not priced."""
+    """Return local steps and asynchronous steps with the most that they could save.
+
+    Local steps save at most the exposed exchange of gradients and parameters; asynchronous ones
+    that and the wait for stragglers. Neither is bought: what they cost in learning is not known.
+    """
     if plan.degree("dp") == 1:
         return []
-    shared_s = plan.seconds("dp")
-    straggling_s = plan.named_s("stragglers")
-    unknown = "what it costs in learning is priced when the job gives a statistical model"
+    local_s = plan.seconds("dp")
+    free_s = local_s + plan.named_s("stragglers")
+    saved = {"local steps between exchanges": local_s, "asynchronous": free_s}
     return [
-        _rejected(
-            "local steps between exchanges",
-            f"saves at most {shared_s / plan.step_s:.1%} of a step; {unknown}",
-            step_time_s=-shared_s,
-        ),
-        _rejected(
-            "asynchronous",
-            f"saves at most {(shared_s + straggling_s) / plan.step_s:.1%} of a step, stragglers"
-            f" too; {unknown}",
-            step_time_s=-(shared_s + straggling_s),
-        ),
+        rejected(
+            choice,
+            f"saves at most {saved_s / plan.step_s:.1%} of a step; {UNKNOWN}",
+            step_time_s=-saved_s,
+        )
+        for choice, saved_s in saved.items()
     ]
 
 
-def _gradient_bytes(plan: OnePlan) -> float:
-    """Gradients that one rank holds after its backward pass, bytes of the fullest device."""
-    entries = plan.prediction["memory"]
-    assert isinstance(entries, list)
-    weights = sum(float(m["bytes"]) for m in entries if m["name"] == "weights")
-    whole = plan.context.graph.weights()
-    split = plan.degree("tp") * plan.degree("pp")
-    held = min(weights / plan.context.parameter_bytes, whole) if plan.degree("zero") < 3 else 0.0
-    return max(held, whole / split if plan.degree("zero") >= 3 else 0.0) * (
-        plan.context.gradient_bytes
+def _trained(plan: OnePlan) -> tuple[float, float]:
+    """Trained parameters: dense ones and those of experts."""
+    blocks = plan.context.graph.blocks
+    dense, expert = (
+        sum(b.count * b.weights(expert=experts, trainable=True) for b in blocks)
+        for experts in (False, True)
     )
+    return dense, expert
 
 
-def central_data(plan: OnePlan) -> list[Alternative]:
-    """Return the price of one hub: every replica's gradients in, the new weights out, through its link.
+def hub(plan: OnePlan) -> list[Alternative]:
+    """Return the price of a hub: all replicas' gradients in and new weights out by one link.
 
-        T = replicas * (gradients + weights of the model) / beta,  beta the link of one member of
-        the outermost level; what data parallelism exposes today is saved
+        T = replicas P (gradient bytes + weight bytes) / beta
+
+    with P the trained parameters and beta the link of one member of the outermost level: a
+    machine's, or a device's where there is one machine. The exchange that the step now exposes
+    is saved.
     """
     replicas = plan.degree("dp") * plan.degree("cp")
     if replicas == 1:
         return []
-    context = plan.context
-    trained = sum(block.count * block.weights(trainable=True) for block in context.graph.blocks)
-    each = trained * (context.gradient_bytes + context.activation_bytes)
-    hub_s = replicas * each / context.cluster.levels[-1].bytes_per_s
-    more_s = hub_s - plan.seconds("dp")
+    each = plan.context.gradient_bytes + plan.context.activation_bytes
+    moved = replicas * sum(_trained(plan)) * each
+    more_s = moved / plan.context.cluster.levels[-1].bytes_per_s - plan.seconds("dp")
+    owner = "machine" if len(plan.context.cluster.levels) > 1 else "device"
     because = (
-        f"{_changed(more_s)}: the gradients and weights of {replicas:,} replicas through one"
-        f" {'host' if plan.hosts > 1 else 'device'}'s link"
+        f"{said(more_s)}: gradients and weights of {replicas:,} replicas pass one {owner}'s link"
     )
-    return [_rejected("a hub in the data path", because, step_time_s=more_s)]
+    return [rejected("a hub in the data path", because, step_time_s=more_s)]
 
 
 def gossip(plan: OnePlan) -> list[Alternative]:
-    """Return the price of peers that agree pair by pair: log2 n rounds of the whole gradient.
+    """Return the price of peers that agree pair by pair, before any overlap.
 
         T = ceil(log2 n) (alpha + G / beta)
 
-    with the slowest link that the group crosses. Source: recursive doubling, Thakur,
-    Rabenseifner, Gropp, IJHPCA 19(1), 2005; fewer rounds leave the replicas unequal.
+    with G the gradients of a mean rank and the slowest link that the group crosses. The
+    difference is to the whole exchange of the step, hidden seconds included.
+
+    Notes
+    -----
+    Fewer rounds leave the replicas unequal. Source: recursive doubling, Thakur, Rabenseifner,
+    Gropp, IJHPCA 19(1), 2005.
     """
     replicas = plan.degree("dp") * plan.degree("cp")
     if replicas == 1:
         return []
+    dense, expert = _trained(plan)
+    held = dense / plan.degree("tp") + expert / (plan.degree("ep") * plan.degree("etp"))
+    gradients = held / plan.degree("pp") * plan.context.gradient_bytes
     parts = exchange.segments(plan.context, plan.dims(), "replicas")
     alpha_s, bytes_per_s = plan.context.cluster.neighbour(*parts)
     rounds = math.ceil(math.log2(replicas))
-    gossip_s = rounds * scalar(point_to_point_s(_gradient_bytes(plan), alpha_s, bytes_per_s))
-    exchanged_s = plan.seconds("dp") + plan.seconds("dp", hidden=True)
-    more_s = gossip_s - exchanged_s
+    now_s = plan.seconds("dp") + plan.seconds("dp", hidden=True)
+    more_s = rounds * scalar(point_to_point_s(gradients, alpha_s, bytes_per_s)) - now_s
     because = (
-        f"{_changed(more_s)} of exchange before overlap: {rounds} rounds of the whole gradient"
-        " until all replicas are equal"
+        f"{more_s:+.3g} s of exchange before overlap: {rounds} rounds of the whole gradient until"
+        " all replicas are equal"
     )
-    return [_rejected("no coordinator, peers gossip", because, exchange_s=more_s)]
-
-
-def other_recovery(plan: OnePlan) -> list[Alternative]:
-    """Other checkpoint intervals, the other way to write, and one spare host more or none."""
-    failure = plan.job.failure
-    price = training.cost(plan.context, plan.dims(), plan.layout)
-    interval_s = plan.figure("checkpoint_interval_s")
-    spares = failure.spare_nodes
-    tried: dict[str, dict[str, object]] = {
-        "half the interval": {"checkpoint_interval_s": interval_s / 2.0},
-        "double the interval": {"checkpoint_interval_s": interval_s * 2.0},
-        "blocking writes" if failure.checkpoint_async else "asynchronous writes": {
-            "checkpoint_async": not failure.checkpoint_async
-        },
-        f"{spares + 1} spare host{'s' if spares else ''}": {"spare_nodes": spares + 1},
-    }
-    if spares:
-        tried["no spare host"] = {"spare_nodes": 0}
-    base = _run(plan, failure, price)
-    made = []
-    for choice, update in tried.items():
-        run = _run(plan, failure.model_copy(update=update), price)
-        cost = {key: run[key] - base[key] for key in base}
-        if any(cost.values()):
-            made.append(_rejected(choice, _run_words(cost), **cost))
-    return made
-
-
-def _run(plan: OnePlan, failure: Failure, price: Breakdown) -> dict[str, float]:
-    """Goodput of the run and, where the job gives its length, time and money."""
-    job = plan.job.model_copy(update={"failure": failure})
-    run = training.economics(job, plan.context, plan.dims(), price)
-    figures = {"goodput": scalar(run.run.goodput)}
-    if run.time_to_train_s is not None:
-        figures["time_to_train_s"] = scalar(run.time_to_train_s)
-        figures["cost_usd"] = scalar(run.cost_usd)
-    return figures
-
-
-def _run_words(cost: Mapping[str, float]) -> str:
-    said = f"goodput {cost['goodput'] * 100:+.3g} points"
-    return f"{said}, {cost['cost_usd']:+,.0f} USD" if "cost_usd" in cost else said
-
-
-def other_balance(plan: OnePlan) -> list[Alternative]:
-    """Other layouts of the layers, and what even routing and no stragglers would be worth."""
-    made = _other_layouts(plan)
-    if plan.context.imbalance > 1.0:
-        even_s = _step_s(plan, replace(plan.context, imbalance=1.0)) - plan.step_s
-        because = f"{_changed(even_s)}, if routing could be forced without a loss in learning"
-        made.append(_rejected("experts in perfect balance", because, step_time_s=even_s))
-    straggling_s = plan.named_s("stragglers")
-    if straggling_s > 0:
-        because = (
-            f"{_changed(-straggling_s)} at most: lockstep has no second copy of a rank's work to"
-            " take instead"
-        )
-        made.append(_rejected("backup workers", because, step_time_s=-straggling_s))
-    return made
-
-
-def _other_layouts(plan: OnePlan) -> list[Alternative]:
-    """Take a layer from the first or the last chunk and give it to the least filled other one."""
-    layout, made = plan.layout, []
-    if len(layout) == 1:
-        return []
-    for name, end in (("first", 0), ("last", len(layout) - 1)):
-        others = [i for i in range(len(layout)) if i != end]
-        least = min(others, key=lambda i: (layout[i], -i))
-        if layout[end] < 2:
-            continue
-        moved = list(layout)
-        moved[end] -= 1
-        moved[least] += 1
-        more_s = _step_s(plan, layout=tuple(moved)) - plan.step_s
-        choice = f"a layer less on the {name} stage"
-        made.append(_rejected(choice, _changed(more_s), step_time_s=more_s))
-    return made
+    return [rejected("no coordinator, peers gossip", because, exchange_s=more_s)]
