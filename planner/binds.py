@@ -1,0 +1,195 @@
+"""What binds a plan: its memory, its slowest link, its bubble, its largest terms, the rules.
+
+Each answer is an evaluation: the plan or the pool of candidates priced with one thing changed.
+Knows no files and no questions of the user.
+
+Parts: `binds`.
+"""
+
+import numpy as np
+
+from planner.chosen import CLEARLY, Chosen, step_s
+from planner.findings import Finding, amount, finding, gigabytes
+from planner.freed import freed
+from planner.levers import link
+from planner.one_plan import COMMUNICATION
+from planner.pool import Pool, Rows
+from planner.workloads.training.exchange import segments
+
+__all__ = ["axes_by_level", "binds"]
+
+MORE_MEMORY = 1.1
+OVER = 2.0
+"""Candidates over the memory limit are priced up to this many times of it."""
+MOST_OVER = 131_072
+"""Candidates over the memory limit that are priced at most, the smallest first."""
+LARGEST = 3
+SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
+
+
+def binds(chosen: Chosen, pool: Pool) -> list[Finding]:
+    """Say what holds the plan's step where it is, memory first."""
+    found = [
+        *_differs(chosen),
+        *_beaten(chosen, pool),
+        _memory(chosen),
+        *_more_memory(chosen, pool),
+        *_link(chosen),
+        *_bubble(chosen),
+        *_largest(chosen),
+    ]
+    return found + freed(chosen)
+
+
+def _differs(chosen: Chosen) -> list[Finding]:
+    """Tell of a file whose step time is not this version's price of its strategy."""
+    now, then = chosen.one.step_s, chosen.printed_s
+    if then is None or abs(now - then) <= 1e-9 * now:
+        return []
+    because = (
+        "this version prices the file's strategy otherwise: the file was edited or another"
+        " version wrote it; all figures here are of this version"
+    )
+    return [finding("the file's price", because, {"printed_s": then, "step_time_s": now})]
+
+
+def _beaten(chosen: Chosen, pool: Pool) -> list[Finding]:
+    """Tell where the search of the plan's own job finds a better plan."""
+    if not chosen.worse_than(pool):
+        return []
+    because, numbers = chosen.beside(pool, int(pool.rows[0]))
+    return [finding("not the best plan of its job", because, numbers)]
+
+
+def _memory(chosen: Chosen) -> Finding:
+    """Slack of the fullest device, and what fills it."""
+    one = chosen.one
+    used, limit = one.figure("memory_bytes"), one.figure("memory_limit_bytes")
+    held = _entries(chosen, "memory")
+    largest = max(held, key=lambda item: _number(item["bytes"]))
+    stages = [_number(stage["bytes"]) for stage in _entries(chosen, "memory_by_stage")]
+    fullest = int(np.argmax(stages))
+    where = f"stage {fullest} of {len(stages)} is the fullest; " if len(stages) > 1 else ""
+    share = used / limit
+    verdict = (
+        f"over the limit by {gigabytes(used - limit)}"
+        if used > limit
+        else f"{share:.1%} of the limit is used"
+    )
+    because = f"{verdict}; {where}most of it is {largest['name']}"
+    numbers = {
+        "slack_bytes": limit - used,
+        "memory_bytes": used,
+        "memory_limit_bytes": limit,
+        "largest_bytes": _number(largest["bytes"]),
+    }
+    return finding("memory of the fullest device", because, numbers)
+
+
+def _more_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
+    """Best plan with a tenth more memory, and the best of those that miss the limit."""
+    limit = pool.context.memory_limit_bytes
+    near = pool.between(limit, limit * MORE_MEMORY, MOST_OVER)
+    over = pool.between(limit, limit * OVER, MOST_OVER)
+    every = int(np.count_nonzero(pool.used_bytes > limit))
+    what = "with 10% more memory"
+    then = f"of the {len(near):,} candidates that would fit then, "
+    share = "" if len(over) == every else f"{len(over):,} smallest of the "
+    past = f"of the {share}{every:,} candidates over it, "
+    return [
+        _best_over(chosen, pool, near, what, then),
+        _best_over(chosen, pool, over, "the memory limit", past),
+    ]
+
+
+def _best_over(chosen: Chosen, pool: Pool, rows: Rows, what: str, scope: str) -> Finding:
+    """Say whether the best of `rows`, all over the memory limit, is better than the plan."""
+    values = pool.objectives(rows)
+    if not len(values) or np.min(values) >= chosen.objective * CLEARLY:
+        return finding(what, f"{scope}none is better than the plan", {"gain_s": 0.0})
+    row = int(rows[int(np.argmin(values))])
+    said, numbers = chosen.beside(pool, row)
+    missing = float(pool.used_bytes[row]) - pool.context.memory_limit_bytes
+    because = f"{scope}the best misses the limit by {gigabytes(missing)}: {said}"
+    return finding(what, because, {**numbers, "over_bytes": missing})
+
+
+def axes_by_level(chosen: Chosen) -> dict[str, list[str]]:
+    """Axes that cross each network level as their outermost, innermost level first."""
+    levels = chosen.cluster.levels
+    crossing: dict[str, list[str]] = {level.name: [] for level in levels}
+    for axis, span in SPANS.items():
+        outermost = chosen.cluster.outermost(*segments(chosen.context, chosen.dims, span))
+        index = int(np.asarray(outermost).reshape(-1)[0])
+        if index >= 0:
+            crossing[levels[index].name].append(axis)
+    return crossing
+
+
+def _link(chosen: Chosen) -> list[Finding]:
+    """Network level that costs most: the step with and without its time."""
+    now = chosen.one.step_s
+    costs = {}
+    for level in chosen.cluster.levels:
+        free = link(chosen.cluster, level.name, bandwidth=1e9, latency=0.0)
+        costs[level.name] = now - step_s(chosen.job, free, chosen.dims, chosen.layout)
+    name = max(costs, key=lambda level: costs[level])
+    exposed = {kind: chosen.one.seconds(kind) for kind in COMMUNICATION}
+    hidden = chosen.one.seconds(*COMMUNICATION, hidden=True)
+    if costs[name] <= 0.0:
+        because = "no link costs time that shows"
+        return [finding("the network", because, {"hidden_s": hidden})]
+    axes = [axis for axis in axes_by_level(chosen)[name] if exposed[axis] > 0]
+    carried = ", ".join(f"{axis} {amount(exposed[axis])}" for axis in axes)
+    because = f"a step would be {amount(costs[name])} shorter if it took no time"
+    because += f"; exposed seconds of the axes that reach so far: {carried}" if carried else ""
+    numbers = {
+        "exposed_s": costs[name],
+        "step_share": costs[name] / now,
+        "all_exposed_s": sum(exposed.values()),
+        "all_hidden_s": hidden,
+    }
+    return [finding(f"the link of {name}", because, numbers)]
+
+
+def _bubble(chosen: Chosen) -> list[Finding]:
+    one = chosen.one
+    bubble = one.seconds("bubble")
+    if one.degree("pp") == 1:
+        return []
+    because = (
+        f"{one.degree('pp')} stages, {one.degree('microbatches')} microbatches,"
+        f" {chosen.strategy['schedule']}, {one.degree('vpp')} virtual stages a rank"
+    )
+    return [
+        finding(
+            "the pipeline bubble", because, {"bubble_s": bubble, "step_share": bubble / one.step_s}
+        )
+    ]
+
+
+def _largest(chosen: Chosen) -> list[Finding]:
+    terms = sorted(_entries(chosen, "time"), key=lambda term: -_number(term["exposed_s"]))
+    now = chosen.one.step_s
+    return [
+        finding(
+            str(term["name"]),
+            f"number {rank} of the terms; by {term['source']}",
+            {
+                "exposed_s": _number(term["exposed_s"]),
+                "step_share": _number(term["exposed_s"]) / now,
+            },
+        )
+        for rank, term in enumerate(terms[:LARGEST], 1)
+    ]
+
+
+def _entries(chosen: Chosen, key: str) -> list[dict[str, object]]:
+    entries = chosen.prediction[key]
+    assert isinstance(entries, list)
+    return entries
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)

@@ -1,0 +1,211 @@
+"""What if a figure were another: the job planned again, and the plan's nerves laid open.
+
+`what_if` plans the job as given and as changed, then turns every figure of the machine ten times
+each way: the price of the same plan, the best plan then, and whether it is another one. Reads
+jobs, writes nothing.
+
+Parts: `what_if`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from planner import infeasible, spec
+from planner.choices import clusters
+from planner.cluster import Cluster
+from planner.errors import NoFeasiblePlan
+from planner.levers import Lever, levers
+from planner.objective import NEEDS_RUN
+from planner.pool import Pool, fill
+from planner.prediction import prediction
+from planner.recommend import best_of, search
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingJob
+
+__all__ = ["what_if"]
+
+TIMES = (0.1, 10.0)
+PART = 2048
+"""Candidates that are priced at once under a changed figure."""
+WHOLE = 24_576
+"""A pool of at most this many candidates is priced whole under every changed figure."""
+MOST = 8_192
+"""Of a larger pool, the best as given that are priced under a changed figure."""
+SAME = 1.0 - 1e-9
+"""A plan is another one where its objective is below this share of the same plan's."""
+
+
+def what_if(job_path: Path, sets: Sequence[str] = ()) -> dict[str, object]:
+    """Plan a job again with changed keys, and with every figure ten times each way.
+
+    Parameters
+    ----------
+    sets : `hardware.devices=512`, as `spec.load` takes them
+
+    Returns
+    -------
+    base, changed : {system, devices, strategy, prediction} of both plans; `base` holds
+                    {infeasible} where the job as given has no plan and the changed one has;
+                    `changed` is empty where nothing was set
+    sensitivity   : of the changed plan (of the base without `sets`), for every figure and factor:
+                    {figure, factor, step_time_s, time_to_train_s, cost_usd, goodput} of the same
+                    plan, {best_step_time_s, strategy} of the best plan then, `changed`: whether
+                    it is another one, `exact`: whether no better one can be among what was not
+                    priced again, `feasible`: whether it keeps the limits of the run
+    note          : what was held and what was covered
+
+    Raises
+    ------
+    SpecError      : the file or a setting is wrong
+    NoFeasiblePlan : neither job has a plan, or the changed one has none
+    """
+    given = spec.load(job_path)
+    if not sets:
+        pool = _pool(given)
+        return _answer(_summary(pool), {}, pool)
+    changed_job = spec.load(job_path, sets=sets)
+    try:
+        changed = _pool(changed_job)
+    except NoFeasiblePlan as error:
+        raise NoFeasiblePlan(f"with {', '.join(sets)}: {error}") from None
+    try:
+        base = _summary(_pool(given))
+    except NoFeasiblePlan as error:
+        base = {"infeasible": str(error)}
+    return _answer(base, _summary(changed), changed)
+
+
+def _answer(base: dict[str, object], changed: dict[str, object], pool: Pool) -> dict[str, object]:
+    entries = _sensitivity(pool)
+    cluster = pool.context.cluster
+    rough = sum(not entry["exact"] for entry in entries)
+    covered = f"the best {MOST:,} candidates as given" if rough else "every candidate that fits"
+    note = (
+        f"sensitivity of the {'changed' if changed else 'base'} plan on {cluster.devices} x"
+        f" {cluster.profile.name}, system and count held; the best plan then is of {covered}"
+    )
+    return {"base": base, "changed": changed, "sensitivity": entries, "note": note}
+
+
+def _pool(job: TrainingJob) -> Pool:
+    """Price the candidates of the job's best cluster; NoFeasiblePlan where nothing is feasible."""
+    pool = fill(job, _cluster(job))
+    if not len(pool.rows):
+        raise infeasible.explain(job, [pool.searched()])
+    return pool
+
+
+def _cluster(job: TrainingJob) -> Cluster:
+    choices = clusters(job.hardware)
+    if len(choices) == 1:
+        return choices[0]
+    results = search(job)
+    best = best_of(results)
+    if best is None:
+        raise infeasible.explain(job, results)
+    return best.context.cluster
+
+
+def _summary(pool: Pool) -> dict[str, object]:
+    one = pool.plan(int(pool.rows[0]))
+    cluster = pool.context.cluster
+    return {
+        "system": cluster.profile.name,
+        "devices": cluster.devices,
+        "strategy": training.strategy_of(pool.context, one, 0, pool.layout),
+        "prediction": prediction(pool.job, pool.context, one, pool.layout),
+    }
+
+
+def _sensitivity(pool: Pool) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for lever in levers(pool.job, pool.context.cluster):
+        found += [_turned(pool, lever, factor) for factor in TIMES]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """Best row under a changed figure, whether surely so, and whether it keeps the limits."""
+
+    row: int
+    exact: bool
+    feasible: bool
+
+
+def _turned(pool: Pool, lever: Lever, factor: float) -> dict[str, object]:
+    """Price the plan and its rivals with one figure multiplied."""
+    job, cluster = lever.turn(pool.job, pool.context.cluster, factor)
+    context = training.make(job, cluster)
+    same = int(pool.rows[0])
+    worse = (factor < 1.0) == lever.more_helps and pool.job.objective.metric != "reliability"
+    best = _Best(same, True, True)
+    if _matters(pool, lever):
+        best = _best(pool, job, context, worse=worse)
+    then = pool.plan(best.row)
+    entry: dict[str, object] = {"figure": lever.figure, "factor": factor}
+    entry |= _figures(pool, job, context, same)
+    return entry | {
+        "best_step_time_s": _figures(pool, job, context, best.row)["step_time_s"],
+        "strategy": training.strategy_of(context, then, 0, pool.layout),
+        "changed": best.row != same,
+        "exact": best.exact,
+        "feasible": best.feasible,
+    }
+
+
+def _matters(pool: Pool, lever: Lever) -> bool:
+    """Tell whether a figure can change which plan is best."""
+    limits = pool.job.constraints
+    of_run = limits.deadline_s is not None or limits.max_cost_usd is not None
+    return lever.of_step or of_run or pool.job.objective.metric in NEEDS_RUN
+
+
+def _best(pool: Pool, job: TrainingJob, context: training.Context, *, worse: bool) -> _Best:
+    """Price candidates under a changed figure, best as given first, until none can be better.
+
+    A worse figure makes no plan better. So the first candidate whose price as given is no lower
+    than the best found ends the search, and the answer is exact. A better figure allows no such
+    end: then the first `MOST` are priced, or all of a small pool. (Of the 129,478 that fit of a
+    671B mixture of experts on 2,048 devices, no figure's best plan stood later than 8,192.)
+    """
+    row, same, best = int(pool.rows[0]), np.inf, np.inf
+    done, end = 0, len(pool.rows) if len(pool.rows) <= WHOLE else MOST
+    while done < end and not (worse and pool.values[done] >= best):
+        part = pool.rows[done : min(done + PART, end)]
+        values = pool.objectives(part, job, context)
+        if done == 0:
+            same = best = float(values[0])
+        at = int(np.argmin(values))
+        if values[at] < min(best, same * SAME):
+            best, row = float(values[at]), int(part[at])
+        done += len(part)
+    left = len(pool.rows) - done
+    if worse:
+        exact = left == 0 or float(pool.values[done]) >= best
+    else:
+        exact = left == 0 and len(pool.rows) == pool.priced
+    return _Best(row, exact, bool(np.isfinite(best)))
+
+
+def _figures(
+    pool: Pool, job: TrainingJob, context: training.Context, row: int
+) -> dict[str, float | None]:
+    """Step, run and money of one candidate under a changed figure."""
+    one = pool.plan(row)
+    price = training.cost(context, one, pool.layout)
+    run = training.economics(job, context, one, price)
+    whole = run.time_to_train_s
+    return {
+        "step_time_s": _scalar(price.total_s),
+        "time_to_train_s": None if whole is None else _scalar(whole),
+        "cost_usd": _scalar(run.cost_usd),
+        "goodput": _scalar(run.run.goodput),
+    }
+
+
+def _scalar(value: object) -> float:
+    return float(np.asarray(value).reshape(-1)[0])
