@@ -7,6 +7,7 @@ import numpy as np
 
 from planner import alternatives, checklist, design, patterns, spec
 from planner.job import Job
+from planner.notes import notes
 from planner.prediction import prediction
 from planner.scaling import scaling
 from planner.workloads import training
@@ -49,6 +50,9 @@ def make(
         "alternatives": others,
         "frontier": alternatives.frontier(job, results) if len(results) > 1 else [],
     }
+    said = notes(job, context, strategy)
+    if said:
+        document["notes"] = said
     if pins is not None:
         document["pins"] = dict(pins)
     return document

@@ -4,8 +4,9 @@
 chose a plan is the price that it shows. Knows the order of the steps; each step is elsewhere.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,12 @@ import planner
 from costmodels.units import Column
 from planner import alternatives, plan_document, infeasible
 from planner.choices import clusters
+from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.errors import TimeLimitReached
 from planner.job import Job
 from planner.objective import NEEDS_RUN, objective
-from planner.search.columns import Found, top_rows
+from planner.search.columns import CHUNK, Found, top_rows
 from planner.strategy import Strategy
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
@@ -59,17 +61,47 @@ def search(
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> list[Searched]:
-    """Search every cluster that the job allows."""
+    """Search every cluster that the job allows.
+
+    Optimizer states go to the host's memory where a plan fits only then. Where nothing fits even
+    so, what else the software stack can offload is tried: one kind after the other, then all.
+    """
+    made = clusters(job.hardware)
+    results = _search(job, made, limit_memory, deadline, progress)
+    if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
+        return results
+    supported = results[0].context.stack.supports.offload if results else ()
+    tries = [(what,) for what in supported] + ([supported] if len(supported) > 1 else [])
+    for offload in tries:
+        pinned = job.strategy.model_copy(update={"offload": offload})
+        again = _search(
+            job.model_copy(update={"strategy": pinned}), made, limit_memory, deadline, progress
+        )
+        if any(len(r.found.rows) for r in again):
+            return again
+    return results
+
+
+def _search(
+    job: Job[TrainingSpec],
+    made: Sequence[Cluster],
+    limit_memory: bool,
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
     layout = job.strategy.layers_per_stage
     results = []
-    for cluster in clusters(job.hardware):
+    for cluster in made:
         context = training.make(job, cluster)
         dims, tally = SHAPES[job.workload.kind].candidates(job, context)
+        limit = context.memory_limit_bytes if limit_memory else np.inf
+        used = _used_bytes(context, dims, layout)
+        if job.strategy.offload is None and limit_memory:
+            dims, used = _also_offloaded(context, dims, layout, used)
         label = f"{cluster.devices} x {cluster.profile.name}"
         found = top_rows(
-            len(dims),
-            bytes_of=_bytes_of(context, dims, layout),
-            limit_bytes=context.memory_limit_bytes if limit_memory else np.inf,
+            used.sum(axis=0),
+            limit_bytes=limit,
             objective_of=_objective_of(job, context, dims, layout),
             bound_of=lambda rows, c=context, d=dims: training.bound_s(c, d.take(rows)),
             keep=KEPT,
@@ -82,13 +114,36 @@ def search(
     return results
 
 
-def _bytes_of(
+def _used_bytes(
     context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None
-) -> Callable[[int, int], Column]:
-    def bytes_of(start: int, stop: int) -> Column:
-        return np.asarray(training.memory_of(context, dims.part(start, stop), layout).total_bytes)
+) -> Column:
+    """Footprint of every row: (optimizer states, all the rest)."""
+    parts = []
+    for start in range(0, len(dims), CHUNK):
+        held = training.memory_of(context, dims.part(start, start + CHUNK), layout)
+        optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
+        parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
+    return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0))
 
-    return bytes_of
+
+def _also_offloaded(
+    context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None, used: Column
+) -> tuple[ParallelDims, Column]:
+    """Add the plans that fit only with their optimizer states in the host's memory.
+
+    A plan that fits without is never better with: the host's step is slower.
+    """
+    if "optimizer" not in context.stack.supports.offload:
+        return dims, used
+    limit = context.memory_limit_bytes
+    rows = np.flatnonzero((used.sum(axis=0) > limit) & (used[1] <= limit))
+    more = dataclasses.replace(dims.take(rows), offload=np.ones(len(rows)))
+    return (
+        ParallelDims(*(
+            np.concatenate([getattr(dims, n), getattr(more, n)]) for n in ParallelDims.names()
+        )),
+        np.concatenate([used, _used_bytes(context, more, layout)], axis=1),
+    )  # fmt: skip
 
 
 def _objective_of(

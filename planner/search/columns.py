@@ -43,9 +43,8 @@ class Found:
 
 
 def top_rows(
-    count: int,
+    used_bytes: Column,
     *,
-    bytes_of: Callable[[int, int], Column],
     limit_bytes: float,
     objective_of: Callable[[NDArray[np.intp]], Column],
     bound_of: Callable[[NDArray[np.intp]], Column],
@@ -53,11 +52,11 @@ def top_rows(
     deadline: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Found:
-    """Price `count` rows and keep the `keep` best that fit.
+    """Price the rows that fit and keep the `keep` best.
 
     Parameters
     ----------
-    bytes_of     : footprints of rows start..stop
+    used_bytes   : footprint of every row
     objective_of : objectives of the given rows, infinite where a row breaks a limit of the run
     bound_of     : a value that no objective of the given rows is below
     deadline     : `time.monotonic()` at which to stop, or None
@@ -66,6 +65,7 @@ def top_rows(
     -----
     Ties go to the row that stands first, so the answer does not depend on the size of the chunk.
     """
+    count = len(used_bytes)
     best_rows, best = np.zeros(0, np.intp), np.zeros(0)
     priced = dropped = 0
     least, least_row, open_bound, status = np.inf, -1, np.inf, "optimal"
@@ -75,7 +75,7 @@ def top_rows(
             status = "time_limit"
             open_bound = float(np.min(bound_of(np.arange(start, count))))
             break
-        used = bytes_of(start, stop)
+        used = used_bytes[start:stop]
         smallest = int(np.argmin(used))
         if used[smallest] < least:
             least, least_row = float(used[smallest]), start + smallest

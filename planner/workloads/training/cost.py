@@ -8,9 +8,10 @@ right.
 import numpy as np
 
 from costmodels.breakdown import Breakdown, Term
+from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Num
 from planner.dims import ParallelDims
-from planner.fold import fold
+from planner.fold import Folding, fold
 from planner.workloads.training import footprint, sharing, stages, states
 from planner.workloads.training.context import Context
 from planner.workloads.training.graph import layer_kinds
@@ -66,7 +67,9 @@ def times_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Bre
         Term("gradient reduction", "dp", shared.reduce_exposed_s, source, shared.reduce_hidden_s),
         Term("parameter gathering", "dp", shared.gather_exposed_s, source, shared.gather_hidden_s),
     ]
+    compute_s = folded.spread(pace.forward_s + pace.backward_s)
     terms += _step_terms(context, dims, fullest)
+    terms.append(_swapped(context, dims, slots, folded, compute_s))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
     return Breakdown(tuple(terms))
 
@@ -127,12 +130,28 @@ def _step_terms(
     if context.stack.serial_broadcast:
         turns = np.where(dims.zero > 0, dims.shards - 1.0, 0.0)
         seconds = seconds + family.shard_rank_s.value * turns
-    fetched = footprint.fetched_bytes(context, dims, parameters)
     return [
         Term("optimizer step", "hbm", seconds,
              f"states over memory bandwidth; stack step_s {family.step_s.basis}"),
-        Term("host-link transfers", "host", fetched / rates.host_bytes_per_s,
+        Term("parameters from the host", "host",
+             footprint.fetched_bytes(context, dims, parameters) / rates.host_bytes_per_s,
              "offloaded bytes over the host link"),
     ]  # fmt: skip
+
+
+def _swapped(
+    context: Context, dims: ParallelDims, slots: stages.Slots, folded: Folding, compute_s: Num
+) -> Term:
+    """Offloaded activations go to the host and come back beside the compute of a microbatch."""
+    name, source = "activations to the host", "offloaded bytes over the host link, overlapped"
+    on_host = footprint.offloaded(dims, "activations")
+    if not on_host.any():
+        return Term(name, "host", np.zeros(len(dims)), source, np.zeros(len(dims)))
+    kept = footprint.activations_of(context, folded.few, slots)
+    stage = (kept.one_layer * np.maximum(slots.layers, 1.0)).max(axis=0)
+    moved_s = folded.spread(2.0 * stage / context.rates.host_bytes_per_s)
+    shown = np.where(on_host, exposed_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
+    hidden = np.where(on_host, hidden_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
+    return Term(name, "host", shown, source, hidden)
 
 

@@ -1,0 +1,95 @@
+"""What a reader must know before trusting a plan: fallbacks, assumptions, regimes.
+
+Each note is one sentence that follows from the job, the machine or the figures. Changes no
+number.
+"""
+
+from collections.abc import Mapping
+
+from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
+from hardware_profiles.lookup import compute_class
+from hardware_profiles.schema import HardwareProfile
+from planner.job import Job
+from planner.workloads import training
+from planner.workloads.training.context import DEFAULT_IMBALANCE
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["notes"]
+
+WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
+
+
+def notes(
+    job: Job[TrainingSpec], context: training.Context, strategy: Mapping[str, object]
+) -> list[str]:
+    """Return the notes of a plan, most important first."""
+    profile = context.cluster.profile
+    found = [
+        _precision(profile, job.workload.precision),
+        _unmeasured(profile),
+        _foreign(profile, context.stack.family.name),
+        _offload(strategy),
+        _imbalance(job, strategy),
+        _failures(job, context),
+    ]
+    return [note for note in found if note]
+
+
+def _precision(profile: HardwareProfile, precision: str) -> str:
+    used = compute_class(profile, precision)
+    wanted = {"mxfp8": "fp8", "mxfp4": "fp4", "nvfp4": "fp4", "int4": "int8"}.get(
+        precision, precision
+    )
+    if WIDTHS[used] > WIDTHS[wanted]:
+        return f"{profile.name} has no {precision} units: matrix products are priced in {used}"
+    return ""
+
+
+def _unmeasured(profile: HardwareProfile) -> str:
+    figure = profile.kernels.matmul["bf16"].efficiency
+    if figure.basis != "assumed":
+        return ""
+    return (
+        f"no measurement of {profile.name} is in the fit: its kernel constants are those of a"
+        " relative, and the error may be larger than the interval"
+    )
+
+
+def _foreign(profile: HardwareProfile, family: str) -> str:
+    if (family == "xla") == (profile.vendor == "google"):
+        return ""
+    if family == "xla":
+        return f"the xla stack was measured on TPUs, hardly on {profile.vendor} devices"
+    return f"the {family} stack does not run on {profile.vendor} devices: give software.preset maxtext"
+
+
+def _offload(strategy: Mapping[str, object]) -> str:
+    what = strategy.get("offload")
+    if not isinstance(what, list) or not what:
+        return ""
+    kept = " and ".join(f"{state} states" if state == "optimizer" else str(state) for state in what)
+    return f"{kept} stay in the host's memory: without that this plan would not fit"
+
+
+def _imbalance(job: Job[TrainingSpec], strategy: Mapping[str, object]) -> str:
+    moe = job.workload.model.moe
+    if moe is None or moe.imbalance is not None or not moe.dropless:
+        return ""
+    if strategy.get("ep") == 1:
+        return ""
+    return (
+        f"the busiest expert rank is taken to have {DEFAULT_IMBALANCE:g} times the mean load;"
+        " model.moe.imbalance changes that"
+    )
+
+
+def _failures(job: Job[TrainingSpec], context: training.Context) -> str:
+    if job.workload.tokens is None or job.failure.node_mtbf_s is not None:
+        return ""
+    if not bool(mtbf_is_optimistic(float(context.cluster.devices))):
+        return ""
+    return (
+        f"below {FEW_DEVICES:,.0f} devices jobs fail more often than their hardware: software and"
+        " users do the rest, up to four times as often in one published cluster;"
+        " failure.node_mtbf_s sets your own rate"
+    )
