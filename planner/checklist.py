@@ -93,6 +93,8 @@ def _ceiling(plan: OnePlan, found: Ceilings) -> Answer:
     numbers |= {"tokens_basis": found.run.because, "devices_needed": found.devices_needed}
     if found.binding:
         choice = ", ".join(c.name for c in found.binding)
+    elif found.throughput.need == 0.0:
+        choice = "none: one device holds the model"
     else:
         choice = f"none: one {'device' if found.devices_needed == 1 else 'machine'} is enough"
     said = [_sentence(c, found) for c in (found.throughput, found.model, found.data)]
@@ -155,7 +157,7 @@ def _spread(plan: OnePlan, axis: str) -> str:
     if axis == "data":
         return f"each of {dp:,} replicas reads its own share of the corpus"
     cuts = [f"{key} {plan.degree(key)}" for key in ("tp", "cp", "pp", "ep") if plan.degree(key) > 1]
-    if plan.degree("zero"):
+    if plan.degree("zero") and plan.degree("zero_group") > 1:
         cuts.append(f"zero {plan.degree('zero')} over {plan.degree('zero_group')} ranks")
     return f"the model and its state are split ({', '.join(cuts) or 'not at all: offloaded'})"
 
@@ -177,9 +179,10 @@ def _topology(plan: OnePlan) -> Answer:
             " and the sites are peers."
         )
         return _answer("hybrid", because, numbers)
+    hosts = f"{plan.hosts:,} host{'s' if plan.hosts > 1 else ''}"
     because = (
-        f"{axes} on one site under one owner: one coordinator starts and watches"
-        f" {plan.hosts:,} hosts, and no tensor passes through it, the groups exchange peer to peer."
+        f"{axes} on one site under one owner: one coordinator starts and watches {hosts}, and no"
+        " tensor passes through it, the groups exchange peer to peer."
     )
     return _answer("centralized", because, numbers)
 

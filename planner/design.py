@@ -106,12 +106,13 @@ def _communication(plan: OnePlan) -> Answer:
         f" of it on {most}; all of it takes {plan.comm_to_compute:.3g} times the work, and"
         f" {plan.communication_s / plan.step_s:.1%} of the step waits for it."
     )
-    choice = "; ".join(f"{axis}: {_exchange(plan, axis)}" for axis in sent)
-    others = rejected.other_algorithms(plan) + rejected.other_exchanges(plan)
-    return _answer(choice, because, others + rejected.other_sharding(plan))
+    prices = {a: rejected.algorithm_prices(plan, a) for a in sent if a in ("tp", "dp")}
+    choice = "; ".join(f"{axis}: {_exchange(plan, axis, prices.get(axis, {}))}" for axis in sent)
+    others = rejected.other_algorithms(prices) + rejected.other_exchanges(plan)
+    return _answer(choice, because, others)
 
 
-def _exchange(plan: OnePlan, axis: str) -> str:
+def _exchange(plan: OnePlan, axis: str, prices: Mapping[str, float]) -> str:
     """Say what an axis in use does, and by which algorithm where it reduces to all."""
     if axis == "cp":
         return f"{plan.strategy['cp_comm']}"
@@ -119,12 +120,10 @@ def _exchange(plan: OnePlan, axis: str) -> str:
         return "all-to-all" if axis == "ep" else "sends to the next stage"
     apart = plan.strategy["sp"] if axis == "tp" else plan.degree("zero") > 0
     says = "reduce-scatter and all-gather" if apart else "all-reduce"
-    prices = rejected.algorithm_prices(plan, axis)
-    if not any(prices.values()):
-        return says
     used = " or ".join(name for name, more_s in prices.items() if not more_s)
-    across = ", all-reduce across the copies" if apart else ""
-    return f"{says}{across} by {used}" if used else f"{says}{across}"
+    if not used:
+        return says
+    return f"{says}{', all-reduce across the copies' if apart else ''} by {used}"
 
 
 def _consistency(plan: OnePlan) -> Answer:

@@ -226,8 +226,9 @@ def patterns(
     answers it, and the shares are of the sum:
 
         all-reduce        training + model (1 - q)
-        parameter server  model q, with q the share of the bytes sent that go to the owner of a
-                          shard: gradients and weights under ZeRO, tokens to their experts
+        parameter server  model q, with q half the share of the bytes that go to or from the
+                          owner of a shard: gradients and weights under ZeRO, tokens to experts.
+                          Half, as state lives there but moves in lockstep among peers
         MapReduce         data: the pass that prepares the corpus
         serving           inference
 
@@ -259,7 +260,7 @@ def _weights(plan: OnePlan, pressures: Mapping[str, float]) -> dict[str, float]:
     sent = plan.axis_bytes()
     owned = sent.get("ep", 0.0) + (sent.get("dp", 0.0) if plan.degree("zero") else 0.0)
     whole = sum(sent.values())
-    pushed = owned / whole if whole > 0 else 0.0
+    pushed = 0.5 * owned / whole if whole > 0 else 0.0
     weights = dict.fromkeys((pattern.name for pattern in PATTERNS), 0.0)
     weights["all-reduce / collective"] = pressures["training"] + pressures["model"] * (1.0 - pushed)
     weights["parameter server"] = pressures["model"] * pushed

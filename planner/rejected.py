@@ -6,11 +6,14 @@ gradients pass, gossip) has its formula here. An entry has `choice`, `cost` (nam
 negative where the alternative is cheaper) and `because`. Upkeep is `planner.rejected_upkeep`'s.
 
 Parts: `Alternative`, `rejected`, `said`, `step_s`, `algorithm_prices`, `other_algorithms`,
-`other_sharding`, `other_exchanges`, `looser`, `hub`, `gossip`.
+`other_exchanges`, `looser`, `hub`, `gossip`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from costmodels.collectives import ALGORITHMS, all_reduce_s, point_to_point_s
 from planner.dims import CP_COMM, ParallelDims
@@ -19,6 +22,7 @@ from planner.workloads import training
 from planner.workloads.training import exchange
 
 __all__ = [
+    "NOTHING_S",
     "Alternative",
     "algorithm_prices",
     "gossip",
@@ -26,7 +30,6 @@ __all__ = [
     "looser",
     "other_algorithms",
     "other_exchanges",
-    "other_sharding",
     "rejected",
     "said",
     "step_s",
@@ -62,14 +65,14 @@ def step_s(
 def algorithm_prices(plan: OnePlan, axis: str) -> dict[str, float]:
     """Seconds that a step takes longer with each all-reduce algorithm on `tp` or `dp`.
 
-    Algorithms that the network cannot run are left out. All are 0 on an axis that gathers and
-    scatters: it has no all-reduce. The ones at 0 otherwise are what the plan's price is made of.
+    Empty for an axis that has no all-reduce: one rank, or gathers and scatters alone. Algorithms
+    that the network cannot run are left out. Those at 0 are what the plan's price is made of.
     """
-    if plan.degree(axis) == 1:
-        return {}
-    groups = ("tp",) if axis == "tp" else _reducing_groups(plan)
+    groups = _reducing_groups(plan, axis)
     dims = plan.dims()
     spans = [exchange.axis_span(plan.context, dims, group) for group in groups]
+    if all(scalar(hop.ranks) <= 1.0 for span in spans for hop in span):
+        return {}
     kept = tuple(pair for pair in plan.context.algorithms if pair[0] != axis)
     prices: dict[str, float] = {}
     for name in ALGORITHMS:
@@ -80,60 +83,65 @@ def algorithm_prices(plan: OnePlan, axis: str) -> dict[str, float]:
     return prices
 
 
-def _reducing_groups(plan: OnePlan) -> tuple[str, ...]:
-    """Name the groups that reduce gradients to all: replicas, or the copies of their shards."""
+def _reducing_groups(plan: OnePlan, axis: str) -> tuple[str, ...]:
+    """Name the groups of an axis that reduce to all: tp, replicas, or the copies of shards."""
+    if axis == "tp":
+        return () if plan.strategy["sp"] else ("tp",)
     name = "copies" if plan.degree("zero") else "replicas"
     return (name,) if plan.job.workload.model.moe is None else (name, f"expert {name}")
 
 
-def other_algorithms(plan: OnePlan) -> list[Alternative]:
-    """Return the all-reduce algorithms that would be slower or faster, by axis."""
-    made = []
-    for axis in ("tp", "dp"):
-        for name, more_s in algorithm_prices(plan, axis).items():
-            if more_s:
-                choice = f"{axis}: {name} all-reduce"
-                made.append(rejected(choice, said(more_s), step_time_s=more_s))
-    return made
-
-
-def other_sharding(plan: OnePlan) -> list[Alternative]:
-    """Return replicated state where shards own it now; state owned by shards where none does."""
-    ranks = plan.degree("dp") * plan.degree("cp")
-    if ranks == 1:
-        return []
-    dims = plan.dims(zero=1.0, zero_group=float(ranks))
-    choice = f"dp: state in {ranks:,} shards, pushed and pulled (zero 1)"
-    if plan.degree("zero"):
-        dims, choice = plan.dims(zero=0.0), "dp: whole replicas, one all-reduce (zero 0)"
-    price = training.cost(plan.context, dims, plan.layout)
-    more_s, used = scalar(price.total_s) - plan.step_s, scalar(price.total_bytes)
-    limit = plan.figure("memory_limit_bytes")
-    fits = f"{used / limit:.3g} times the memory limit" if used > limit else "it fits in memory"
-    more_bytes = used - plan.figure("memory_bytes")
-    because = f"{said(more_s)}; {fits}"
-    return [rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes)]
+def other_algorithms(prices: Mapping[str, Mapping[str, float]]) -> list[Alternative]:
+    """Return the all-reduce algorithms that are not the plan's, from `algorithm_prices` by axis."""
+    return [
+        rejected(f"{axis}: {name} all-reduce", said(more_s), step_time_s=more_s)
+        for axis, each in prices.items()
+        for name, more_s in each.items()
+        if more_s
+    ]
 
 
 def other_exchanges(plan: OnePlan) -> list[Alternative]:
-    """Return the other exchanges of the context axis that stack, heads and network allow."""
+    """Return other exchanges of the context axis, and the state sharded if whole, whole if sharded.
+
+    Exchanges are those that stack, heads and network allow. Without ZeRO there is one all-reduce
+    of replicas; with it, owners of shards are pushed gradients and weights are pulled from them.
+    """
+    ranks = float(plan.degree("dp") * plan.degree("cp"))
+    tried = {f"cp: {n}": {"cp_comm": float(CP_COMM.index(n))} for n in _context_exchanges(plan)}
+    if ranks > 1 and plan.degree("zero"):
+        tried["dp: whole replicas, one all-reduce (zero 0)"] = {"zero": 0.0}
+    elif ranks > 1:
+        choice = f"dp: state in {ranks:,.0f} shards, pushed and pulled (zero 1)"
+        tried[choice] = {"zero": 1.0, "zero_group": ranks}
+    if not tried:
+        return []
+    base = plan.dims().row(0)
+    rows = [{**base, **change} for change in tried.values()]
+    dims = ParallelDims.from_columns({key: np.array([row[key] for row in rows]) for key in base})
+    price = training.cost(plan.context, dims, plan.layout)
+    limit, used = plan.figure("memory_limit_bytes"), np.asarray(price.total_bytes)
+    made = []
+    for choice, step, held in zip(tried, np.asarray(price.total_s), used, strict=True):
+        over = f"; {held / limit:.3g} times the memory limit" if held > limit else ""
+        more_s = float(step) - plan.step_s
+        more_bytes = float(held) - plan.figure("memory_bytes")
+        because = f"{said(more_s)}{over}"
+        made.append(rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes))
+    return made
+
+
+def _context_exchanges(plan: OnePlan) -> list[str]:
+    """Name the exchanges that the context axis could use instead of its own."""
     cp, tp = plan.degree("cp"), plan.degree("tp")
     if cp == 1:
         return []
     model = plan.job.workload.model
     heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
     inside = plan.context.cluster.node_devices / tp
-    allowed = {
-        "a2a": heads % (tp * cp) == 0,
-        "a2a+p2p": 1 < inside < cp,
-    }
-    made = []
-    for name in plan.context.stack.supports.cp_comm:
-        if name != plan.strategy["cp_comm"] and allowed.get(name, True):
-            dims = plan.dims(cp_comm=float(CP_COMM.index(name)))
-            more_s = step_s(plan, dims=dims) - plan.step_s
-            made.append(rejected(f"cp: {name}", said(more_s), step_time_s=more_s))
-    return made
+    allowed = {"a2a": heads % (tp * cp) == 0, "a2a+p2p": 1 < inside < cp}
+    built = plan.context.stack.supports.cp_comm
+    return [n for n in built if n != plan.strategy["cp_comm"] and allowed.get(n, True)]
 
 
 def looser(plan: OnePlan) -> list[Alternative]:
@@ -190,17 +198,16 @@ def hub(plan: OnePlan) -> list[Alternative]:
 
 
 def gossip(plan: OnePlan) -> list[Alternative]:
-    """Return the price of peers that agree pair by pair, before any overlap.
+    """Return the price of peers that agree pair by pair, over an all-reduce of the same gradients.
 
-        T = ceil(log2 n) (alpha + G / beta)
+        T = ceil(log2 n) (alpha + G / beta) - all-reduce of G
 
-    with G the gradients of a mean rank and the slowest link that the group crosses. The
-    difference is to the whole exchange of the step, hidden seconds included.
+    with G the gradients of a mean rank, n the replicas and beta the slowest link that they cross.
 
     Notes
     -----
-    Fewer rounds leave the replicas unequal. Source: recursive doubling, Thakur, Rabenseifner,
-    Gropp, IJHPCA 19(1), 2005.
+    Before any overlap. Fewer rounds leave the replicas unequal, and there must be whole replicas.
+    Source: recursive doubling, Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005.
     """
     replicas = plan.degree("dp") * plan.degree("cp")
     if replicas == 1:
@@ -208,13 +215,16 @@ def gossip(plan: OnePlan) -> list[Alternative]:
     dense, expert = _trained(plan)
     held = dense / plan.degree("tp") + expert / (plan.degree("ep") * plan.degree("etp"))
     gradients = held / plan.degree("pp") * plan.context.gradient_bytes
-    parts = exchange.segments(plan.context, plan.dims(), "replicas")
-    alpha_s, bytes_per_s = plan.context.cluster.neighbour(*parts)
+    dims = plan.dims()
+    alpha_s, bytes_per_s = plan.context.cluster.neighbour(
+        *exchange.segments(plan.context, dims, "replicas")
+    )
     rounds = math.ceil(math.log2(replicas))
-    now_s = plan.seconds("dp") + plan.seconds("dp", hidden=True)
-    more_s = rounds * scalar(point_to_point_s(gradients, alpha_s, bytes_per_s)) - now_s
+    pairs_s = rounds * scalar(point_to_point_s(gradients, alpha_s, bytes_per_s))
+    span = exchange.axis_span(plan.context, dims, "replicas")
+    more_s = pairs_s - scalar(all_reduce_s(gradients, span))
     because = (
-        f"{more_s:+.3g} s of exchange before overlap: {rounds} rounds of the whole gradient until"
-        " all replicas are equal"
+        f"{more_s:+.3g} s of exchange over an all-reduce: {rounds} rounds of the whole gradient"
+        " until all replicas are equal"
     )
     return [rejected("no coordinator, peers gossip", because, exchange_s=more_s)]

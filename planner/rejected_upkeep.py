@@ -13,11 +13,14 @@ from dataclasses import replace
 from costmodels.breakdown import Breakdown
 from planner.job import Failure
 from planner.one_plan import OnePlan, scalar
-from planner.rejected import Alternative, rejected, said, step_s
+from planner.rejected import NOTHING_S, Alternative, rejected, said, step_s
 from planner.workloads import training
 from planner.workloads.training.graph import layer_kinds
 
 __all__ = ["other_balance", "other_recovery", "stage_flop"]
+
+LEAST_SHARE = 1e-3
+"""Stragglers below this share of a step are not worth a word."""
 
 
 def other_recovery(plan: OnePlan) -> list[Alternative]:
@@ -68,7 +71,8 @@ def _run_words(cost: Mapping[str, float]) -> str:
     if "cost_usd" not in cost:
         return points
     verdict = ", it would pay: the job decides" if cost["cost_usd"] < 0 else ""
-    return f"{points}, {cost['cost_usd']:+,.0f} USD{verdict}"
+    usd = cost["cost_usd"]
+    return f"{points}, {usd:+,.{0 if abs(usd) >= 100 else 2}f} USD{verdict}"
 
 
 def stage_flop(plan: OnePlan, layout: tuple[int, ...] | None = None) -> list[float]:
@@ -98,7 +102,7 @@ def other_balance(plan: OnePlan) -> list[Alternative]:
         because = f"{said(more_s)}, if routing could be forced even at no loss in learning"
         made.append(rejected("experts in perfect balance", because, step_time_s=more_s))
     waiting_s = plan.named_s("stragglers")
-    if waiting_s > 0:
+    if waiting_s > LEAST_SHARE * plan.step_s:
         because = (
             f"saves at most {waiting_s / plan.step_s:.1%} of a step and takes twice the devices:"
             " in lockstep a copy of a rank's work needs a rank that does nothing else"
@@ -118,10 +122,22 @@ def _other_layouts(plan: OnePlan) -> list[Alternative]:
     for giver, name in sorted(names.items()):
         layout = _moved(plan.layout, stages, giver)
         if layout is not None:
-            more_s = step_s(plan, layout=layout) - plan.step_s
-            choice = f"a layer less on the {name} stage"
-            made.append(rejected(choice, said(more_s), step_time_s=more_s))
+            made.append(_layout_entry(plan, name, layout))
     return made
+
+
+def _layout_entry(plan: OnePlan, name: str, layout: tuple[int, ...]) -> Alternative:
+    """Price a layout; one that is faster and fits is worth pinning, as layouts are not searched."""
+    price = training.cost(plan.context, plan.dims(), layout)
+    more_s = scalar(price.total_s) - plan.step_s
+    more_bytes = scalar(price.total_bytes) - plan.figure("memory_bytes")
+    because = said(more_s)
+    if scalar(price.total_bytes) > plan.figure("memory_limit_bytes"):
+        because += "; it exceeds the memory limit"
+    elif more_s < -NOTHING_S:
+        because += f": pin layers_per_stage {list(layout)}"
+    choice = f"a layer less on the {name} stage"
+    return rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes)
 
 
 def _moved(layout: tuple[int, ...], stages: list[float], giver: int) -> tuple[int, ...] | None:
