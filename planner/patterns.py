@@ -96,12 +96,10 @@ PATTERNS = (
 )
 """The six patterns (section 2.9, Table 2.9.1), with Code 2.9.1's strengths and 2.9.2's tools."""
 
-FAMILY_LIBRARY = {
-    "megatron": "Megatron-Core over NCCL",
-    "fsdp": "PyTorch FSDP2 and DTensor over NCCL",
-    "xla": "XLA collectives under JAX (MaxText)",
-}
-"""What carries the collectives, and the sharded state, of each family of stacks."""
+FAMILY_LIBRARY = {"megatron": "Megatron-Core", "fsdp": "PyTorch FSDP2 and DTensor"}
+"""What carries the collectives, and the sharded state, of a family of stacks on processes."""
+VENDOR_COLLECTIVES = {"nvidia": "NCCL", "amd": "RCCL", "intel": "HCCL", "generic": "Gloo"}
+"""The collective library of a vendor's devices."""
 
 
 def match(job: Concerns) -> dict[str, float]:
@@ -123,7 +121,7 @@ def match(job: Concerns) -> dict[str, float]:
         good_at = astuple(pattern.strength)
         norm = math.hypot(*mine) * math.hypot(*good_at)
         product = sum(a * b for a, b in zip(mine, good_at, strict=True))
-        fits[pattern.name] = product / norm if norm > 0 else 0.0
+        fits[pattern.name] = min(1.0, product / norm) if norm > 0 else 0.0
     return fits
 
 
@@ -179,7 +177,8 @@ def concerns(plan: OnePlan, pressures: Mapping[str, float]) -> Concerns:
     """Return what a plan presses on, for `match`.
 
         central_state  share of the training state that its shards hold once, not as replicas
-        sync_tight     1 where the steps are in lockstep; 0 on one device
+        sync_tight     1 where the steps are in lockstep, 1/H with H local steps, 1/(1 + s) with
+                       staleness s, 0 where they are asynchronous and on one device
         fan_scatter    log dp / log devices (replicas work apart between exchanges), or the
                        pressure of the data pass where that is larger
         serve_qps      pressure on inference
@@ -191,13 +190,22 @@ def concerns(plan: OnePlan, pressures: Mapping[str, float]) -> Concerns:
     spread = 0.0
     if plan.devices > 1:
         spread = math.log(plan.degree("dp")) / math.log(plan.devices)
-    synchronous = plan.strategy.get("consistency", "synchronous") == "synchronous"
     return Concerns(
         central_state=held_once(plan),
-        sync_tight=float(plan.devices > 1 and synchronous),
+        sync_tight=_tightness(plan.strategy.get("consistency")) if plan.devices > 1 else 0.0,
         fan_scatter=max(spread, pressures["data"]),
         serve_qps=pressures["inference"],
     )
+
+
+def _tightness(consistency: object) -> float:
+    """Return how often replicas agree, once a step being 1, from the strategy's `consistency`."""
+    if isinstance(consistency, Mapping):
+        local, stale = consistency.get("local_sgd"), consistency.get("stale")
+        if isinstance(local, Mapping):
+            return 1.0 / float(str(local["steps"]))
+        return 1.0 / (1.0 + float(str(stale)))
+    return 0.0 if consistency == "asynchronous" else 1.0
 
 
 def held_once(plan: OnePlan) -> float:
@@ -225,7 +233,8 @@ def patterns(
     `fit` is `match` of the plan's concerns. Each axis lends its pressure to the pattern that
     answers it, and the shares are of the sum:
 
-        all-reduce        training + model (1 - q)
+        all-reduce        training t + model (1 - q), with t the tightness of the steps
+        hierarchical      training (1 - t)
         parameter server  model q, with q half the share of the bytes that go to or from the
                           owner of a shard: gradients and weights under ZeRO, tokens to experts.
                           Half, as state lives there but moves in lockstep among peers
@@ -242,7 +251,7 @@ def patterns(
     fits = match(concerns(plan, pressures))
     weights = _weights(plan, pressures)
     whole = sum(weights.values())
-    library = FAMILY_LIBRARY.get(context.stack.family.name, context.stack.name)
+    library = _library(context)
     own = {"parameter server": library, "all-reduce / collective": library}
     made: list[dict[str, object]] = [
         {
@@ -256,14 +265,27 @@ def patterns(
     return sorted(made, key=lambda m: (-float(str(m["share"])), -float(str(m["fit"]))))
 
 
+def _library(context: training.Context) -> str:
+    """Name what carries the step's exchange: the stack's family over the vendor's collectives."""
+    family = context.stack.family.name
+    if family == "xla":
+        return "XLA collectives under JAX (MaxText)"
+    collectives = VENDOR_COLLECTIVES.get(context.cluster.profile.vendor, "its collectives")
+    return f"{FAMILY_LIBRARY.get(family, context.stack.name)} over {collectives}"
+
+
 def _weights(plan: OnePlan, pressures: Mapping[str, float]) -> dict[str, float]:
+    """Return the pressure that each pattern answers (see `patterns`)."""
+    tight = _tightness(plan.strategy.get("consistency"))
+    spread, model = pressures["training"], pressures["model"]
     sent = plan.axis_bytes()
     owned = sent.get("ep", 0.0) + (sent.get("dp", 0.0) if plan.degree("zero") else 0.0)
     whole = sum(sent.values())
     pushed = 0.5 * owned / whole if whole > 0 else 0.0
     weights = dict.fromkeys((pattern.name for pattern in PATTERNS), 0.0)
-    weights["all-reduce / collective"] = pressures["training"] + pressures["model"] * (1.0 - pushed)
-    weights["parameter server"] = pressures["model"] * pushed
+    weights["all-reduce / collective"] = spread * tight + model * (1.0 - pushed)
+    weights["hierarchical/decentralized"] = spread * (1.0 - tight)
+    weights["parameter server"] = model * pushed
     weights["MapReduce / scatter-gather"] = pressures["data"]
     weights["sharded/replicated serving"] = pressures["inference"]
     if not any(weights.values()):

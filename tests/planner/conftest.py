@@ -1,0 +1,50 @@
+"""A job in a few words, searched once, as the plan that the checklist and the design read."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from planner import recommend, spec
+from planner.one_plan import OnePlan
+from planner.prediction import prediction
+from planner.workloads import training
+
+
+@cache
+def _plan(text: str) -> OnePlan:
+    job = spec.load(text)
+    best = recommend.best_of(recommend.search(job))
+    assert best is not None, "the test's job has no plan"
+    dims = best.best
+    assert dims is not None
+    made = prediction(job, best.context, dims, best.layout)
+    strategy = training.strategy_of(best.context, dims, 0, best.layout)
+    return OnePlan(job, best.context, strategy, made)
+
+
+@pytest.fixture
+def plan_of() -> Callable[..., OnePlan]:
+    """Return a function from the parts of a job to its best plan."""
+
+    def make(
+        model: str,
+        devices: int,
+        *,
+        workload: str = "",
+        hardware: str = "",
+        strategy: str = "",
+        rest: str = "",
+        system: str = "dgx-h100",
+        batch: int = 512,
+        length: int = 4096,
+    ) -> OnePlan:
+        text = (
+            f"workload: {{kind: training, model: {model}, sequence_length: {length},"
+            f" global_batch: {batch}, {workload}}}\n"
+            f"hardware: {{system: {system}, devices: {devices}, {hardware}}}\n"
+            f"strategy: {{{strategy}}}\n{rest}\n"
+        )
+        return _plan(text)
+
+    return make
