@@ -4,6 +4,7 @@ Knows the job's hardware section and the profiles; prices nothing.
 """
 
 import math
+from collections.abc import Mapping
 
 from hardware_profiles.load import load, with_overrides
 from hardware_profiles.schema import HardwareProfile
@@ -27,7 +28,7 @@ def clusters(hardware: Hardware) -> list[Cluster]:
 
 def cluster_of(hardware: Hardware, profile: HardwareProfile, devices: int) -> Cluster:
     """Build the cluster of one profile and count, with the job's levels, slice and price."""
-    levels = [
+    levels: list[Mapping[str, float | int | str | None]] = [
         {
             "name": level.name,
             "devices": level.usable or level.devices,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.pipeline import SCHEDULES
 from costmodels.units import Column
@@ -71,7 +72,7 @@ class ParallelDims:
         """Names of the columns, in order."""
         return tuple(f.name for f in fields(cls))
 
-    def take(self, rows: "Column | np.ndarray") -> "ParallelDims":  # type: ignore[type-arg]
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "ParallelDims":
         """Select rows by mask, indices or slice."""
         return ParallelDims(*(getattr(self, name)[rows] for name in self.names()))
 

@@ -6,7 +6,7 @@ backward ops are both nodes. Dims are named, so that whoever shards an op says w
 split. Knows sizes per token; no machine, no time, no mesh.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -77,7 +77,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of ops that repeats: `count` times in the model; `layers` are the layers it stands for."""
+    """A run of ops that stands `count` times in the model, for the decoder layers `layers`."""
 
     name: str
     ops: tuple[Op, ...]

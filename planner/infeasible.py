@@ -1,4 +1,4 @@
-"""Why nothing is feasible: what fell to which rule, the nearest miss, and what would make it fit."""
+"""Why nothing is feasible: what fell to which rule, the nearest miss, and what would fit."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -47,9 +47,9 @@ def _by_memory(reached: Sequence["Searched"]) -> str:
     shown = {k: strategy[k] for k in ("tp", "cp", "pp", "ep", "zero", "recompute", "micro_batch")}
     mesh = ", ".join(f"{k} {v}" for k, v in shown.items())
     held = training.memory_of(context, one, best.layout).at(0).memory
-    largest = max(held, key=lambda m: float(m.bytes))  # type: ignore[arg-type]
+    largest = max(held, key=lambda m: float(m.bytes))
     need = best.found.least_bytes / (1.0 - context.memory_reserve)
-    states = sum(float(m.bytes) for m in held if m.kind == "states")  # type: ignore[arg-type]
+    states = sum(float(m.bytes) for m in held if m.kind == "states")
     factor = max(2, int(np.ceil(states / max(1.0, states - over)))) if over < states else None
     more = (
         f"about {factor} times the devices"
@@ -86,7 +86,8 @@ def _by_limits(job: Job[TrainingSpec], priced: Sequence["Searched"]) -> str:
     said = []
     if limits.deadline_s is not None:
         said.append(
-            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {fastest:.6g} s {confidence}"
+            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {fastest:.6g} s"
+            f" {confidence}"
         )
     if limits.max_cost_usd is not None:
         said.append(

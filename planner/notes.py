@@ -60,7 +60,7 @@ def _foreign(profile: HardwareProfile, family: str) -> str:
         return ""
     if family == "xla":
         return f"the xla stack was measured on TPUs, hardly on {profile.vendor} devices"
-    return f"the {family} stack does not run on {profile.vendor} devices: give software.preset maxtext"
+    return f"the {family} stack does not run on {profile.vendor} devices; maxtext does"
 
 
 def _offload(strategy: Mapping[str, object]) -> str:

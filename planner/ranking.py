@@ -58,7 +58,7 @@ def rankings(entries: Iterable[Entry], noise: Mapping[str, float]) -> list[Ranki
     return made
 
 
-def _tau(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+def _tau(a: np.ndarray, b: np.ndarray) -> float:
     """Kendall's tau-b, which counts ties on neither side."""
     upper = np.triu_indices(len(a), 1)
     first = np.sign(a[:, None] - a[None, :])[upper]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import planner
 from costmodels.units import Column
-from planner import alternatives, plan_document, infeasible
+from planner import alternatives, infeasible, plan_document
 from planner.choices import clusters
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
@@ -98,20 +98,29 @@ def _search(
         used = _used_bytes(context, dims, layout)
         if job.strategy.offload is None and limit_memory:
             dims, used = _also_offloaded(context, dims, layout, used)
-        label = f"{cluster.devices} x {cluster.profile.name}"
         found = top_rows(
             used.sum(axis=0),
             limit_bytes=limit,
             objective_of=_objective_of(job, context, dims, layout),
-            bound_of=lambda rows, c=context, d=dims: training.bound_s(c, d.take(rows)),
+            bound_of=_bound_of(context, dims),
             keep=KEPT,
             deadline=deadline,
-            progress=(lambda done, total, says=label: progress(says, done, total))
-            if progress
-            else None,
+            progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
         results.append(Searched(context, dims, layout, tally, found))
     return results
+
+
+def _bound_of(
+    context: training.Context, dims: ParallelDims
+) -> Callable[[NDArray[np.intp]], Column]:
+    return lambda rows: training.bound_s(context, dims.take(rows))
+
+
+def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(phase, done, total)
 
 
 def _used_bytes(
@@ -245,7 +254,7 @@ def predict(job: Job[TrainingSpec]) -> dict[str, object]:
 def _pin_price(
     job: Job[TrainingSpec], best: Searched, deadline: float | None
 ) -> Mapping[str, object] | None:
-    """What the best plan would be without the job's pins, and what they cost."""
+    """Search without the job's pins, on the chosen cluster, and say what they cost."""
     if not job.strategy.model_dump(exclude_none=True):
         return None
     cluster = best.context.cluster

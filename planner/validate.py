@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from costmodels.units import Column
 from planner.choices import clusters
 from planner.dims import ParallelDims
 from planner.errors import PlannerError
@@ -125,7 +126,7 @@ def prepare_all(paths: Iterable[Path]) -> list[Priced]:
 
 
 def price(run: Priced) -> tuple[float, float, bool]:
-    """Step time, bytes, and whether it fits: the fastest of the open rows that fits, if one does."""
+    """Return step time, bytes and whether it fits, of the fastest open row that fits if one does."""
     columns = training.cost(run.context, run.dims, run.layout)
     step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
     fit = used <= run.context.memory_bytes
@@ -207,7 +208,7 @@ def _compare(prepared: Priced) -> tuple[dict[str, object], Entry | None]:
     return entry, rank
 
 
-def _floats(entries: Iterable[dict[str, object]], key: str) -> np.ndarray:  # type: ignore[type-arg]
+def _floats(entries: Iterable[dict[str, object]], key: str) -> Column:
     return np.array([float(e[key]) for e in entries if e[key] is not None])  # type: ignore[arg-type]
 
 
@@ -236,7 +237,7 @@ def _summary(
     ran = [e for e in priced if e["outcome"] != "oom"]
     ranking = rankings(ranked, noise)
 
-    def stat(values: np.ndarray, of: Callable[[np.ndarray], object]) -> float | None:  # type: ignore[type-arg]
+    def stat(values: Column, of: Callable[[Column], object]) -> float | None:
         return float(of(values)) if len(values) else None  # type: ignore[arg-type]
 
     return {

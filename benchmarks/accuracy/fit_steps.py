@@ -22,7 +22,6 @@ from scipy.optimize import least_squares
 
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import Family, Stack
-from planner.cluster import build
 from planner.validate import Priced, prepare_all
 from planner.workloads.training import context as training_context
 from planner.workloads.training.cost import memory_of, times_of
@@ -138,7 +137,7 @@ class Bench:
         return profiles, stacks
 
     def touched(self, constant: Constant) -> np.ndarray:
-        """Runs whose price a constant can change."""
+        """Return the runs whose price a constant can change."""
         names = [run.context.cluster.profile.name for run in self.runs]
         families = [f"families/{run.context.stack.family.name}" for run in self.runs]
         own = names if constant.kind == "profile" else families
@@ -270,7 +269,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--thin", type=int, default=15, help="take each n-th run of the largest source")
+    parser.add_argument("--thin", type=int, default=15, help="one run in n of the largest source")
     args = parser.parse_args()
     prepared = prepare_all(sorted(args.runs.glob("*.yaml")))
     sizes = Counter(run.source for run in prepared)
@@ -287,7 +286,8 @@ def main() -> None:
         print(f"{name:28s} x {value:.3f}")
     for source in sorted({r.source for r in runs}):
         e = np.array([x for x, r in zip(errors, runs, strict=True) if r.source == source])
-        print(f"{source:40s} {len(e):4d} mean {np.abs(np.expm1(e)).mean():.3f} bias {e.mean():+.3f}")
+        mean = np.abs(np.expm1(e)).mean()
+        print(f"{source:40s} {len(e):4d} mean {mean:.3f} bias {e.mean():+.3f}")
     if args.write:
         write(scale, errors, len(runs))
         write_residuals(runs, errors)

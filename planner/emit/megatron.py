@@ -8,7 +8,13 @@ Names and choices were checked with Megatron-LM's own parser (docs/targets.md).
 from collections.abc import Mapping, Sequence
 
 from planner.emit.megatron_model import Arg, model_args, moe_args
-from planner.emit.megatron_parallel import memory_args, parallel_args, precision_args, uses_fsdp
+from planner.emit.megatron_parallel import (
+    memory_args,
+    overlaps_experts,
+    parallel_args,
+    precision_args,
+    uses_fsdp,
+)
 from planner.emit.text import Header, one_line, shell_word
 from planner.emit.view import PlanView, read
 
@@ -81,7 +87,7 @@ def _environment(view: PlanView) -> list[str]:
     ]
     if uses_fsdp(mesh):
         lines.append("unset CUDA_DEVICE_MAX_CONNECTIONS  # FSDP refuses the value 1")
-    elif view.switches.overlap_ep and mesh.ep > 1:
+    elif overlaps_experts(view):
         lines.append("export CUDA_DEVICE_MAX_CONNECTIONS=32  # streams of the expert exchange")
     elif mesh.tp > 1 or mesh.cp > 1:
         lines.append("export CUDA_DEVICE_MAX_CONNECTIONS=1  # keeps communication before compute")
@@ -159,7 +165,7 @@ def _checkpoint(view: PlanView, header: Header) -> list[Arg]:
 
 
 def _data(view: PlanView) -> list[str]:
-    """Data and tokenizer from the environment; synthetic tokens without them."""
+    """Take data and tokenizer from the environment; without them, synthetic tokens."""
     return [
         'if [[ -n "${DATA_PATH:-}" ]]; then',
         "    DATA_ARGS=(",

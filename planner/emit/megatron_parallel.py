@@ -4,7 +4,8 @@ Says in the header what the plan chose and Megatron-Core cannot do, with the nea
 Flags and their rules are those of `megatron/training/arguments.py`, `transformer_config.py` and
 `parallel_state.py` (rank order tp-cp-ep-dp-pp, or tp-cp-ep-pp-dp).
 
-Parts: `parallel_args`, `memory_args`, `precision_args`, `pipeline_layout`, `uses_fsdp`.
+Parts: `parallel_args`, `memory_args`, `precision_args`, `pipeline_layout`, `overlaps_experts`,
+`uses_fsdp`.
 """
 
 import math
@@ -13,7 +14,14 @@ from planner.emit.megatron_model import Arg
 from planner.emit.text import Header, one_line
 from planner.emit.view import Mesh, PlanView
 
-__all__ = ["memory_args", "parallel_args", "pipeline_layout", "precision_args", "uses_fsdp"]
+__all__ = [
+    "memory_args",
+    "overlaps_experts",
+    "parallel_args",
+    "pipeline_layout",
+    "precision_args",
+    "uses_fsdp",
+]
 
 PP_LAST = ("tp", "cp", "dp", "pp")
 DP_LAST = ("tp", "cp", "pp", "dp")
@@ -38,7 +46,7 @@ def parallel_args(view: PlanView, header: Header) -> list[Arg]:
         if not mesh.sp:
             header.not_expressible("tp with ep but no sequence parallelism", "--sequence-parallel")
     args += _context(view, header) + _pipeline(view, header) + _experts(view, header)
-    args += _rank_order(mesh, header) + _sharding(view, header)
+    args += _rank_order(view, header) + _sharding(view, header)
     _unsaid(mesh, header)
     return args
 
@@ -116,15 +124,19 @@ def _experts(view: PlanView, header: Header) -> list[Arg]:
         ("--expert-model-parallel-size", str(mesh.ep)),
         ("--expert-tensor-parallel-size", str(mesh.etp)),
     ]
-    if view.switches.overlap_ep and mesh.ep > 1:
+    if overlaps_experts(view):
+        args.append(("--overlap-moe-expert-parallel-comm",))
+        if mesh.schedule in ("zero-bubble", "dualpipe"):
+            args.append(("--delay-wgrad-compute",))
+    elif view.switches.overlap_ep and mesh.ep > 1:
         why = _no_ep_overlap(view)
-        if why:
-            header.not_expressible(f"overlapped expert exchange {why}", "not overlapped")
-        else:
-            args.append(("--overlap-moe-expert-parallel-comm",))
-            if mesh.schedule in ("zero-bubble", "dualpipe"):
-                args.append(("--delay-wgrad-compute",))
+        header.not_expressible(f"overlapped expert exchange {why}", "not overlapped")
     return args
+
+
+def overlaps_experts(view: PlanView) -> bool:
+    """Whether the exchange of experts is overlapped, which Megatron-Core does not always allow."""
+    return view.switches.overlap_ep and view.mesh.ep > 1 and not _no_ep_overlap(view)
 
 
 def _no_ep_overlap(view: PlanView) -> str:
@@ -139,9 +151,12 @@ def _no_ep_overlap(view: PlanView) -> str:
     return "in fp32" if view.workload.precision == "fp32" else ""
 
 
-def _rank_order(mesh: Mesh, header: Header) -> list[Arg]:
+def _rank_order(view: PlanView, header: Header) -> list[Arg]:
+    """Two orders of ranks; the second asks for as many replicas of experts as of the rest."""
+    mesh = view.mesh
     used = tuple(axis for axis in mesh.order if getattr(mesh, axis) > 1)
-    expert_dp = mesh.tp * mesh.cp * mesh.dp // (mesh.ep * mesh.etp)
+    ranks = mesh.tp if view.model.moe is None else mesh.ep * mesh.etp
+    expert_dp = mesh.tp * mesh.cp * mesh.dp // ranks
     if used == tuple(axis for axis in PP_LAST if axis in used):
         return []
     if used == tuple(axis for axis in DP_LAST if axis in used) and expert_dp == mesh.dp:
@@ -213,7 +228,10 @@ def memory_args(view: PlanView, header: Header) -> list[Arg]:
     args: list[Arg] = []
     selective = {
         "selective": ["core_attn"],
-        "per-operator": ["layernorm", *(["mlp"] if view.model.moe_layers < view.model.layers else [])],
+        "per-operator": [
+            "layernorm",
+            *(["mlp"] if view.model.moe_layers < view.model.layers else []),
+        ],
         "projections": ["core_attn", "layernorm"],
     }
     if mesh.recompute in selective:
@@ -222,7 +240,9 @@ def memory_args(view: PlanView, header: Header) -> list[Arg]:
             modules = [*modules, "moe_act"]
         args += [("--recompute-granularity", "selective"), ("--recompute-modules", *modules)]
         if mesh.recompute != "selective":
-            header.not_expressible(f"recompute {mesh.recompute}", f"selective: {', '.join(modules)}")
+            header.not_expressible(
+                f"recompute {mesh.recompute}", f"selective: {', '.join(modules)}"
+            )
     elif mesh.recompute == "full":
         args += _full(mesh, header)
     return args + _offload(view, header)
@@ -257,7 +277,7 @@ def _offload(view: PlanView, header: Header) -> list[Arg]:
 
 
 def precision_args(view: PlanView, header: Header) -> list[Arg]:
-    """Number formats of products, gradients and the optimizer; fused kernels."""
+    """Choose number formats of products, gradients and the optimizer; fused kernels."""
     precision, switches = view.workload.precision, view.switches
     formats: dict[str, list[Arg]] = {
         "fp32": [],

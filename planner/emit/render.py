@@ -3,12 +3,12 @@
 A template cannot let a value out unquoted: what stands in `{{ }}` is written by `repr`, save for
 `Source`, which is text that an emitter wrote itself. Jinja2 is imported when used.
 
-Parts: `Source`, `render`.
+Parts: `Source`, `literal`, `render`.
 """
 
 from pathlib import Path
 
-__all__ = ["Source", "render"]
+__all__ = ["Source", "literal", "render"]
 
 _HERE = Path(__file__).parent
 _PLAIN = (int, float, bool, type(None))
@@ -20,17 +20,23 @@ class Source(str):
     __slots__ = ()
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    r"""Return the Python literal of a plain value.
+
+    >>> literal(("tp", None)), literal('"\n')
+    ('("tp", None)', '\'"\\\\n\'')
+    """
     if isinstance(value, Source):
         return str(value)
     if isinstance(value, str):
-        return ascii(value)
+        plain = value.isascii() and value.isprintable() and not set(value) & set('"\\')
+        return f'"{value}"' if plain else ascii(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_literal, value)) + "]"
+        return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, tuple):
-        inner = ", ".join(map(_literal, value))
+        inner = ", ".join(map(literal, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, _PLAIN):
         return repr(value)
@@ -44,8 +50,8 @@ def render(template: str, **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         undefined=StrictUndefined,
-        finalize=_literal,
-        autoescape=False,  # noqa: S701  Python, not HTML: `_literal` does the quoting
+        finalize=literal,
+        autoescape=False,  # noqa: S701  Python, not HTML: `literal` does the quoting
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

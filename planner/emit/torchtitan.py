@@ -16,7 +16,7 @@ from planner.emit.view import PlanView, read
 __all__ = ["NAME", "TARGET", "emit"]
 
 NAME = "torchtitan"
-TARGET = "torchtitan 0.3.0 (commit b5bcd76c)"
+TARGET = "torchtitan 0.2.2 (commit b5bcd76c)"
 TRIAL_STEPS = 100
 """Steps where the job says nothing of the run's tokens."""
 

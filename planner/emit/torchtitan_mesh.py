@@ -26,7 +26,6 @@ V_SHAPED = ("zero-bubble", "dualpipe")
 ORDER = ("tp", "cp", "dp", "pp")
 
 
-
 def layout(mesh: Mesh, header: Header) -> tuple[int, ...]:
     """Layers of each pipeline chunk; V-shaped schedules halve the chunks of the plan."""
     if mesh.pp == 1 or mesh.schedule not in V_SHAPED:

@@ -7,7 +7,7 @@ of them has. Knows sizes and number formats; no degrees.
 Parts: `conversions`, `family_of`, `model_values`.
 """
 
-from planner.emit.render import Source
+from planner.emit.render import Source, literal
 from planner.emit.text import Header
 from planner.emit.torchtitan_mesh import layout
 from planner.emit.view import PlanView
@@ -21,11 +21,6 @@ CLASSES = {
     "deepseek_v3": ("DeepSeekV3Model", "", "parallelize_deepseekv3", "DeepSeekV3"),
 }
 QUANTIZED = {"fp8": "Float8", "mxfp8": "MXFP8", "nvfp4": "NVFP4"}
-TARGETS = {
-    "all-linear": None,
-    "attention": ["wqkv", "wq", "wq_a", "wq_b", "wkv_a", "wkv_b", "wo"],
-    "mlp": ["w1", "w2", "w3"],
-}
 
 
 def family_of(model: ModelConfig) -> str:
@@ -141,6 +136,22 @@ def _unlike(model: ModelConfig, family: str, header: Header) -> None:
             header.not_expressible(what, nearest)
 
 
+def _adapted(model: ModelConfig, targets: str, header: Header) -> list[str]:
+    """Linear maps that get an adapter, by torchtitan's names."""
+    names: list[str] = []
+    if targets != "mlp" and model.attention.kind == "gqa":
+        names += ["wqkv", "wo"]
+    elif targets != "mlp":
+        names += ["wq_b" if model.attention.q_lora_rank else "wq", "wkv_b", "wo"]
+        header.not_expressible("adapters on the maps down to the latent", "none there")
+    if targets != "attention":
+        if model.moe is None or model.moe_layers < model.layers or model.moe.shared_experts:
+            names += ["w1", "w2", "w3"]
+        if model.moe is not None:
+            header.not_expressible("adapters in routed experts", "none there")
+    return names
+
+
 def conversions(view: PlanView, header: Header) -> dict[str, object]:
     """Quantization and low-rank adapters: sources of converters, and names to import."""
     precision, moe = view.workload.precision, view.model.moe
@@ -166,7 +177,7 @@ def conversions(view: PlanView, header: Header) -> dict[str, object]:
     if lora is not None:
         sources.append(
             f"LoRAConverter.Config(rank={lora.rank}, alpha={2.0 * lora.rank},"
-            f" target_modules={TARGETS[lora.targets]!r})"
+            f" target_modules={literal(_adapted(view.model, lora.targets, header))})"
         )
         header.chosen(f"the adapters' scale, alpha {2 * lora.rank}")
         if lora.base_precision not in (None, "bf16", precision):

@@ -26,6 +26,7 @@ from planner.workloads.training.stages import even_layout
 __all__ = ["Mesh", "PlanView", "read"]
 
 USUAL_HOST_DEVICES = 8
+MOST_STEPS = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +271,7 @@ def _checkpoint_steps(plan: Mapping[str, object]) -> int | None:
     if not isinstance(prediction, Mapping):
         return None
     interval_s, step_s = prediction.get("checkpoint_interval_s"), prediction.get("step_time_s")
-    for value in (interval_s, step_s):
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            return None
-    return max(1, round(interval_s / step_s))  # type: ignore[operator]
+    if not isinstance(interval_s, int | float) or not isinstance(step_s, int | float):
+        return None
+    steps = interval_s / step_s if step_s > 0 else math.nan
+    return max(1, round(steps)) if 0 < steps < MOST_STEPS else None

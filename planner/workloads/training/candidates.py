@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.units import Column
 from hardware_profiles.stack import Supports
@@ -40,14 +41,14 @@ class _Wants:
     strategy: Strategy
 
     def values(self, key: str, free: Sequence[float]) -> list[float]:
-        """Allowed values of a key, or the free ones."""
+        """Return the allowed values of a key, or the free ones."""
         allowed = self.strategy.allowed(key)
         if allowed is None:
             return [float(v) for v in free]
         return [float(v) for v in allowed if isinstance(v, int | float | bool)]
 
     def codes(self, key: str, free: Sequence[str]) -> list[float]:
-        """Codes of the allowed names of a key, or of the free ones."""
+        """Return the codes of the allowed names of a key, or of the free ones."""
         allowed = self.strategy.allowed(key)
         names = [str(v) for v in allowed] if allowed is not None else list(free)
         return [float(CODES[key].index(name)) for name in names]
@@ -88,7 +89,7 @@ def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, 
 Step = Callable[[Table, Job[TrainingSpec], Context, _Wants], None]
 
 
-def _whole(value: Column) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _whole(value: Column) -> NDArray[np.bool_]:
     return np.asarray(value == np.floor(value))
 
 
@@ -240,7 +241,7 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
         )
 
 
-def _even_enough(layers: int, pp: Column, chunks: Column) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _even_enough(layers: int, pp: Column, chunks: Column) -> NDArray[np.bool_]:
     """Chunks of equal size; where no number of virtual stages gives that, nearly equal ones."""
     even = _whole(layers / chunks)
     possible = _whole(layers / pp) & (layers / pp > 1)

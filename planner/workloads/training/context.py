@@ -6,9 +6,8 @@ bytes/s, switches, bytes of each kind of state. The cost functions read it and t
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from costmodels.units import Num
 from hardware_profiles.load import matmul_kernel, peak_flop_per_s
 from hardware_profiles.schema import Kernel
 from hardware_profiles.stack import Stack, Switches, load_stack
@@ -119,8 +118,9 @@ class Context:
         return value
 
     def algorithm(self, axis: str) -> str:
-        """Collective algorithm pinned for an axis, or auto."""
-        return dict(self.algorithms).get(axis, "auto")
+        """Return the collective algorithm that the job pins for an axis, or auto."""
+        name = dict(self.algorithms).get(axis, "auto")
+        return "in-switch" if name == "nvls" else name
 
     def matmul_rate(self, *, low_precision: bool) -> tuple[float, float]:
         """FLOP/s and fixed time of a product at the job's precision, or in 16 bits."""
@@ -161,6 +161,13 @@ def _adapters(spec: TrainingSpec) -> Adapters | None:
 
 
 def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
+    """Return what kernels reach on the cluster's device.
+
+    Parameters
+    ----------
+    precision  : number format of layer products; attention and logits run in 16 bits beside it
+    efficiency : replaces the chip's share of peak in matrix products (`software.gemm_efficiency`)
+    """
     profile = cluster.profile
     kernels = profile.kernels
 
@@ -242,12 +249,3 @@ def _imbalance(spec: TrainingSpec) -> float:
         return 1.0
     return DEFAULT_IMBALANCE if moe.imbalance is None else moe.imbalance
 
-
-def on(context: Context, cluster: Cluster) -> Context:
-    """Return the same job on another cluster of the same profile."""
-    return replace(context, cluster=cluster)
-
-
-def product_bytes(context: Context, low_precision: bool) -> Num:
-    """Bytes of an element that enters a product."""
-    return context.product_bytes if low_precision else context.activation_bytes

@@ -146,6 +146,8 @@ def _tensor(context: Context, block: Block, dims: ParallelDims) -> Traffic:
 def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> Traffic:
     """Context parallelism: keys and values round a ring, gathered, or heads for tokens.
 
+    By kind of exchange:
+
         p2p         (cp - 1) sends of K and V; backward twice (K, V and their gradients)
         all-gather  K and V gathered; backward gathered again and reduce-scattered
         a2a         Q, K, V and the output exchanged, forward and backward

@@ -84,10 +84,10 @@ def _saved(context: Context, op: Op, dims: ParallelDims) -> Num:
     sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
     inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
     if inside or (op.kind == "matmul" and op.inner.name == op.split):
-        kept = op.saved * rows / dims.tp
+        kept: Num = op.saved * rows / dims.tp
     else:
         kept = op.saved * sequence
-    extra = 0.0
+    extra: Num = 0.0
     if not context.switches.flash_attention:
         extra = op.extra_saved * rows / dims.tp * context.activation_bytes
     return kept * _element(context, op) + extra
@@ -106,7 +106,9 @@ def _result(context: Context, op: Op, dims: ParallelDims) -> Num:
 
 
 def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num, Num, Num]:
-    """Bytes of one microbatch's activations of one layer: kept, if recomputed in full, if not at all.
+    """Count one microbatch's activations of one layer: as kept, recomputed in full, not at all.
+
+    What is kept by mode:
 
         none          what every op saves
         selective     that without the softmax of unfused attention

@@ -301,7 +301,7 @@ def _embedding(model: ModelConfig, adapters: Adapters | None) -> Block:
 
 
 def _head(prefix: str, model: ModelConfig, adapters: Adapters | None) -> Block:
-    """Final normalisation, logits and loss; tied weights are held here without being counted."""
+    """Make the final normalisation, logits and loss; tied weights are not counted again."""
     hidden, vocab = Dim("hidden", model.hidden), Dim("vocab", model.vocab)
     logits = _matmul(f"{prefix}/logits", vocab, hidden, "vocab", saved=float(model.hidden))
     if model.tied_embeddings:

@@ -217,7 +217,7 @@ def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
 
 
 def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
-    """Grouped products: all local experts in one launch, each expert's rows in whole tiles."""
+    """All local experts in one launch, each expert's rows in whole tiles."""
     moe = context.spec.model.moe
     assert moe is not None
     rates = context.rates
@@ -241,7 +241,7 @@ def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
 
 
 def expert_load(context: Context) -> float:
-    """Rows of the busiest expert rank over the mean: imbalance, or the capacity where tokens drop."""
+    """Rows of the busiest expert rank over the mean; the capacity where tokens are dropped."""
     moe = context.spec.model.moe
     if moe is None:
         return 1.0

@@ -37,9 +37,13 @@ class Parameters:
 
     def spread(self, folded: Folding) -> "Parameters":
         """Return the parameters of all rows, from those of the distinct ones."""
-        parts = (self.dense, self.expert, self.frozen_dense, self.frozen_expert)
-        wide = (np.asarray(folded.spread(part)) for part in parts)
-        return Parameters(*wide, folded.spread(self.largest_layer))
+        return Parameters(
+            np.asarray(folded.spread(self.dense)),
+            np.asarray(folded.spread(self.expert)),
+            np.asarray(folded.spread(self.frozen_dense)),
+            np.asarray(folded.spread(self.frozen_expert)),
+            folded.spread(self.largest_layer),
+        )
 
     def fullest(self) -> "Fullest":
         """Return the most of each kind that any stage holds."""
@@ -92,7 +96,10 @@ def parameters_of(context: Context, dims: ParallelDims, slots: Slots) -> Paramet
 def _placed(
     context: Context, dims: ParallelDims, slots: Slots
 ) -> list[tuple[NDArray[np.float64], Block]]:
-    """Blocks with how often each stands in every slot; a tied head keeps its own copy when pp > 1."""
+    """Blocks with how often each stands in every slot.
+
+    A tied head on another stage than the embedding keeps its own copy of the table.
+    """
     placed: list[tuple[NDArray[np.float64], Block]] = []
     kind = 0
     for block in context.graph.blocks:

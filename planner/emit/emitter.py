@@ -1,0 +1,41 @@
+"""What an emitter is, and how several are run: `emit_all`.
+
+An emitter is a module with a name, the framework and version that its keys were checked against,
+and `emit(plan)`, which returns files by path. The table of them is `planner.emit.EMITTERS`.
+
+Parts: `Emitter`, `emit_all`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from planner.errors import SpecError
+from planner.nearest import hint
+
+__all__ = ["Emitter", "emit_all"]
+
+
+class Emitter(Protocol):
+    """A module that writes one framework's configurations from what `plan.json` holds alone."""
+
+    NAME: str
+    TARGET: str
+
+    def emit(self, plan: Mapping[str, object]) -> dict[str, str]:
+        """Return the text of each file, by its path relative to the target's folder."""
+
+
+def emit_all(plan: Mapping[str, object], targets: Sequence[str]) -> dict[str, str]:
+    """Return the files of every target, by path: `<target>/<path>`.
+
+    SpecError names the nearest target where one is unknown.
+    """
+    from planner.emit import EMITTERS
+
+    files: dict[str, str] = {}
+    for target in dict.fromkeys(targets):
+        if target not in EMITTERS:
+            raise SpecError(f"no target {target[:40]!r}; {hint(target, EMITTERS)}", key="emit")
+        for path, text in EMITTERS[target].emit(plan).items():
+            files[f"{target}/{path}"] = text
+    return files
