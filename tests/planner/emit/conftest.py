@@ -1,7 +1,11 @@
 """Plans to emit, as `plan.json` holds them: what an emitter reads, and nothing else."""
 
 import copy
+import os
+import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,7 +89,7 @@ GPT3 = {
 def make_plan(
     name: str, model: Plan, strategy: Plan, *, devices: int, system: str = "dgx-h100", **work: Any
 ) -> Plan:
-    """A plan as `sixfold plan` writes it, without the parts that no emitter reads."""
+    """Return a plan as `sixfold plan` writes it, without the parts that no emitter reads."""
     software = work.pop("software", {"preset": "megatron-core"})
     full = {
         "tp": 1,
@@ -195,3 +199,102 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 def planned() -> Callable[..., Plan]:
     """`make_plan`, for plans of a test's own."""
     return make_plan
+
+
+HOSTILE = (
+    "'; touch canary; '",
+    '"; touch canary; "',
+    "$(touch canary)",
+    "`touch canary`",
+    "${IFS:+$(touch canary)}",
+    "name\ntouch canary\n",
+    "name\r\ntouch canary #",
+    "{{ 7 * 7 }}{% raw %}",
+    '"""\nimport os; os.mkdir("canary")\n"""',
+    "\\\n\\",
+    "%s %(x)s {0}",
+    "-rf --lr 9",
+    "\x00\x1b[31m\u2028\u202e",
+    "名前 é ~ * ? !",
+)
+
+
+@pytest.fixture
+def hostile() -> tuple[str, ...]:
+    """Texts that would do something if they were not quoted."""
+    return HOSTILE
+
+
+def hostile_plan(plan: Plan, text: str) -> Plan:
+    """Return the plan with `text` wherever a job holds free text."""
+    bad = copy.deepcopy(plan)
+    bad["job"]["name"] = text
+    bad["job"]["workload"]["model"]["name"] = text
+    bad["job"]["hardware"]["system"] = text
+    bad["job"]["software"]["runtime"] = text
+    bad["strategy"]["placement"] = {"ep": text, "tp": text}
+    return bad
+
+
+@pytest.fixture
+def spoil() -> Callable[[Plan, str], Plan]:
+    """`hostile_plan`."""
+    return hostile_plan
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launch script gave to its launcher."""
+
+    launcher: list[str]
+    args: list[str]
+    environment: dict[str, str]
+    output: str
+
+    def value(self, flag: str) -> str:
+        """Return the value behind a flag of the launcher."""
+        return self.launcher[self.launcher.index(flag) + 1]
+
+
+STUB = """#!/bin/sh
+printf '%s\\0' "$@" > "$CAUGHT.args"
+env -0 > "$CAUGHT.env"
+"""
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., Launched]:
+    """Run a script with a launcher that only writes down what it was given."""
+    stub = tmp_path / "bin" / "torchrun"
+    stub.parent.mkdir()
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def run(script: str, *extra: str, split: str, **environment: str) -> Launched:
+        path = work / "script.sh"
+        path.write_text(script, encoding="utf-8")
+        caught = tmp_path / "caught"
+        given = {
+            "PATH": f"{stub.parent}{os.pathsep}{os.environ['PATH']}",
+            "CAUGHT": str(caught),
+            "MASTER_ADDR": "host0",
+            **environment,
+        }
+        done = subprocess.run(
+            ["bash", str(path), *extra],
+            cwd=work,
+            env=given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert sorted(os.listdir(work)) == ["script.sh"], "the script left something behind"
+        words = (tmp_path / "caught.args").read_text(encoding="utf-8").split("\0")[:-1]
+        at = next(i for i, word in enumerate(words) if word.endswith(split))
+        lines = (tmp_path / "caught.env").read_text(encoding="utf-8").split("\0")
+        env = dict(line.split("=", 1) for line in lines if "=" in line)
+        return Launched(words[:at], words[at + 1 :], env, done.stdout)
+
+    return run

@@ -1,0 +1,195 @@
+"""The launch script, run with a launcher that writes down what it is given.
+
+Flags are judged by the list of options that Megatron-LM's own parser reports (tests/data).
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planner.emit.megatron import emit
+
+Plan = dict[str, Any]
+DATA = Path(__file__).parents[2] / "data" / "megatron_flags.json"
+PARSE: dict[str, Callable[[str], object]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "pattern": lambda text: eval(text, {}),  # noqa: S307  lists and tuples of numbers
+}
+NAMES = ["dense", "moe", "fsdp", "case", "plain"]
+
+
+@pytest.fixture(scope="module")
+def parser() -> argparse.ArgumentParser:
+    """Parse the options that Megatron-LM reports; anything else is an error."""
+    flags = json.loads(DATA.read_text(encoding="utf-8"))["flags"]
+    made = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    for flag, fact in flags.items():
+        if fact["values"] == 0:
+            made.add_argument(flag, action="store_true")
+        else:
+            nargs = fact["values"] if fact["values"] in ("+", "*") else None
+            made.add_argument(
+                flag, type=PARSE[fact["type"]], nargs=nargs, choices=fact.get("choices")
+            )
+    return made
+
+
+def parsed(parser: argparse.ArgumentParser, args: list[str]) -> argparse.Namespace:
+    known, unknown = parser.parse_known_args(args)
+    assert unknown == []
+    return known
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parser_reads_the_plan_back(
+    plans: dict[str, Plan],
+    launch: Callable[..., Any],
+    parser: argparse.ArgumentParser,
+    name: str,
+) -> None:
+    plan = plans[name]
+    strategy, work = plan["strategy"], plan["job"]["workload"]
+    run = launch(emit(plan)["pretrain.sh"], split="pretrain_gpt.py")
+    args = parsed(parser, run.args)
+    assert args.tensor_model_parallel_size == strategy["tp"]
+    assert args.pipeline_model_parallel_size == strategy["pp"]
+    assert args.context_parallel_size == strategy["cp"]
+    assert args.micro_batch_size == strategy["micro_batch"]
+    assert args.global_batch_size == work["global_batch"]
+    assert args.seq_length == work["sequence_length"]
+    assert args.num_layers == work["model"]["layers"]
+    assert args.vocab_size == work["model"]["vocab"]
+    assert args.use_distributed_optimizer == (strategy["zero"] >= 1)
+    assert args.use_megatron_fsdp == (strategy["zero"] >= 2)
+    assert args.mock_data is True
+    if "moe" in work["model"]:
+        assert args.expert_model_parallel_size == strategy["ep"]
+        assert args.expert_tensor_parallel_size == strategy["etp"]
+        assert len(args.moe_layer_freq) == work["model"]["layers"]
+    hosts, each = int(run.value("--nnodes")), int(run.value("--nproc-per-node"))
+    assert hosts * each == plan["job"]["hardware"]["devices"]
+    assert each == 8
+
+
+def test_a_misspelt_flag_would_be_caught(parser: argparse.ArgumentParser) -> None:
+    with pytest.raises(AssertionError):
+        parsed(parser, ["--tensor-parallel-size", "8"])
+    with pytest.raises(argparse.ArgumentError):
+        parsed(parser, ["--recompute-granularity", "some"])
+    with pytest.raises(argparse.ArgumentError):
+        parsed(parser, ["--num-layers", "eighty"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("dense", "1"), ("moe", None), ("fsdp", None), ("case", None)]
+)
+def test_connections_as_megatron_demands(
+    plans: dict[str, Plan], launch: Callable[..., Any], name: str, value: str | None
+) -> None:
+    """Megatron wants 1 with tp or cp on Hopper, and refuses 1 with FSDP."""
+    script = emit(plans[name])["pretrain.sh"]
+    run = launch(script, split="pretrain_gpt.py")
+    assert run.environment.get("CUDA_DEVICE_MAX_CONNECTIONS") == value
+
+
+def test_the_environment_gives_data_tokenizer_and_checkpoints(
+    plans: dict[str, Plan], launch: Callable[..., Any], parser: argparse.ArgumentParser
+) -> None:
+    run = launch(
+        emit(plans["dense"])["pretrain.sh"],
+        "--train-iters",
+        "5",
+        split="pretrain_gpt.py",
+        DATA_PATH="/data/my corpus",
+        TOKENIZER_MODEL="/tok;rm",
+        CHECKPOINT_DIR="/ckpt/$X",
+        NODE_RANK="3",
+        MEGATRON_PATH="/opt/Mega tron",
+    )
+    args = parsed(parser, run.args)
+    assert args.data_path == ["/data/my corpus"]
+    assert args.tokenizer_model == "/tok;rm"
+    assert args.save == args.load == "/ckpt/$X"
+    assert args.train_iters == 5  # arguments of the script come last
+    assert args.mock_data is False
+    assert run.value("--node-rank") == "3"
+
+
+def test_the_run_follows_tokens_and_checkpoints(
+    plans: dict[str, Plan], launch: Callable[..., Any], parser: argparse.ArgumentParser
+) -> None:
+    run = launch(emit(plans["dense"])["pretrain.sh"], split="pretrain_gpt.py")
+    args = parsed(parser, run.args)
+    assert args.train_iters == 1_788_140
+    assert args.save_interval == 180
+    assert args.lr_warmup_iters < args.train_iters
+
+
+def test_packing_sft_and_adapters(
+    plans: dict[str, Plan], launch: Callable[..., Any], parser: argparse.ArgumentParser
+) -> None:
+    work = plans["fsdp"]["job"]["workload"]
+    work.update(packing=True, task="sft", optimizer="adafactor")
+    script = emit(plans["fsdp"])["pretrain.sh"]
+    args = parsed(parser, launch(script, split="pretrain_gpt.py").args)
+    assert args.dataloader_inter_document_masking is True
+    assert args.sft is True
+    assert args.optimizer == "adam"
+    assert "# Not expressible: optimizer adafactor" in script
+    work.update(task="lora")
+    assert "low-rank adapters" in emit(plans["fsdp"])["pretrain.sh"]
+
+
+def test_a_machine_without_cuda_is_said(plans: dict[str, Plan]) -> None:
+    plans["dense"]["job"]["hardware"]["system"] = "tpu-v5p"
+    assert "# Not expressible: machines by google." in emit(plans["dense"])["pretrain.sh"]
+    plans["dense"]["job"]["hardware"]["system"] = "dgx-h100"
+    assert "machines by" not in emit(plans["dense"])["pretrain.sh"]
+
+
+def test_one_host_needs_no_address(plans: dict[str, Plan], launch: Callable[..., Any]) -> None:
+    run = launch(emit(plans["plain"])["pretrain.sh"], split="pretrain_gpt.py", MASTER_ADDR="")
+    assert run.value("--master-addr") == "localhost"
+
+
+def check_inert(
+    plan: Plan, text: str, launch: Callable[..., Any], spoil: Callable[[Plan, str], Plan]
+) -> None:
+    """Emit with `text` as every name: the same arguments, and nothing else happens."""
+    good = launch(emit(plan)["pretrain.sh"], split="pretrain_gpt.py")
+    bad = launch(emit(spoil(plan, text))["pretrain.sh"], split="pretrain_gpt.py")
+    assert bad.args == good.args
+    assert bad.launcher == good.launcher
+    name = bad.output.removesuffix(": host 0 of 8\n")
+    assert name == "".join(c if c.isprintable() else " " for c in text[:200])
+
+
+def test_names_are_inert(
+    plans: dict[str, Plan],
+    launch: Callable[..., Any],
+    spoil: Callable[[Plan, str], Plan],
+    hostile: tuple[str, ...],
+) -> None:
+    for text in hostile:
+        check_inert(plans["fsdp"], text, launch, spoil)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60))
+def test_any_name_is_inert(
+    plans: dict[str, Plan],
+    launch: Callable[..., Any],
+    spoil: Callable[[Plan, str], Plan],
+    text: str,
+) -> None:
+    check_inert(plans["fsdp"], text, launch, spoil)
