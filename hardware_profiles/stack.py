@@ -112,6 +112,7 @@ class Supports(_Frozen):
     pipeline: bool = True
     pipeline_zero: tuple[int, ...] = (0, 1)
     partial_group: bool = True
+    partial_recompute: bool = True
     offload: tuple[str, ...] = ()
 
 

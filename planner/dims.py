@@ -80,6 +80,12 @@ class ParallelDims:
         """Rows `start` to `stop`."""
         return ParallelDims(*(getattr(self, name)[start:stop] for name in self.names()))
 
+    def joined(self, more: "ParallelDims") -> "ParallelDims":
+        """Rows of both, these first."""
+        return ParallelDims(
+            *(np.concatenate([getattr(self, n), getattr(more, n)]) for n in self.names())
+        )
+
     def row(self, index: int) -> dict[str, float]:
         """Return one plan as numbers by name."""
         return {name: float(getattr(self, name)[index]) for name in self.names()}

@@ -4,7 +4,6 @@
 chose a plan is the price that it shows. Knows the order of the steps; each step is elsewhere.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from planner.dims import ParallelDims
 from planner.errors import TimeLimitReached
 from planner.job import Job
 from planner.objective import NEEDS_RUN, objective
-from planner.search.columns import CHUNK, Found, top_rows
+from planner.search.columns import Found, top_rows
 from planner.strategy import Strategy
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
@@ -63,8 +62,8 @@ def search(
 ) -> list[Searched]:
     """Search every cluster that the job allows.
 
-    Optimizer states go to the host's memory where a plan fits only then. Where nothing fits even
-    so, what else the software stack can offload is tried: one kind after the other, then all.
+    Where nothing fits (savings included, see `training.savings`), what else the software stack
+    can offload is tried: one kind after the other, then all.
     """
     made = clusters(job.hardware)
     results = _search(job, made, limit_memory, deadline, progress)
@@ -95,11 +94,16 @@ def _search(
         context = training.make(job, cluster)
         dims, tally = SHAPES[job.workload.kind].candidates(job, context)
         limit = context.memory_limit_bytes if limit_memory else np.inf
-        used = _used_bytes(context, dims, layout)
-        if job.strategy.offload is None and limit_memory:
-            dims, used = _also_offloaded(context, dims, layout, used)
+        dims, used = training.with_savings(
+            context,
+            dims,
+            layout,
+            limit,
+            offload=job.strategy.offload is None,
+            partial=job.strategy.recompute is None,
+        )
         found = top_rows(
-            used.sum(axis=0),
+            used,
             limit_bytes=limit,
             objective_of=_objective_of(job, context, dims, layout),
             bound_of=_bound_of(context, dims),
@@ -121,38 +125,6 @@ def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] |
     if progress is None:
         return None
     return lambda done, total: progress(phase, done, total)
-
-
-def _used_bytes(
-    context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None
-) -> Column:
-    """Footprint of every row: (optimizer states, all the rest)."""
-    parts = []
-    for start in range(0, len(dims), CHUNK):
-        held = training.memory_of(context, dims.part(start, start + CHUNK), layout)
-        optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
-        parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
-    return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0))
-
-
-def _also_offloaded(
-    context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None, used: Column
-) -> tuple[ParallelDims, Column]:
-    """Add the plans that fit only with their optimizer states in the host's memory.
-
-    A plan that fits without is never better with: the host's step is slower.
-    """
-    if "optimizer" not in context.stack.supports.offload:
-        return dims, used
-    limit = context.memory_limit_bytes
-    rows = np.flatnonzero((used.sum(axis=0) > limit) & (used[1] <= limit))
-    more = dataclasses.replace(dims.take(rows), offload=np.ones(len(rows)))
-    return (
-        ParallelDims(*(
-            np.concatenate([getattr(dims, n), getattr(more, n)]) for n in ParallelDims.names()
-        )),
-        np.concatenate([used, _used_bytes(context, more, layout)], axis=1),
-    )  # fmt: skip
 
 
 def _objective_of(

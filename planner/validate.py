@@ -101,6 +101,14 @@ def prepare(run: Run, file: RunsFile) -> Priced:
     dims, tally = training.candidates(job, context)
     if not len(dims):
         raise PlannerError("cannot be built: " + "; ".join(tally))
+    dims, _ = training.with_savings(
+        context,
+        dims,
+        job.strategy.layers_per_stage,
+        context.memory_bytes,
+        offload=False,
+        partial=job.strategy.recompute is None,
+    )
     metric, measured, per_step = _measured(run, file, job)
     timed = None
     if measured is not None:

@@ -49,7 +49,7 @@ A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
 HOPPER = ("dgx-h100", "dgx-h200")
 BLACKWELL = ("dgx-b200", "dgx-b300", "gb200-nvl72", "gb300-nvl72")
 ATTENTION = ("kernels.attention_forward.efficiency", "kernels.attention_backward.efficiency")
-BF16, FP8, FP4 = (f"kernels.matmul.{p}.efficiency" for p in ("bf16", "fp8", "fp4"))
+BF16, FP8 = (f"kernels.matmul.{p}.efficiency" for p in ("bf16", "fp8"))
 MEMORY, GROUPED = "kernels.memory.efficiency", "kernels.grouped_matmul.efficiency"
 
 
@@ -68,7 +68,6 @@ CONSTANTS = (
     Constant("hopper experts", HOPPER, (GROUPED,)),
     Constant("blackwell products bf16", BLACKWELL, (BF16,)),
     Constant("blackwell products fp8", BLACKWELL, (FP8,)),
-    Constant("blackwell products fp4", BLACKWELL, (FP4,)),
     Constant("blackwell attention", BLACKWELL, ATTENTION),
     Constant("blackwell experts", BLACKWELL, (GROUPED,)),
     Constant("v100 products", ("dgx-v100",), (BF16,)),

@@ -5,6 +5,7 @@ from planner.workloads.training.candidates import candidates
 from planner.workloads.training.context import Context, make
 from planner.workloads.training.cost import cost, memory_of, stage_bytes, times_of
 from planner.workloads.training.run import Economics, economics
+from planner.workloads.training.savings import with_savings
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.strategy import strategy_of
 
@@ -22,6 +23,7 @@ __all__ = [
     "stage_bytes",
     "strategy_of",
     "times_of",
+    "with_savings",
 ]
 
 NAME = "training"

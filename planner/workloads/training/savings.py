@@ -1,0 +1,107 @@
+"""Memory savings that are worth trying only where a plan does not fit without them.
+
+Recomputing fewer layers is never slower, and so is keeping optimizer states on the device: of
+either, the least that makes a plan fit is its best. So these choices are not crossed with all
+others; they are added, after the footprints are known, where they close the gap to the limit.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from costmodels.units import Column
+from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE, ParallelDims
+from planner.workloads.training.context import Context
+from planner.workloads.training.cost import memory_of
+
+__all__ = ["with_savings"]
+
+CHUNK = 16384
+NONE, FULL = RECOMPUTE.index("none"), RECOMPUTE.index("full")
+Layout = tuple[int, ...] | None
+
+
+def with_savings(
+    context: Context,
+    dims: ParallelDims,
+    layout: Layout,
+    limit_bytes: float,
+    *,
+    offload: bool,
+    partial: bool,
+) -> tuple[ParallelDims, Column]:
+    """Add plans that fit by recomputing some layers, or with optimizer states on the host.
+
+    Parameters
+    ----------
+    limit_bytes : what a plan may use
+    offload     : the job leaves `offload` free
+    partial     : the job leaves `recompute` free
+
+    Returns
+    -------
+    dims, used_bytes : the rows given, then the ones added, with their footprints
+    """
+    supports = context.stack.supports
+    used = _used_bytes(context, dims, layout)
+    added: list[tuple[ParallelDims, Column]] = []
+    if partial and supports.partial_recompute:
+        added.append(_partly_recomputed(context, dims, layout, limit_bytes, used))
+    if offload and "optimizer" in supports.offload:
+        added.append(_offloaded(context, dims, layout, limit_bytes, used))
+    for more, bytes_of_more in added:
+        dims = dims.joined(more)
+        used = np.concatenate([used, bytes_of_more], axis=1)
+    return dims, used.sum(axis=0)
+
+
+def _used_bytes(context: Context, dims: ParallelDims, layout: Layout) -> Column:
+    """Footprint of every row: (optimizer states, all the rest)."""
+    parts = [np.zeros((2, 0))]
+    for start in range(0, len(dims), CHUNK):
+        held = memory_of(context, dims.part(start, start + CHUNK), layout)
+        optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
+        parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
+    return np.concatenate(parts, axis=1)
+
+
+def _partly_recomputed(
+    context: Context, dims: ParallelDims, layout: Layout, limit_bytes: float, used: Column
+) -> tuple[ParallelDims, Column]:
+    """Recompute the fewest layers of a stage that fit, where none is too few and all fit.
+
+    A footprint is linear in the recomputed layers of the fullest stage; the count is rounded up,
+    and one more is tried where another stage is then the fullest.
+    """
+    whole = (dims.recompute == FULL) & (dims.recompute_layers >= ALL_LAYERS)
+    rows = np.flatnonzero(whole & (used.sum(axis=0) <= limit_bytes))
+    full = dims.take(rows)
+    layers = np.ceil(context.spec.model.layers / full.pp)
+    none = dataclasses.replace(full, recompute=np.full(len(rows), float(NONE)))
+    most = _used_bytes(context, none, layout).sum(axis=0)
+    least = used.sum(axis=0)[rows]
+    share = (most - limit_bytes) / np.maximum(most - least, 1.0)
+    fewest = np.ceil(share * layers)
+    open_rows = np.flatnonzero((most > limit_bytes) & (fewest < layers))
+    tried = full.take(open_rows)
+    counts = [fewest[open_rows], np.minimum(fewest[open_rows] + 1.0, layers[open_rows] - 1.0)]
+    found, kept = tried.part(0, 0), np.zeros((2, 0))
+    for count in counts:
+        made = dataclasses.replace(tried, recompute_layers=np.maximum(count, 1.0))
+        bytes_of_made = _used_bytes(context, made, layout)
+        fits = bytes_of_made.sum(axis=0) <= limit_bytes
+        found = found.joined(made.take(np.flatnonzero(fits)))
+        kept = np.concatenate([kept, bytes_of_made[:, fits]], axis=1)
+        tried = tried.take(np.flatnonzero(~fits))
+        counts[1] = counts[1][~fits] if count is counts[0] else counts[1]
+    return found, kept
+
+
+def _offloaded(
+    context: Context, dims: ParallelDims, layout: Layout, limit_bytes: float, used: Column
+) -> tuple[ParallelDims, Column]:
+    """Keep optimizer states in the host's memory where a plan fits only so."""
+    rows = np.flatnonzero((used.sum(axis=0) > limit_bytes) & (used[1] <= limit_bytes))
+    bit = float(1 << OFFLOAD.index("optimizer"))
+    more = dataclasses.replace(dims.take(rows), offload=np.full(len(rows), bit))
+    return more, _used_bytes(context, more, layout)
