@@ -277,7 +277,7 @@ def _tax(plan: OnePlan) -> Answer:
         if at <= plan.devices:
             fewer = f"with fewer than {at:,} devices, or another split"
     because = (
-        f"{said}: it takes longer than the work that it enables. Back to stage one {fewer}; this"
-        f" split is fastest on {fastest:,} devices."
+        f"{said}: it takes longer than the work that it enables. Back to stage one {fewer}; more"
+        f" devices buy little, though this split is fastest on {fastest:,}."
     )
     return _answer("communication is the new ceiling", because, numbers)

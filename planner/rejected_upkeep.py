@@ -143,7 +143,8 @@ def _layout_entry(plan: OnePlan, name: str, layout: tuple[int, ...]) -> Alternat
 def _moved(layout: tuple[int, ...], stages: list[float], giver: int) -> tuple[int, ...] | None:
     """Return a layout with one layer moved from `giver` to the least full other stage."""
     count = len(stages)
-    taker = min((s for s in range(count) if s != giver), key=lambda s: stages[s])
+    others = [stage for stage in range(count) if stage != giver]
+    taker = min(others, key=lambda s: (stages[s], s in (0, count - 1)))  # the ends have more to do
     chunk = max(range(giver, len(layout), count), key=lambda c: layout[c])
     into = min(range(taker, len(layout), count), key=lambda c: layout[c])
     if layout[chunk] < 2:
