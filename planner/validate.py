@@ -134,7 +134,7 @@ def prepare_all(paths: Iterable[Path]) -> list[Priced]:
 
 
 def price(run: Priced) -> tuple[float, float, bool]:
-    """Return step time, bytes and whether it fits, of the fastest open row that fits if one does."""
+    """Return step time, bytes and whether it fits: of the fastest open row that fits, if any."""
     columns = training.cost(run.context, run.dims, run.layout)
     step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
     fit = used <= run.context.memory_bytes

@@ -19,7 +19,7 @@ from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
 from planner.fold import Folding
 from planner.graph import Block, Op
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import expert_load, rows_of
+from planner.workloads.training.layer import Rows, expert_load
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.states import Fullest, StateBytes
 
@@ -74,35 +74,33 @@ def _element(context: Context, op: Op) -> float:
     return context.activation_bytes
 
 
-def _saved(context: Context, op: Op, dims: ParallelDims) -> Num:
+def _saved(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     """Bytes that an op keeps for its backward pass on one rank."""
-    rows = rows_of(op, context, dims)
+    rows = tokens.at(op)
     if op.kind == "grouped" or op.split == "expert ffn":
         split = op.inner.name == op.split or op.kind == "memory"
         width = dims.etp if split else np.ones_like(dims.etp)
         return op.saved * rows / width * _element(context, op) * expert_load(context)
-    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
     inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
     if inside or (op.kind == "matmul" and op.inner.name == op.split):
         kept: Num = op.saved * rows / dims.tp
     else:
-        kept = op.saved * sequence
+        kept = op.saved * tokens.sequence
     extra: Num = 0.0
     if not context.switches.flash_attention:
         extra = op.extra_saved * rows / dims.tp * context.activation_bytes
     return kept * _element(context, op) + extra
 
 
-def _result(context: Context, op: Op, dims: ParallelDims) -> Num:
+def _result(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     """Bytes of an op's result on one rank."""
-    rows = rows_of(op, context, dims)
+    rows = tokens.at(op)
     if op.kind == "grouped":
         width = dims.etp if op.cols.name == op.split else np.ones_like(dims.etp)
         return op.output * rows / width * context.activation_bytes * expert_load(context)
     if op.kind == "attention" or (op.split and op.cols.name == op.split):
         return op.output * rows / dims.tp * context.activation_bytes
-    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
-    return op.output * sequence * context.activation_bytes
+    return op.output * tokens.sequence * context.activation_bytes
 
 
 def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num, Num, Num]:
@@ -117,22 +115,22 @@ def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num,
         full          layer input
     """
     ops = block.phase("forward")
+    tokens = Rows.of(context, dims)
     every: Num = 0.0
     softmax: Num = 0.0
     for op in ops:
-        every = every + _saved(context, op, dims)
+        every = every + _saved(context, op, tokens, dims)
         if op.kind == "attention" and not context.switches.flash_attention:
-            rows = rows_of(op, context, dims)
-            softmax = softmax + op.extra_saved * rows / dims.tp * context.activation_bytes
-    sequence = rows_of(Op("", "memory", split="sequence"), context, dims)
-    entry = context.spec.model.hidden * sequence * context.activation_bytes
+            scores = op.extra_saved * tokens.whole / dims.tp
+            softmax = softmax + scores * context.activation_bytes
+    entry = context.spec.model.hidden * tokens.sequence * context.activation_bytes
     products: Num = 0.0
     attention: Num = 0.0
     for op in ops:
         if op.kind in ("matmul", "grouped"):
-            products = products + _result(context, op, dims)
+            products = products + _result(context, op, tokens, dims)
         elif op.kind == "attention":
-            attention = attention + _result(context, op, dims)
+            attention = attention + _result(context, op, tokens, dims)
     mode = dims.recompute
     kept = np.where(mode == SELECTIVE, every - softmax, every)
     kept = np.where(mode == PER_OPERATOR, entry + attention + 0.5 * products, kept)
@@ -160,6 +158,7 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
     family = context.stack.family
     layers = np.maximum(slots.layers, 1.0)
     recomputed = np.minimum(dims.recompute_layers, layers) / layers
+    tokens = Rows.of(context, dims)
     kept = np.zeros_like(slots.multiplicity)
     working: Num = 0.0
     for kind, block in enumerate(context.layer_blocks):
@@ -169,7 +168,7 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
         again = np.where(dims.recompute > SELECTIVE, every - mode, 0.0)
         largest: Num = 0.0
         for op in block.phase("forward"):
-            largest = np.maximum(largest, _result(context, op, dims))
+            largest = np.maximum(largest, _result(context, op, tokens, dims))
         working = np.maximum(working, again + 2.0 * largest)
     chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
     logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp

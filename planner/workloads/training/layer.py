@@ -19,7 +19,7 @@ from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange
 from planner.workloads.training.context import Context
 
-__all__ = ["CATEGORIES", "BlockTime", "Pass", "block_time", "combine"]
+__all__ = ["CATEGORIES", "BlockTime", "Pass", "Rows", "block_time", "combine"]
 
 CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
 
@@ -113,11 +113,12 @@ def _pass(context: Context, block: Block, dims: ParallelDims, phase: str) -> tup
     times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     launches: Num = 0.0
     weight_s: Num = 0.0
+    rows = Rows.of(context, dims)
     for op in block.phase(phase):
         if op.kind == "dispatch":
             launches = launches + 1.0
             continue
-        category, seconds = _op_s(context, op, dims)
+        category, seconds = _op_s(context, op, rows, dims)
         times[category] = times[category] + seconds
         launches = launches + op.launches * _launch_factor(context, op)
         if op.weight_gradient:
@@ -156,18 +157,33 @@ def _launch_factor(context: Context, op: Op) -> float:
     return 1.0
 
 
-def rows_of(op: Op, context: Context, dims: ParallelDims) -> Num:
-    """Tokens of one microbatch that an op sees on one rank.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Tokens of one microbatch that one rank sees, by where an op stands.
 
-    micro_batch * sequence / cp; over tp as well where only sequence parallelism splits the op.
-    Expert ops: each tensor rank sends its share, the expert-tensor ranks see each other's.
+    Parameters
+    ----------
+    whole    : micro_batch * sequence / cp, for what tensor parallelism splits by heads or widths
+    sequence : over tp as well where sequence parallelism runs, for what it splits by tokens
+    expert   : each tensor rank's share, times etp: expert-tensor ranks see each other's tokens
     """
-    tokens = dims.micro_batch * context.tokens / dims.cp
-    if op.kind == "grouped" or op.split == "expert ffn":
-        return tokens / dims.tp * dims.etp
-    if op.split in ("", "sequence"):
-        return tokens / np.where(dims.sp > 0, dims.tp, 1.0)
-    return tokens
+
+    whole: Num
+    sequence: Num
+    expert: Num
+
+    @classmethod
+    def of(cls, context: Context, dims: ParallelDims) -> "Rows":
+        """Count them."""
+        tokens = dims.micro_batch * context.tokens / dims.cp
+        split = np.where(dims.sp > 0, dims.tp, 1.0)
+        return cls(tokens, tokens / split, tokens / dims.tp * dims.etp)
+
+    def at(self, op: Op) -> Num:
+        """Return the rows that an op sees."""
+        if op.kind == "grouped" or op.split == "expert ffn":
+            return self.expert
+        return self.sequence if op.split in ("", "sequence") else self.whole
 
 
 def _size(dim: Dim, op: Op, rows: Num, dims: ParallelDims) -> Num:
@@ -177,8 +193,8 @@ def _size(dim: Dim, op: Op, rows: Num, dims: ParallelDims) -> Num:
     return size
 
 
-def _op_s(context: Context, op: Op, dims: ParallelDims) -> tuple[str, Num]:
-    rows = rows_of(op, context, dims)
+def _op_s(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> tuple[str, Num]:
+    rows = tokens.at(op)
     if op.kind == "matmul":
         return "matmul", _matmul_s(context, op, rows, dims)
     if op.kind == "grouped":
