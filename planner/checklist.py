@@ -145,8 +145,8 @@ def _axis(plan: OnePlan, found: Ceilings) -> Answer:
     if not forced:
         because = f"No ceiling forces an axis; more devices only save time: {how['training']}."
         return _answer("training", because, numbers)
-    said = [f"{c.name} binds, so {how[AXIS_OF[c.name]]}" for c in found.binding]
-    return _answer(", ".join(forced), "; ".join(said) + ".", numbers)
+    said = "; ".join(f"{c.name} binds, so {how[AXIS_OF[c.name]]}" for c in found.binding)
+    return _answer(", ".join(forced), f"{said[0].upper()}{said[1:]}.", numbers)
 
 
 def _spread(plan: OnePlan, axis: str) -> str:
@@ -170,19 +170,22 @@ def _topology(plan: OnePlan) -> Answer:
     crossed = _crossed(plan)
     numbers: dict[str, float | str] = {"hosts": plan.hosts, "node_devices": levels[0].devices}
     numbers |= {f"{axis}_level": level for axis, level in crossed.items()}
-    said = ", ".join(f"{axis} across the {level}" for axis, level in crossed.items())
-    axes = f"The axes meet in groups of ranks ({said})"
+    said = "; ".join(
+        f"{', '.join(a for a in crossed if crossed[a] == level)} across the {level}"
+        for level in dict.fromkeys(crossed.values())
+    )
+    axes = f"The axes exchange peer to peer ({said})"
     wide = [level.name for level in levels if level.latency_s >= WIDE_AREA_S]
     if wide:
         because = (
-            f"{axes}; {wide[0]} joins sites that are far apart, so each site has its coordinator"
-            " and the sites are peers."
+            f"{axes}; {wide[0]} joins sites that are far apart: each site has its coordinator and"
+            " the sites are peers."
         )
         return _answer("hybrid", because, numbers)
     hosts = f"{plan.hosts:,} host{'s' if plan.hosts > 1 else ''}"
     because = (
         f"{axes} on one site under one owner: one coordinator starts and watches {hosts}, and no"
-        " tensor passes through it, the groups exchange peer to peer."
+        " tensor passes through it."
     )
     return _answer("centralized", because, numbers)
 
@@ -205,13 +208,21 @@ def _mode(plan: OnePlan, found: Ceilings) -> Answer:
     numbers: dict[str, float | str] = {"step_tokens": plan.step_tokens, "step_time_s": plan.step_s}
     if steps is not None:
         numbers |= {"steps": steps, "tokens": plan.job.workload.tokens or 0.0}
-    corpus = "a given corpus" if found.run.tokens is None else f"{found.run.tokens:.3g} tokens"
+    corpus = "a given corpus" if found.run.tokens is None else f"{_tokens(found.run.tokens)} tokens"
     where = "The device works" if plan.devices == 1 else "All ranks of the topology work in step"
     because = (
-        f"{where} through {corpus}, {plan.step_tokens:.3g} tokens at a time; nobody waits for a"
+        f"{where} through {corpus}, {_tokens(plan.step_tokens)} at a time. Nobody waits for a"
         " single answer, so a step may be as large as learning allows."
     )
     return _answer("batch", because, numbers)
+
+
+def _tokens(count: float) -> str:
+    """Write a count of tokens: ``15 T``, ``8.39 M``."""
+    for size, letter in ((1e12, " T"), (1e9, " B"), (1e6, " M")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:,.0f}"
 
 
 def _metric(plan: OnePlan) -> Answer:
@@ -222,15 +233,15 @@ def _metric(plan: OnePlan) -> Answer:
     if value is None:
         key, value = "step_time_s", plan.step_s
     limits = plan.job.constraints
-    kept = {
-        "deadline_s": limits.deadline_s,
-        "max_cost_usd": limits.max_cost_usd,
-        "min_tokens_per_s": limits.min_tokens_per_s,
-        "memory_limit_bytes": plan.figure("memory_limit_bytes"),
-    }
-    given = {name: limit for name, limit in kept.items() if limit is not None}
+    kept = (
+        ("deadline", "deadline_s", limits.deadline_s),
+        ("budget", "max_cost_usd", limits.max_cost_usd),
+        ("token rate", "min_tokens_per_s", limits.min_tokens_per_s),
+        ("memory", "memory_limit_bytes", plan.figure("memory_limit_bytes")),
+    )
+    given = {name: limit for _, name, limit in kept if limit is not None}
     numbers = {key: value, **given}
-    names = ", ".join(given)
+    names = ", ".join(word for word, _, limit in kept if limit is not None)
     because = (
         f"A batch job has no latency to keep: the objective is {asked}, which is {choice};"
         f" kept as limits: {names}."

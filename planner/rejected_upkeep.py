@@ -127,7 +127,7 @@ def _other_layouts(plan: OnePlan) -> list[Alternative]:
 
 
 def _layout_entry(plan: OnePlan, name: str, layout: tuple[int, ...]) -> Alternative:
-    """Price a layout; one that is faster and fits is worth pinning, as layouts are not searched."""
+    """Price a layout; the entry holds it as `strategy`, for pinning where it is better."""
     price = training.cost(plan.context, plan.dims(), layout)
     more_s = scalar(price.total_s) - plan.step_s
     more_bytes = scalar(price.total_bytes) - plan.figure("memory_bytes")
@@ -135,9 +135,10 @@ def _layout_entry(plan: OnePlan, name: str, layout: tuple[int, ...]) -> Alternat
     if scalar(price.total_bytes) > plan.figure("memory_limit_bytes"):
         because += "; it exceeds the memory limit"
     elif more_s < -NOTHING_S:
-        because += f": pin layers_per_stage {list(layout)}"
+        because += ": worth pinning as layers_per_stage"
     choice = f"a layer less on the {name} stage"
-    return rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes)
+    entry = rejected(choice, because, step_time_s=more_s, memory_bytes=more_bytes)
+    return {**entry, "strategy": {"layers_per_stage": list(layout)}}
 
 
 def _moved(layout: tuple[int, ...], stages: list[float], giver: int) -> tuple[int, ...] | None:
