@@ -8,12 +8,15 @@ Parts: `binds`.
 
 import numpy as np
 
+from costmodels.units import Column
 from planner.chosen import CLEARLY, Chosen, step_s
+from planner.dims import ParallelDims
 from planner.findings import Finding, amount, finding, gigabytes
 from planner.freed import freed
 from planner.levers import link
 from planner.one_plan import COMMUNICATION
-from planner.pool import Pool, Rows
+from planner.pool import Pool, objectives, weigh
+from planner.workloads import training
 from planner.workloads.training.exchange import segments
 
 __all__ = ["axes_by_level", "binds"]
@@ -57,7 +60,7 @@ def _beaten(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Tell where the search of the plan's own job finds a better plan."""
     if not chosen.worse_than(pool):
         return []
-    because, numbers = chosen.beside(pool, int(pool.rows[0]))
+    because, numbers = chosen.beside_best(pool)
     return [finding("not the best plan of its job", because, numbers)]
 
 
@@ -89,27 +92,32 @@ def _memory(chosen: Chosen) -> Finding:
 def _more_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Best plan with a tenth more memory, and the best of those that miss the limit."""
     limit = pool.context.memory_limit_bytes
-    near = pool.between(limit, limit * MORE_MEMORY, MOST_OVER)
+    _, dims, used, _ = weigh(pool.job, chosen.cluster, more_memory=MORE_MEMORY)
+    near = np.flatnonzero((used > limit) & (used <= limit * MORE_MEMORY))
+    then = f"of the {len(near):,} candidates that would fit then and do not now, "
+    tenth = _best_over(chosen, dims.take(near), used[near], "with 10% more memory", then)
     over = pool.between(limit, limit * OVER, MOST_OVER)
     every = int(np.count_nonzero(pool.used_bytes > limit))
-    what = "with 10% more memory"
-    then = f"of the {len(near):,} candidates that would fit then, "
     share = "" if len(over) == every else f"{len(over):,} smallest of the "
     past = f"of the {share}{every:,} candidates over it, "
-    return [
-        _best_over(chosen, pool, near, what, then),
-        _best_over(chosen, pool, over, "the memory limit", past),
-    ]
+    missed = _best_over(
+        chosen, pool.dims.take(over), pool.used_bytes[over], "the memory limit", past
+    )
+    return [tenth, missed]
 
 
-def _best_over(chosen: Chosen, pool: Pool, rows: Rows, what: str, scope: str) -> Finding:
-    """Say whether the best of `rows`, all over the memory limit, is better than the plan."""
-    values = pool.objectives(rows)
+def _best_over(
+    chosen: Chosen, dims: ParallelDims, used_bytes: Column, what: str, scope: str
+) -> Finding:
+    """Say whether the best of some candidates over the memory limit is better than the plan."""
+    layout = chosen.job.strategy.layers_per_stage
+    context = training.make(chosen.job, chosen.cluster)
+    values = objectives(chosen.job, context, dims, layout, np.arange(len(dims)))
     if not len(values) or np.min(values) >= chosen.objective * CLEARLY:
         return finding(what, f"{scope}none is better than the plan", {"gain_s": 0.0})
-    row = int(rows[int(np.argmin(values))])
-    said, numbers = chosen.beside(pool, row)
-    missing = float(pool.used_bytes[row]) - pool.context.memory_limit_bytes
+    row = int(np.argmin(values))
+    said, numbers = chosen.beside(context, dims.take(np.array([row])), layout)
+    missing = float(used_bytes[row]) - context.memory_limit_bytes
     because = f"{scope}the best misses the limit by {gigabytes(missing)}: {said}"
     return finding(what, because, {**numbers, "over_bytes": missing})
 

@@ -62,15 +62,20 @@ class Chosen:
         """The plan as the checklist reads it: figures by key, seconds by kind."""
         return OnePlan(self.job, self.context, self.strategy, self.prediction)
 
+    def beside_best(self, pool: Pool) -> tuple[str, dict[str, float | int | str]]:
+        """`beside` for the best plan of a pool."""
+        return self.beside(pool.context, pool.plan(int(pool.rows[0])), pool.layout)
+
     def worse_than(self, pool: Pool) -> bool:
         """Tell whether the best plan of a pool is better by the job's objective."""
         return pool.best_value < self.objective * CLEARLY
 
-    def beside(self, pool: Pool, row: int) -> tuple[str, dict[str, float | int | str]]:
-        """Say how a candidate differs from the plan, by key and by term; and its figures."""
-        one = pool.plan(row)
-        made = prediction(pool.job, pool.context, one, pool.layout)
-        strategy = training.strategy_of(pool.context, one, 0, pool.layout)
+    def beside(
+        self, context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None
+    ) -> tuple[str, dict[str, float | int | str]]:
+        """Say how another plan differs from this one, by key and by term; and its figures."""
+        made = prediction(self.job, context, dims, layout)
+        strategy = training.strategy_of(context, dims, 0, layout)
         step, now = figure(made, "step_time_s"), self.one.step_s
         said = f"{changes(strategy, self.strategy)}: {losses(delta(made, self.prediction))}"
         return said, {

@@ -78,7 +78,7 @@ def _faster(chosen: Chosen) -> list[Finding]:
     now = chosen.one.step_s
     crossing = axes_by_level(chosen)
     found: list[tuple[float, Finding]] = []
-    for lever in levers(chosen.job, chosen.cluster):
+    for lever in levers(chosen.cluster, offload=bool(chosen.strategy["offload"])):
         if not lever.of_step:
             continue
         factor = lever.factor(TWICE)

@@ -2,14 +2,14 @@
 
 A free key takes convenient values only (powers of two, inside a node). A pinned key takes any
 possible value. So a rule is lifted by pinning its key to the values that the rule excludes and
-searching everything else again (for virtual stages, at the plan's number of stages).
+searching everything else again, at the plan's number of stages: that keeps it to seconds.
 
 Parts: `freed`.
 """
 
 from planner.chosen import Chosen
 from planner.findings import Finding, finding
-from planner.pool import fill
+from planner.pool import fill, pinned
 
 __all__ = ["excluded", "freed"]
 
@@ -31,24 +31,24 @@ def freed(chosen: Chosen) -> list[Finding]:
     better: list[Finding] = []
     lifted: list[str] = []
     for rule, pins in excluded(chosen).items():
-        strategy = chosen.job.strategy.model_copy(update=pins)
-        pool = fill(chosen.job.model_copy(update={"strategy": strategy}), chosen.cluster)
+        pool = fill(pinned(chosen.job, **pins), chosen.cluster)
         lifted.append(f"{rule} ({len(pool.dims):,} more candidates)")
         if pool.best_value < chosen.objective * (1.0 - WORTH):
-            said, numbers = chosen.beside(pool, int(pool.rows[0]))
+            said, numbers = chosen.beside_best(pool)
             because = f"it leaves out a better plan, {said}"
             better.append(finding(f"the rule '{rule}'", because, numbers))
     if better or not lifted:
         return better
     because = (
-        f"lifted one by one, none leaves out a plan that is better by {WORTH:.1%}:"
+        f"lifted one by one at the plan's pp, none leaves out a plan that is better by"
+        f" {WORTH:.1%}:"
         f" {'; '.join(lifted)}"
     )
     return [finding("rules of convenience", because)]
 
 
 def excluded(chosen: Chosen) -> dict[str, Pins]:
-    """Rules on keys that the job leaves free, each with the possible values that it leaves out."""
+    """Rules on keys that the job leaves free, each with the values that it leaves out, and pp."""
     strategy, context = chosen.job.strategy, chosen.context
     model, spec = context.spec.model, context.spec
     devices, supports = chosen.cluster.devices, context.stack.supports
@@ -67,16 +67,11 @@ def excluded(chosen: Chosen) -> dict[str, Pins]:
         tried = _divisors(spec.global_batch, LARGEST_MICRO_BATCH)
         odd = [d for d in tried if not _power(d) or d > CONVENIENT_MICRO_BATCH]
         found["micro_batch a power of two up to 32"] = "micro_batch", odd
-    if strategy.pp is None and not supports.pipeline:
-        stages = [d for d in _divisors(devices, min(devices, model.layers)) if d > 1]
-        found["the stack has no pipelines"] = "pp", stages
-    lifted: dict[str, Pins] = {rule: {key: tuple(v)} for rule, (key, v) in found.items() if v}
-    stages_now = chosen.one.degree("pp")
-    if strategy.vpp is None and stages_now > 1 and "interleaved" in supports.schedules:
-        chunks = tuple(range(2, min(MOST_VIRTUAL, model.layers // stages_now) + 1))
-        if chunks:
-            lifted["virtual stages of equal layers"] = {"vpp": chunks, "pp": stages_now}
-    return lifted
+    now = chosen.one.degree("pp")
+    if strategy.vpp is None and now > 1 and "interleaved" in supports.schedules:
+        chunks = list(range(2, min(MOST_VIRTUAL, model.layers // now) + 1))
+        found["virtual stages of equal layers"] = "vpp", chunks
+    return {rule: {"pp": now, key: tuple(v)} for rule, (key, v) in found.items() if v}
 
 
 def _divisors(number: int, limit: int) -> list[int]:

@@ -45,8 +45,13 @@ class Lever:
         return times if self.more_helps else 1.0 / times
 
 
-def levers(job: TrainingJob, cluster: Cluster) -> tuple[Lever, ...]:
-    """List the figures: two of every network level, then the chip's, then the run's."""
+def levers(cluster: Cluster, *, offload: bool = False) -> tuple[Lever, ...]:
+    """List the figures: two of every network level, then the chip's, then the run's.
+
+    Parameters
+    ----------
+    offload : the plan keeps something in the host's memory, so that the host link counts too
+    """
     made: list[Lever] = []
     for level in cluster.levels:
         if level.devices > level.inside:
@@ -55,7 +60,7 @@ def levers(job: TrainingJob, cluster: Cluster) -> tuple[Lever, ...]:
         Lever("memory.bandwidth_bytes_per_s", "memory bandwidth", "", True, True, _memory),
         Lever("peak_flop_per_s", "peak of the chip", "", True, True, _peak),
     ]
-    if job.strategy.offload:
+    if offload:
         made.append(
             Lever("host_link.bandwidth_bytes_per_s", "host link", "", True, True, _host_link)
         )

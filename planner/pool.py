@@ -5,7 +5,7 @@ too: what exceeds the memory by little, what is best when a figure changes. A po
 candidate once and prices rows when asked, with the search's own objective. Knows no figure and
 no text.
 
-Parts: `Pool`, `fill`, `objectives`.
+Parts: `Pool`, `fill`, `weigh`, `objectives`, `pinned`.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from costmodels.units import Column
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
-from planner.recommend import Searched, _objective_of
+from planner.recommend import Searched, _objective_of, search
 from planner.search.columns import CHUNK, Found
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
-__all__ = ["Pool", "Rows", "fill", "objectives"]
+__all__ = ["Pool", "Rows", "fill", "objectives", "pinned", "weigh"]
 
 Rows = NDArray[np.intp]
 KEPT = 400
@@ -114,18 +114,53 @@ def objectives(
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def fill(job: TrainingJob, cluster: Cluster) -> Pool:
-    """List, weigh and price every candidate that fits."""
+def weigh(
+    job: TrainingJob, cluster: Cluster, *, more_memory: float = 1.0
+) -> tuple[training.Context, ParallelDims, Column, dict[str, int]]:
+    """List every candidate with its footprint, savings included, and what fell to which rule.
+
+    Parameters
+    ----------
+    more_memory : the savings are those that plans need within this many times the memory limit
+    """
     context = training.make(job, cluster)
     dims, tally = training.candidates(job, context)
+    dims, used_bytes = training.with_savings(
+        context,
+        dims,
+        job.strategy.layers_per_stage,
+        context.memory_limit_bytes * more_memory,
+        offload=job.strategy.offload is None,
+        partial=job.strategy.recompute is None,
+    )
+    return context, dims, used_bytes, tally
+
+
+def fill(job: TrainingJob, cluster: Cluster) -> Pool:
+    """List, weigh and price every candidate that fits.
+
+    Where nothing fits, the offloading that the search falls back on is pinned.
+    """
+    context, dims, used_bytes, tally = weigh(job, cluster)
     layout = job.strategy.layers_per_stage
-    used = [
-        np.asarray(training.memory_of(context, dims.part(start, start + CHUNK), layout).total_bytes)
-        for start in range(0, len(dims), CHUNK)
-    ]
-    used_bytes = np.concatenate(used) if used else np.zeros(0)
     fit = np.flatnonzero(used_bytes <= context.memory_limit_bytes)
     values = objectives(job, context, dims, layout, fit)
     order = np.argsort(values, kind="stable")
     order = order[np.isfinite(values[order])]
-    return Pool(job, context, dims, layout, tally, used_bytes, fit[order], values[order], len(fit))
+    made = Pool(job, context, dims, layout, tally, used_bytes, fit[order], values[order], len(fit))
+    if len(order) or job.strategy.offload is not None:
+        return made
+    hardware = job.hardware.model_copy(update={"devices": cluster.devices})
+    results = search(job.model_copy(update={"hardware": hardware}))
+    here = [r for r in results if r.best and r.context.cluster.profile.name == cluster.profile.name]
+    if not here or here[0].best is None:
+        return made
+    offload = training.strategy_of(here[0].context, here[0].best, 0, here[0].layout)["offload"]
+    return fill(pinned(job, offload=offload), cluster)
+
+
+def pinned(job: TrainingJob, **keys: object) -> TrainingJob:
+    """Return the job with keys of its strategy pinned; lists become tuples."""
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in keys.items()}
+    strategy = job.strategy.model_copy(update=values)
+    return job.model_copy(update={"strategy": strategy})

@@ -122,7 +122,8 @@ def _summary(pool: Pool) -> dict[str, object]:
 
 def _sensitivity(pool: Pool) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
-    for lever in levers(pool.job, pool.context.cluster):
+    offload = bool(pool.plan(int(pool.rows[0])).offload[0])
+    for lever in levers(pool.context.cluster, offload=offload):
         found += [_turned(pool, lever, factor) for factor in TIMES]
     return found
 

@@ -20,7 +20,7 @@ from planner.document import Document, Value, read_text
 from planner.errors import SpecError
 from planner.findings import Finding, against, changes, delta, finding, losses
 from planner.nearest import hint, shown
-from planner.pool import Pool, fill
+from planner.pool import Pool, fill, pinned
 from planner.prediction import prediction
 from planner.resolve import refuse_later, resolve_hardware
 from planner.schema import job_grammar
@@ -58,9 +58,10 @@ def why_not(chosen: Chosen, question: str) -> Finding:
     what = " ".join(question.split())
     dropped = ""
     own = chosen.job.strategy.model_dump(exclude_none=True)
-    tried = _try(chosen, chosen.job.strategy.model_copy(update=dict(asked)))
+    tried = _try(chosen, pinned(chosen.job, **asked))
     if tried.pool is None and own.keys() - asked.keys():
-        alone = _try(chosen, Strategy().model_copy(update=dict(asked)))
+        free = chosen.job.model_copy(update={"strategy": Strategy()})
+        alone = _try(chosen, pinned(free, **asked))
         if alone.pool is not None:
             names = ", ".join(key for key in own if key not in asked)
             dropped = f"without the job's own pins ({names}), which exclude it: "
@@ -95,9 +96,8 @@ def _answer(chosen: Chosen, what: str, dropped: str, pool: Pool) -> Finding:
     )  # fmt: skip
 
 
-def _try(chosen: Chosen, strategy: Strategy) -> _Tried:
+def _try(chosen: Chosen, job: TrainingJob) -> _Tried:
     """Search the plan's job with another strategy section, on the plan's cluster."""
-    job = chosen.job.model_copy(update={"strategy": strategy})
     try:
         pins.check(job)
     except SpecError as error:
