@@ -173,7 +173,7 @@ def conversions(view: PlanView, header: Header) -> dict[str, object]:
             header.not_expressible("experts in nvfp4", "bf16 experts, nvfp4 in dense layers")
     elif precision in ("mxfp4", "int8", "int4"):
         header.not_expressible(f"precision {precision}", "bf16")
-    lora = view.workload.lora
+    lora = view.workload.adapters
     if lora is not None:
         sources.append(
             f"LoRAConverter.Config(rank={lora.rank}, alpha={2.0 * lora.rank},"

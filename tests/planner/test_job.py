@@ -144,9 +144,9 @@ def test_whole_floats_count_as_numbers() -> None:
 
 def test_lora_has_a_stated_default() -> None:
     tuned = training(task="lora")
-    assert tuned.lora is not None
-    assert (tuned.lora.rank, tuned.lora.targets) == (16, "all-linear")
-    assert training().lora is None
+    assert tuned.adapters is not None
+    assert (tuned.adapters.rank, tuned.adapters.targets) == (16, "all-linear")
+    assert training().adapters is None
 
 
 def test_lora_needs_its_task() -> None:

@@ -152,12 +152,11 @@ def documents_of(spec: TrainingSpec) -> Documents:
 
 
 def _adapters(spec: TrainingSpec) -> Adapters | None:
-    if spec.task != "lora" or spec.lora is None:
+    lora = spec.adapters
+    if lora is None:
         return None
-    targets = spec.lora.targets
-    return Adapters(
-        spec.lora.rank, attention=targets != "mlp", mlp=targets in ("all-linear", "mlp")
-    )
+    targets = lora.targets
+    return Adapters(lora.rank, attention=targets != "mlp", mlp=targets in ("all-linear", "mlp"))
 
 
 def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
@@ -213,7 +212,7 @@ def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -
     family = stack.family
     sixteen = spec.precision != "fp32"
     trainable_master = 4.0 if sixteen and switches.master_weights else 0.0
-    base = spec.lora.base_precision if adapters and spec.lora else None
+    base = spec.adapters.base_precision if spec.adapters else None
     order = job.strategy.mesh_order
     collectives = job.strategy.collectives
     return Context(

@@ -70,12 +70,10 @@ class TrainingSpec(Section):
     packing: bool = Field(default=False, description="documents share a sequence, attention apart")
     lora: Annotated[Lora | None, Field(description="low-rank adapters, for task lora")] = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _lora_default(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("task") == "lora" and data.get("lora") is None:
-            return {**data, "lora": {}}
-        return data
+    @property
+    def adapters(self) -> Lora | None:
+        """The adapters of a lora task, by default rank 16 on all linear layers; else None."""
+        return (self.lora or Lora()) if self.task == "lora" else None
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSpec":
