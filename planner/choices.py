@@ -68,14 +68,15 @@ def _counts(hardware: Hardware, profile: HardwareProfile) -> list[int]:
 def counts_between(least: int, most: int, node: int) -> list[int]:
     """Device counts worth trying between two: whole nodes, four an octave, and both ends.
 
-    >>> counts_between(8, 32, 8)
-    [8, 16, 24, 32]
+    Below one node, powers of two.
+
+    >>> counts_between(8, 40, 8)
+    [8, 16, 24, 32, 40]
+    >>> counts_between(64, 300, 72)
+    [64, 72, 144, 216, 288, 300]
     """
-    tried = {least, most}
-    for exponent in range(int(math.log2(least)), int(math.log2(most)) + 1):
-        for step in STEPS:
-            count = int(2**exponent * step)
-            whole = count % node == 0 if count >= node else count * 1.0 == 2**exponent
-            if least <= count <= most and whole:
-                tried.add(count)
-    return sorted(tried)
+    powers = [2**i for i in range(int(math.log2(most)) + 1)]
+    inside = [count for count in powers if count < node]
+    nodes = [int(power * step) * node for power in powers for step in STEPS]
+    tried = {least, most, *inside, *nodes}
+    return sorted(count for count in tried if least <= count <= most)

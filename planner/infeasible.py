@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from costmodels.units import GB
+from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job
+from planner.strategy import Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
@@ -25,7 +27,7 @@ def explain(job: Job[TrainingSpec], results: Sequence["Searched"]) -> NoFeasible
     priced = [r for r in reached if r.found.priced]
     if priced:
         return NoFeasiblePlan(_by_limits(job, priced))
-    return NoFeasiblePlan(_by_memory(reached))
+    return NoFeasiblePlan(_by_memory(job, reached))
 
 
 def _by_rules(results: Sequence["Searched"]) -> str:
@@ -38,7 +40,7 @@ def _by_rules(results: Sequence["Searched"]) -> str:
     return f"no mesh can be built: {fell or 'nothing to try'}. The last rule to bind: {last}"
 
 
-def _by_memory(reached: Sequence["Searched"]) -> str:
+def _by_memory(job: Job[TrainingSpec], reached: Sequence["Searched"]) -> str:
     best = min(reached, key=lambda r: r.found.least_bytes - r.context.memory_limit_bytes)
     context = best.context
     over = best.found.least_bytes - context.memory_limit_bytes
@@ -49,13 +51,8 @@ def _by_memory(reached: Sequence["Searched"]) -> str:
     held = training.memory_of(context, one, best.layout).at(0).memory
     largest = max(held, key=lambda m: float(m.bytes))
     need = best.found.least_bytes / (1.0 - context.memory_reserve)
-    states = sum(float(m.bytes) for m in held if m.kind == "states")
-    factor = max(2, int(np.ceil(states / max(1.0, states - over)))) if over < states else None
-    more = (
-        f"about {factor} times the devices"
-        if factor and factor < 1000
-        else "a shorter sequence or a smaller micro-batch"
-    )
+    enough = _devices_enough(job, context)
+    more = f"{enough} devices" if enough else "a shorter sequence or a smaller model"
     count = sum(len(r.dims) for r in reached)
     return (
         f"{count} candidates, all exceed the memory limit; the closest by {over / GB:.1f} GB"
@@ -64,6 +61,24 @@ def _by_memory(reached: Sequence["Searched"]) -> str:
         f" {largest.name}, {float(largest.bytes) / GB:.1f} GB. It would fit with {more}, or with"
         f" devices of {need / GB:.0f} GB"
     )
+
+
+def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | None:
+    """Double the devices until some plan fits in memory, at most sixty-four times as many."""
+    free = job.model_copy(update={"strategy": Strategy()})
+    for doubling in range(1, 7):
+        devices = context.cluster.devices << doubling
+        cluster = cluster_of(
+            job.hardware.model_copy(update={"slice": None}), context.cluster.profile, devices
+        )
+        larger = training.make(free, cluster)
+        dims, _ = training.candidates(free, larger)
+        _, used = training.with_savings(
+            larger, dims, None, larger.memory_limit_bytes, offload=True, partial=False
+        )
+        if bool(np.any(used <= larger.memory_limit_bytes)):
+            return devices
+    return None
 
 
 def _by_limits(job: Job[TrainingSpec], priced: Sequence["Searched"]) -> str:

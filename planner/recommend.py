@@ -4,6 +4,7 @@
 chose a plan is the price that it shows. Knows the order of the steps; each step is elsewhere.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 import planner
 from costmodels.units import Column
+from hardware_profiles.load import load
 from planner import alternatives, infeasible, plan_document
 from planner.choices import clusters
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.errors import TimeLimitReached
-from planner.job import Job
+from planner.job import DeviceRange, Job
 from planner.objective import NEEDS_RUN, objective
 from planner.search.columns import Found, top_rows
 from planner.strategy import Strategy
@@ -29,6 +31,10 @@ __all__ = ["Searched", "best_of", "plan", "predict", "search"]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
+MOST_BETWEEN = 12
+"""Device counts tried between the fewest that do and the next fewer that do not."""
+POLISHED = 32
+"""Best rows of every cluster whose neighbours are tried."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -111,8 +117,33 @@ def _search(
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
-        results.append(Searched(context, dims, layout, tally, found))
+        results.append(_polished(job, Searched(context, dims, layout, tally, found), limit))
     return results
+
+
+def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
+    """Add the neighbours of the best plans that the rules of convenience left out."""
+    context, layout, found = result.context, result.layout, result.found
+    near = training.neighbours(job, context, result.dims.take(found.rows[:POLISHED]))
+    if not len(near):
+        return result
+    used = np.asarray(training.memory_of(context, near, layout).total_bytes)
+    near = near.take(np.flatnonzero(used <= limit_bytes))
+    dims = result.dims.joined(near)
+    added = np.arange(len(result.dims), len(dims))
+    values = _objective_of(job, context, dims, layout)(added)
+    rows, objectives = np.concatenate([found.rows, added]), np.concatenate(
+        [found.objective, values]
+    )
+    order = [i for i in np.argsort(objectives, kind="stable") if np.isfinite(objectives[i])]
+    best = dataclasses.replace(
+        found,
+        rows=rows[order],
+        objective=objectives[order],
+        priced=found.priced + len(added),
+        bound=min(found.bound, float(np.min(objectives, initial=np.inf))),
+    )
+    return dataclasses.replace(result, dims=dims, found=best)
 
 
 def _bound_of(
@@ -190,6 +221,8 @@ def plan(
     start = time.monotonic()
     deadline = None if time_limit_s is None else start + time_limit_s
     results = search(job, deadline=deadline, progress=progress)
+    if job.objective.metric == "devices":
+        results += _fewer(job, results, deadline, progress)
     best = best_of(results)
     if best is None:
         if any(r.found.status == "time_limit" for r in results):
@@ -198,6 +231,33 @@ def plan(
     pins = _pin_price(job, best, deadline)
     wall_s = time.monotonic() - start
     return plan_document.make(job, results, best, pins, wall_s, planner.__version__)
+
+
+def _fewer(
+    job: Job[TrainingSpec],
+    results: list[Searched],
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    """Search whole nodes between the fewest devices that do and the next fewer that do not."""
+    more: list[Searched] = []
+    for system in job.hardware.systems:
+        own = [r for r in results if r.context.cluster.profile.name in (system, _name(system))]
+        enough = [r.context.cluster.devices for r in own if r.best is not None]
+        if not enough or not isinstance(job.hardware.devices, DeviceRange):
+            continue
+        first = min(enough)
+        below = [r.context.cluster.devices for r in own if r.context.cluster.devices < first]
+        node = own[0].context.cluster.profile.network[0].devices or 1
+        counts = [c for c in range(first - node, max(below, default=first), -node)]
+        chosen = counts[:: max(1, len(counts) // MOST_BETWEEN)]
+        if chosen:
+            hardware = job.hardware.model_copy(
+                update={"system": system, "devices": tuple(sorted(chosen))}
+            )
+            one = job.model_copy(update={"hardware": hardware})
+            more += search(one, deadline=deadline, progress=progress)
+    return more
 
 
 def predict(job: Job[TrainingSpec]) -> dict[str, object]:
@@ -237,7 +297,10 @@ def _pin_price(
     return alternatives.pins(best, best_of(search(free, deadline=deadline)))
 
 
-def _system_of(job: Job[TrainingSpec], name: str) -> str:
-    from hardware_profiles.load import load
+def _name(system: str) -> str:
+    """Name of the profile that a system of the job is, which a path is not."""
+    return load(system).name
 
-    return next((s for s in job.hardware.systems if load(s).name == name), name)
+
+def _system_of(job: Job[TrainingSpec], name: str) -> str:
+    return next((s for s in job.hardware.systems if _name(s) == name), name)

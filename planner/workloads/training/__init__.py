@@ -4,6 +4,7 @@ from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.context import Context, make
 from planner.workloads.training.cost import cost, memory_of, stage_bytes, times_of
+from planner.workloads.training.neighbours import neighbours
 from planner.workloads.training.run import Economics, economics
 from planner.workloads.training.savings import with_savings
 from planner.workloads.training.spec import TrainingSpec
@@ -20,6 +21,7 @@ __all__ = [
     "economics",
     "make",
     "memory_of",
+    "neighbours",
     "stage_bytes",
     "strategy_of",
     "times_of",

@@ -76,7 +76,7 @@ def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, 
     """
     wants = _Wants(job.strategy)
     table = Table(devices=float(context.cluster.devices))
-    for step in (_mesh, _experts, _batch, _schedule, _sharding, _savings, _placement):
+    for step in (_mesh, _experts, _states, _batch, _schedule, _sharding, _savings, _placement):
         step(table, job, context, wants)
         if not len(table):
             break
@@ -171,8 +171,6 @@ def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
         table.derive("etp", 1.0)
         return
     table.cross("ep", wants.values("ep", _divisors(moe.experts, moe.experts)))
-    if wants.free("ep"):
-        table.require("ep a power of two", np.isin(table["ep"], _powers(moe.experts)))
     table.require("ep divides the experts", _whole(moe.experts / table["ep"]))
     pinned = not wants.free("etp")
     if pinned:
@@ -187,6 +185,35 @@ def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
             "experts split before they are copied",
             (table["etp"] == 1) | (table["ep"] * table["etp"] <= moe.experts * table["tp"]),
         )
+
+
+def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+    """Drop meshes whose weights and gradients alone cannot fit, if any mesh is left then.
+
+    A lower bound: an average stage, sharded as far as the stack can, optimizer states elsewhere.
+    """
+    if "parameters" in (job.strategy.offload or ()):
+        return
+    supports = context.stack.supports
+    zero = max(wants.values("zero", [float(z) for z in (*supports.zero, *supports.pipeline_zero)]))
+    replicas = table["dp"] * table["cp"]
+    copies = table["tp"] * replicas / (table["ep"] * table["etp"])
+    blocks = context.graph.blocks
+    experts = sum(block.count * block.weights(expert=True) for block in blocks)
+    dense = (context.graph.weights() - experts) / (table["tp"] * table["pp"])
+    expert = experts / (table["ep"] * table["etp"] * table["pp"])
+
+    def held(each: float, sharded: bool) -> Column:
+        over = replicas if sharded else np.ones(len(table))
+        expert_over = np.maximum(1.0, copies) if sharded else np.ones(len(table))
+        return np.asarray(each * (dense / over + expert / expert_over))
+
+    least = held(min(context.parameter_bytes, context.frozen_bytes), zero >= 3)
+    if context.spec.adapters is None:
+        least = least + held(context.gradient_bytes, zero >= 2)
+    fits = least <= context.memory_limit_bytes
+    if fits.any():
+        table.require("weights and gradients fit in memory", fits)
 
 
 def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:

@@ -58,9 +58,9 @@ class Pass:
 
     @property
     def device_s(self) -> Num:
-        """Seconds that the device computes: under these, communication can hide."""
+        """Seconds of compute and the gaps in it: under these, communication can hide."""
         e = self.exposed
-        return e["matmul"] + e["experts"] + e["attention"] + e["memory"]
+        return e["matmul"] + e["experts"] + e["attention"] + e["memory"] + e["launch"]
 
     def scaled(self, factor: Num) -> "Pass":
         """Return the pass run `factor` times."""

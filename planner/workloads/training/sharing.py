@@ -104,15 +104,16 @@ def share(
     often = np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
     if not family.gather_per_microbatch:
         often = np.ones_like(often)
-    again = np.where(dims.zero >= 3, 2.0, 1.0)  # gathered for the backward pass as well
+    again_s = np.where(dims.zero >= 3, gather_s, 0.0)  # gathered for the backward pass as well
     frac, gather_frac = context.overlap_frac("dp"), context.overlap_frac("gather")
-    under_gather = np.where(dims.zero >= 3, forward_s + backward_s, forward_s)
-    under_reduce = np.where(dims.zero >= 3, np.maximum(0.0, backward_s - gather_s), backward_s)
+    # the backward pass has first call for its weights; gradients run under what is left of it
+    again_hidden_s = hidden_s(again_s, backward_s, gather_frac)
+    left_s = backward_s - again_hidden_s
     return Sharing(
-        exposed_s(reduce_s, under_reduce, frac) * often,
-        hidden_s(reduce_s, under_reduce, frac) * often,
-        exposed_s(gather_s * again, under_gather, gather_frac) * often,
-        hidden_s(gather_s * again, under_gather, gather_frac) * often,
+        exposed_s(reduce_s, left_s, frac) * often,
+        hidden_s(reduce_s, left_s, frac) * often,
+        (exposed_s(gather_s, forward_s, gather_frac) + again_s - again_hidden_s) * often,
+        (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * often,
         sent * often,
     )
 

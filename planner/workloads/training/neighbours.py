@@ -1,0 +1,66 @@
+"""Plans next to a good one that the rules of convenience leave out of the search.
+
+The search tries even virtual stages, micro-batches of powers of two, and shard groups of a node,
+of eight nodes and of all. Near the best plans every number of virtual stages, every micro-batch of
+up to twice the size and every group are tried as well, so that what a user might pin by hand is
+not better than what the search gives.
+"""
+
+import numpy as np
+
+from costmodels.pipeline import INTERLEAVED
+from planner.dims import ParallelDims
+from planner.job import Job
+from planner.workloads.training.context import Context
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["neighbours"]
+
+
+def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> ParallelDims:
+    """Vary `vpp`, `zero_group` and `micro_batch` of each row, one at a time, where free."""
+    made: list[dict[str, float]] = []
+    for index in range(len(dims)):
+        row = dims.row(index)
+        made += [row | {"vpp": v} for v in _virtual(job, context, row)]
+        made += [row | {"zero_group": g} for g in _groups(job, context, row)]
+        made += _batches(job, row)
+    if not made:
+        return dims.part(0, 0)
+    return ParallelDims.from_columns(
+        {name: np.array([row[name] for row in made]) for name in ParallelDims.names()}
+    )
+
+
+def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
+    if job.strategy.vpp is not None or row["schedule"] != INTERLEAVED:
+        return []
+    if job.strategy.layers_per_stage is not None:
+        return []
+    most = int(context.spec.model.layers // row["pp"])
+    return [float(v) for v in range(2, most + 1) if v != row["vpp"]]
+
+
+def _groups(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
+    if job.strategy.zero_group is not None or row["zero"] == 0:
+        return []
+    if not context.stack.supports.partial_group:
+        return []
+    ranks = int(row["dp"] * row["cp"])
+    small = [d for d in range(1, int(ranks**0.5) + 1) if ranks % d == 0]
+    divisors = sorted({*small, *(ranks // d for d in small)})
+    return [float(d) for d in divisors if d > 1 and d != row["zero_group"]]
+
+
+def _batches(job: Job[TrainingSpec], row: dict[str, float]) -> list[dict[str, float]]:
+    if job.strategy.micro_batch is not None or job.strategy.microbatches is not None:
+        return []
+    share = int(row["micro_batch"] * row["microbatches"])
+    sizes = range(max(1, int(row["micro_batch"] // 2)), int(2 * row["micro_batch"]) + 1)
+    made = []
+    for size in sizes:
+        microbatches = share // size
+        whole = share % size == 0 and size != row["micro_batch"]
+        if whole and (row["vpp"] == 1 or microbatches % row["pp"] == 0):
+            made.append(row | {"micro_batch": float(size), "microbatches": float(microbatches)})
+    return made
