@@ -93,10 +93,13 @@ def plan(
 ) -> None:
     """Search for the best plan of a job and print it."""
     from planner import recommend, spec
+    from planner.emit import check_targets
     from planner.report import terminal  # noqa: F401  (loaded before the plan is made)
 
+    loaded = spec.load(job)
+    check_targets(loaded.emit)
     with Progress() as progress:
-        answer = recommend.plan(spec.load(job), time_limit_s=time_limit, progress=progress)
+        answer = recommend.plan(loaded, time_limit_s=time_limit, progress=progress)
     _show_plan(answer, json)
     if out is not None:
         _write_plan(answer, out)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner import alternatives, checklist, design, patterns, spec
-from planner.job import Job
+from planner.job import DeviceRange, Job
 from planner.notes import notes
 from planner.prediction import prediction
 from planner.scaling import scaling
@@ -46,7 +46,7 @@ def make(
         "strategy": strategy,
         "prediction": made,
         "scaling": scaling(job, context, dims, best.layout),
-        "search": _search(results, best, wall_s),
+        "search": _search(job, results, best, wall_s),
         "alternatives": others,
         "frontier": alternatives.frontier(job, results) if len(results) > 1 else [],
     }
@@ -96,7 +96,18 @@ def _figures(node: object, path: str, found: list[dict[str, object]]) -> None:
             _figures(inner, f"{path}{name}.", found)
 
 
-def _search(results: Sequence["Searched"], best: "Searched", wall_s: float) -> dict[str, object]:
+def _covers(job: Job[TrainingSpec], results: Sequence["Searched"]) -> str:
+    """Say in words what space was searched."""
+    said = "every uniform plan that the rules allow; per-layer choices are not searched yet"
+    if isinstance(job.hardware.devices, DeviceRange):
+        counts = sorted({r.context.cluster.devices for r in results})
+        said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
+    return said
+
+
+def _search(
+    job: Job[TrainingSpec], results: Sequence["Searched"], best: "Searched", wall_s: float
+) -> dict[str, object]:
     """How much was covered, and how far from the best the answer can be."""
     rules: dict[str, int] = {}
     for result in results:
@@ -114,6 +125,6 @@ def _search(results: Sequence["Searched"], best: "Searched", wall_s: float) -> d
         "objective": value,
         "bound": bound,
         "gap": float(np.maximum(0.0, value - bound) / value) if value > 0 else 0.0,
-        "covers": "every uniform plan that the rules allow; per-layer choices are not searched yet",
+        "covers": _covers(job, results),
         "wall_s": wall_s,
     }

@@ -5,9 +5,9 @@ it on disk.
 """
 
 from planner.emit import jax_mesh, megatron, torchtitan
-from planner.emit.emitter import Emitter, emit_all
+from planner.emit.emitter import Emitter, check_targets, emit_all
 
-__all__ = ["EMITTERS", "Emitter", "emit_all"]
+__all__ = ["EMITTERS", "Emitter", "check_targets", "emit_all"]
 
 EMITTERS: dict[str, Emitter] = {
     megatron.NAME: megatron,

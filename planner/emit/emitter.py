@@ -3,7 +3,7 @@
 An emitter is a module with a name, the framework and version that its keys were checked against,
 and `emit(plan)`, which returns files by path. The table of them is `planner.emit.EMITTERS`.
 
-Parts: `Emitter`, `emit_all`.
+Parts: `Emitter`, `check_targets`, `emit_all`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Protocol
 from planner.errors import SpecError
 from planner.nearest import hint
 
-__all__ = ["Emitter", "emit_all"]
+__all__ = ["Emitter", "check_targets", "emit_all"]
 
 
 class Emitter(Protocol):
@@ -25,6 +25,15 @@ class Emitter(Protocol):
         """Return the text of each file, by its path relative to the target's folder."""
 
 
+def check_targets(targets: Sequence[str]) -> None:
+    """Raise SpecError, with the nearest name, for the first target that there is none of."""
+    from planner.emit import EMITTERS
+
+    for target in targets:
+        if target not in EMITTERS:
+            raise SpecError(f"no target {target[:40]!r}; {hint(target, EMITTERS)}", key="emit")
+
+
 def emit_all(plan: Mapping[str, object], targets: Sequence[str]) -> dict[str, str]:
     """Return the files of every target, by path: `<target>/<path>`.
 
@@ -32,10 +41,9 @@ def emit_all(plan: Mapping[str, object], targets: Sequence[str]) -> dict[str, st
     """
     from planner.emit import EMITTERS
 
+    check_targets(targets)
     files: dict[str, str] = {}
     for target in dict.fromkeys(targets):
-        if target not in EMITTERS:
-            raise SpecError(f"no target {target[:40]!r}; {hint(target, EMITTERS)}", key="emit")
         for path, text in EMITTERS[target].emit(plan).items():
             files[f"{target}/{path}"] = text
     return files
