@@ -26,7 +26,7 @@ Answer = dict[str, object]
 Numbers = Mapping[str, float | str]
 
 AXIS_OF = {"model": "model", "throughput": "training", "data": "data"}
-"""The axis that a ceiling of a training job forces (seed, section 1.8, stage 2)."""
+"""The axis that a ceiling of a training job forces (section 1.8, stage 2)."""
 WIDE_AREA_S = 1e-3
 """Latency from which a level of the network joins sites, not machines of one site (assumed)."""
 METRICS: Mapping[Metric, tuple[str, str]] = {

@@ -1,5 +1,8 @@
 """The three ceilings: hand arithmetic, what is assumed, and where each begins to bind."""
 
+import math
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from planner.ceilings import Ceiling, Ceilings
 from planner.choices import clusters
 from planner.models.count import count
 from planner.models.load import load
+from planner.one_plan import OnePlan
 from planner.workloads import training
 
 DAY_S = 86400.0
@@ -120,6 +124,24 @@ def test_devices_needed_lift_every_ceiling() -> None:
     assert made.data.need / (lifted / 8) <= made.data.have
     assert made.device_run_s / (lifted - 1) > made.throughput.have
     assert found("mpt-125m", workload="tokens: 1.0e9")[0].devices_needed == 1
+
+
+def test_a_corpus_asks_for_machines() -> None:
+    made, _ = found("mpt-125m", workload="tokens: 1.0e14", rest="constraints: {deadline_s: 1.0e9}")
+    assert [c.name for c in made.binding] == ["data"]
+    assert made.devices_needed == 8 * math.ceil(4e14 / made.data.have) == 8 * 13
+
+
+def test_the_models_need_is_the_most_frugal_plans(plan_of: Callable[..., OnePlan]) -> None:
+    def used(recompute: str) -> float:
+        strategy = f"micro_batch: 1, zero: 0, recompute: {recompute}"
+        plan = plan_of("mpt-125m", 1, length=8192, batch=64, strategy=strategy)
+        need = ceilings.of_training(plan.job, plan.context).model.need
+        assert need <= plan.figure("memory_bytes")
+        return plan.figure("memory_bytes") / need
+
+    assert used("full") == pytest.approx(1.0)
+    assert used("none") > 1.05
 
 
 @given(st.floats(1e6, 1e14), st.floats(1.0, 1e4))

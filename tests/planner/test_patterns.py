@@ -154,6 +154,25 @@ def test_owned_shards_are_a_parameter_servers(plan_of: Make) -> None:
     assert float(str(owned[name]["fit"])) > float(str(whole[name]["fit"]))
 
 
+def test_shards_alone_are_half_a_parameter_servers(plan_of: Make) -> None:
+    rest = "software: {preset: fsdp-compile}"
+    plan = plan_of(
+        "llama-3.1-8b", 8, workload="tokens: 1.0e9", strategy="tp: 1, cp: 1, zero: 3", rest=rest
+    )
+    assert set(plan.axis_bytes()) == {"dp"}
+    made = shares(plan)
+    assert made["parameter server"]["share"] == pytest.approx(0.5)
+    assert made["all-reduce / collective"]["share"] == pytest.approx(0.5)
+
+
+def test_work_fans_out_over_replicas_or_over_the_corpus(plan_of: Make) -> None:
+    pinned = {"model": "llama-3.1-8b", "devices": 64, "workload": "tokens: 15.0e12"}
+    plan = plan_of(**pinned, strategy="tp: 8, cp: 1, pp: 1, dp: 8")
+    nothing = dict.fromkeys(axes(plan), 0.0)
+    assert patterns.concerns(plan, nothing).fan_scatter == pytest.approx(0.5)  # ln 8 / ln 64
+    assert patterns.concerns(plan, {**nothing, "data": 0.9}).fan_scatter == 0.9
+
+
 def test_tokens_that_go_to_experts_are_a_parameter_servers(plan_of: Make) -> None:
     name, pinned = "parameter server", {"model": "mixtral-8x7b", "devices": 64}
     apart = shares(plan_of(**pinned, strategy="tp: 1, pp: 4, ep: 8, zero: 1"))

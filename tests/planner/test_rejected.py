@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
+from costmodels.collectives import all_reduce_s
 from planner import rejected
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import Alternative
@@ -106,6 +107,7 @@ def test_gossip_takes_a_round_for_each_doubling(plan_of: Make) -> None:
     rates = [scalar(hop.bytes_per_s) for hop in crossed]
     longest = max(scalar(hop.alpha_s) for hop in crossed)
     rounds_s = 4 * (longest + gradients / min(rates))  # log2 of 16 replicas
-    ring_s = 2 * (15 / 16) * gradients / min(rates)
+    reduced_s = scalar(all_reduce_s(gradients, plan.context.cluster.span(*parts)))
     cost = costs(rejected.gossip(plan))["no coordinator, peers gossip"]["exchange_s"]
-    assert rounds_s - 1.05 * ring_s < cost < rounds_s
+    assert cost == pytest.approx(rounds_s - reduced_s)
+    assert cost > 0
