@@ -8,15 +8,12 @@ Parts: `binds`.
 
 import numpy as np
 
-from costmodels.units import Column
 from planner.chosen import CLEARLY, Chosen, step_s
-from planner.dims import ParallelDims
 from planner.findings import Finding, amount, finding, gigabytes
 from planner.freed import freed
 from planner.levers import link
 from planner.one_plan import COMMUNICATION
-from planner.pool import Pool, objectives, weigh
-from planner.workloads import training
+from planner.pool import Pool, fill, objectives
 from planner.workloads.training.exchange import segments
 
 __all__ = ["axes_by_level", "binds"]
@@ -37,11 +34,12 @@ def binds(chosen: Chosen, pool: Pool) -> list[Finding]:
         *_beaten(chosen, pool),
         _memory(chosen),
         *_more_memory(chosen, pool),
+        *_over_memory(chosen, pool),
         *_link(chosen),
         *_bubble(chosen),
         *_largest(chosen),
     ]
-    return found + freed(chosen)
+    return found + freed(chosen, pool)
 
 
 def _differs(chosen: Chosen) -> list[Finding]:
@@ -90,36 +88,38 @@ def _memory(chosen: Chosen) -> Finding:
 
 
 def _more_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
-    """Best plan with a tenth more memory, and the best of those that miss the limit."""
-    limit = pool.context.memory_limit_bytes
-    _, dims, used, _ = weigh(pool.job, chosen.cluster, more_memory=MORE_MEMORY)
-    near = np.flatnonzero((used > limit) & (used <= limit * MORE_MEMORY))
-    then = f"of the {len(near):,} candidates that would fit then and do not now, "
-    tenth = _best_over(chosen, dims.take(near), used[near], "with 10% more memory", then)
-    over = pool.between(limit, limit * OVER, MOST_OVER)
-    every = int(np.count_nonzero(pool.used_bytes > limit))
-    share = "" if len(over) == every else f"{len(over):,} smallest of the "
-    past = f"of the {share}{every:,} candidates over it, "
-    missed = _best_over(
-        chosen, pool.dims.take(over), pool.used_bytes[over], "the memory limit", past
-    )
-    return [tenth, missed]
+    """Best plan of a search with a tenth more memory."""
+    what, hardware = "with 10% more memory", chosen.job.hardware
+    memory_bytes = chosen.cluster.profile.memory_bytes.value * MORE_MEMORY
+    given = hardware.set.model_copy(update={"memory_bytes": memory_bytes})
+    more = hardware.model_copy(update={"set": given})
+    with_more = fill(chosen.job.model_copy(update={"hardware": more}))
+    if not chosen.worse_than(with_more):
+        return [finding(what, "the search finds no better plan", {"gain_s": 0.0})]
+    said, numbers = chosen.beside_best(with_more)
+    over = {"over_bytes": float(numbers["memory_bytes"]) - pool.context.memory_limit_bytes}
+    return [finding(what, f"the search finds a better plan: {said}", {**numbers, **over})]
 
 
-def _best_over(
-    chosen: Chosen, dims: ParallelDims, used_bytes: Column, what: str, scope: str
-) -> Finding:
-    """Say whether the best of some candidates over the memory limit is better than the plan."""
-    layout = chosen.job.strategy.layers_per_stage
-    context = training.make(chosen.job, chosen.cluster)
-    values = objectives(chosen.job, context, dims, layout, np.arange(len(dims)))
+def _over_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
+    """Best of the candidates that miss the memory limit, and by how much it misses."""
+    what, limit = "the memory limit", pool.context.memory_limit_bytes
+    used = pool.used_bytes()
+    every = np.flatnonzero(used > limit)
+    if not len(every):
+        return [finding(what, "every candidate fits")]
+    over = every[used[every] <= limit * OVER]
+    over = over[np.argsort(used[over], kind="stable")[:MOST_OVER]]
+    few = "" if len(over) == len(every) else f"{len(over):,} smallest of the "
+    scope = f"of the {few}{len(every):,} candidates over it"
+    values = objectives(chosen.job, pool.context, pool.dims, pool.layout, over)
     if not len(values) or np.min(values) >= chosen.objective * CLEARLY:
-        return finding(what, f"{scope}none is better than the plan", {"gain_s": 0.0})
-    row = int(np.argmin(values))
-    said, numbers = chosen.beside(context, dims.take(np.array([row])), layout)
-    missing = float(used_bytes[row]) - context.memory_limit_bytes
-    because = f"{scope}the best misses the limit by {gigabytes(missing)}: {said}"
-    return finding(what, because, {**numbers, "over_bytes": missing})
+        return [finding(what, f"{scope} none is better than the plan", {"gain_s": 0.0})]
+    row = int(over[int(np.argmin(values))])
+    said, numbers = chosen.beside(pool.context, pool.plan(row), pool.layout)
+    missing = float(used[row]) - limit
+    because = f"{scope} the best misses by {gigabytes(missing)}: {said}"
+    return [finding(what, because, {**numbers, "over_bytes": missing})]
 
 
 def axes_by_level(chosen: Chosen) -> dict[str, list[str]]:

@@ -64,7 +64,8 @@ class Chosen:
 
     def beside_best(self, pool: Pool) -> tuple[str, dict[str, float | int | str]]:
         """`beside` for the best plan of a pool."""
-        return self.beside(pool.context, pool.plan(int(pool.rows[0])), pool.layout)
+        assert pool.best is not None
+        return self.beside(pool.context, pool.best, pool.layout)
 
     def worse_than(self, pool: Pool) -> bool:
         """Tell whether the best plan of a pool is better by the job's objective."""

@@ -41,7 +41,7 @@ def explain(plan: Mapping[str, object], questions: Sequence[str] = ()) -> dict[s
     """
     chosen = rebuild(plan)
     answers = [why_not(chosen, question) for question in questions]
-    pool = fill(chosen.job, chosen.cluster)
+    pool = fill(chosen.job)
     return {
         "binds": binds(chosen, pool),
         "alternatives": _alternatives(chosen, pool),
@@ -52,10 +52,10 @@ def explain(plan: Mapping[str, object], questions: Sequence[str] = ()) -> dict[s
 
 def _alternatives(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Best plans of other meshes, each with what it loses by."""
-    if not len(pool.rows):
+    if pool.best is None:
         return []
     found: list[Finding] = []
-    for other in alternatives.runners_up(chosen.job, pool.searched(), chosen.prediction):
+    for other in alternatives.runners_up(chosen.job, pool.searched, chosen.prediction):
         strategy, made = other["strategy"], other["prediction"]
         assert isinstance(strategy, Mapping) and isinstance(made, Mapping)
         if strategy == chosen.strategy:

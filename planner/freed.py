@@ -1,42 +1,48 @@
 """Rules of convenience, lifted: what the search leaves out on purpose, priced.
 
-A free key takes convenient values only (powers of two, inside a node). A pinned key takes any
-possible value. So a rule is lifted by pinning its key to the values that the rule excludes and
-searching everything else again, at the plan's number of stages: that keeps it to seconds.
+A free key takes convenient values only (tp inside a node, even virtual stages). A pinned key
+takes any possible value. So a rule is lifted by pinning its key to the values that no candidate
+has and searching everything else again, at the plan's number of stages: that keeps it to seconds.
 
 Parts: `freed`.
 """
 
+import numpy as np
+
 from planner.chosen import Chosen
 from planner.findings import Finding, finding
-from planner.pool import fill, pinned
+from planner.pool import Pool, fill, pinned
 
 __all__ = ["excluded", "freed"]
 
 NODES = 2
 """Tensor parallelism is tried across this many nodes."""
 LARGEST_MICRO_BATCH = 64
-CONVENIENT_MICRO_BATCH = 32
 MOST_VIRTUAL = 24
+SHOWN = 6
 WORTH = 1e-3
 """Share of the objective by which a plan must be better for its rule to be told of."""
 Pins = dict[str, int | tuple[int, ...]]
 
 
-def freed(chosen: Chosen) -> list[Finding]:
+def freed(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Lift each rule of convenience on its own; tell of those that exclude a better plan.
 
-    Where none does, one answer says which rules were lifted.
+    Where none does, one answer says which values were tried.
+
+    Parameters
+    ----------
+    pool : the candidates of the plan's job
     """
     better: list[Finding] = []
     lifted: list[str] = []
-    for rule, pins in excluded(chosen).items():
-        pool = fill(pinned(chosen.job, **pins), chosen.cluster)
-        lifted.append(f"{rule} ({len(pool.dims):,} more candidates)")
-        if pool.best_value < chosen.objective * (1.0 - WORTH):
-            said, numbers = chosen.beside_best(pool)
-            because = f"it leaves out a better plan, {said}"
-            better.append(finding(f"the rule '{rule}'", because, numbers))
+    for rule, pins in excluded(chosen, pool).items():
+        more = fill(pinned(chosen.job, **pins))
+        lifted.append(f"{rule} ({len(more.dims):,} more candidates)")
+        if more.best_value < chosen.objective * (1.0 - WORTH):
+            said, numbers = chosen.beside_best(more)
+            because = f"the search leaves it out for convenience; it has a better plan: {said}"
+            better.append(finding(rule, because, numbers))
     if better or not lifted:
         return better
     because = (
@@ -47,36 +53,27 @@ def freed(chosen: Chosen) -> list[Finding]:
     return [finding("rules of convenience", because)]
 
 
-def excluded(chosen: Chosen) -> dict[str, Pins]:
-    """Rules on keys that the job leaves free, each with the values that it leaves out, and pp."""
+def excluded(chosen: Chosen, pool: Pool) -> dict[str, Pins]:
+    """Possible values of free keys that no candidate has, in words, and as pins beside pp."""
     strategy, context = chosen.job.strategy, chosen.context
-    model, spec = context.spec.model, context.spec
-    devices, supports = chosen.cluster.devices, context.stack.supports
-    found: dict[str, tuple[str, list[int]]] = {}
-    if strategy.tp is None:
-        node = chosen.cluster.node_devices
-        heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
-        tried = [d for d in _divisors(model.heads, NODES * node) if devices % d == 0]
-        odd = [d for d in tried if d <= node and (not _power(d) or heads % d)]
-        found["tp stays inside a node"] = "tp", [d for d in tried if d > node]
-        found["tp a power of two that divides key-value heads"] = "tp", odd
-    if strategy.ep is None and model.moe is not None:
-        odd = [d for d in _divisors(model.moe.experts, model.moe.experts) if not _power(d)]
-        found["ep a power of two"] = "ep", odd
-    if strategy.micro_batch is None:
-        tried = _divisors(spec.global_batch, LARGEST_MICRO_BATCH)
-        odd = [d for d in tried if not _power(d) or d > CONVENIENT_MICRO_BATCH]
-        found["micro_batch a power of two up to 32"] = "micro_batch", odd
-    now = chosen.one.degree("pp")
-    if strategy.vpp is None and now > 1 and "interleaved" in supports.schedules:
-        chunks = list(range(2, min(MOST_VIRTUAL, model.layers // now) + 1))
-        found["virtual stages of equal layers"] = "vpp", chunks
-    return {rule: {"pp": now, key: tuple(v)} for rule, (key, v) in found.items() if v}
+    model, spec, now = context.spec.model, context.spec, chosen.one.degree("pp")
+    possible: dict[str, list[int]] = {
+        "tp": _divisors(model.heads, NODES * chosen.cluster.node_devices),
+        "ep": _divisors(model.moe.experts, model.moe.experts) if model.moe else [],
+        "micro_batch": _divisors(spec.global_batch, LARGEST_MICRO_BATCH),
+    }
+    found: dict[str, Pins] = {}
+    for key, values in possible.items():
+        tried = set(np.unique(getattr(pool.dims, key)).tolist())
+        left = [value for value in values if value not in tried]
+        if getattr(strategy, key) is None and left:
+            shown = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")
+            found[f"{key} {shown}"] = {"pp": now, key: tuple(left)}
+    chunks = tuple(range(2, min(MOST_VIRTUAL, model.layers // now) + 1))
+    if strategy.vpp is None and now > 1 and "interleaved" in context.stack.supports.schedules:
+        found["virtual stages of unequal layers"] = {"pp": now, "vpp": chunks}
+    return {rule: pins for rule, pins in found.items() if all(pins.values())}
 
 
 def _divisors(number: int, limit: int) -> list[int]:
     return [d for d in range(1, min(number, limit) + 1) if number % d == 0]
-
-
-def _power(number: int) -> bool:
-    return number & (number - 1) == 0

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from planner import infeasible, spec
-from planner.choices import clusters
-from planner.cluster import Cluster
+from costmodels.units import Column
+from planner import spec
 from planner.errors import NoFeasiblePlan
 from planner.levers import Lever, levers
 from planner.objective import NEEDS_RUN
-from planner.pool import Pool, fill
+from planner.pool import Pool, Rows, fill, objectives
 from planner.prediction import prediction
-from planner.recommend import best_of, search
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
@@ -53,8 +51,8 @@ def what_if(job_path: Path, sets: Sequence[str] = ()) -> dict[str, object]:
     sensitivity   : of the changed plan (of the base without `sets`), for every figure and factor:
                     {figure, factor, step_time_s, time_to_train_s, cost_usd, goodput} of the same
                     plan, {best_step_time_s, strategy} of the best plan then, `changed`: whether
-                    it is another one, `exact`: whether no better one can be among what was not
-                    priced again, `feasible`: whether it keeps the limits of the run
+                    it is another one, `exact`: whether none of the search's candidates can be
+                    better, `feasible`: whether it keeps the limits of the run
     note          : what was held and what was covered
 
     Raises
@@ -91,27 +89,16 @@ def _answer(base: dict[str, object], changed: dict[str, object], pool: Pool) -> 
 
 
 def _pool(job: TrainingJob) -> Pool:
-    """Price the candidates of the job's best cluster; NoFeasiblePlan where nothing is feasible."""
-    pool = fill(job, _cluster(job))
-    if not len(pool.rows):
-        raise infeasible.explain(job, [pool.searched()])
+    """Search the job; NoFeasiblePlan where nothing is feasible."""
+    pool = fill(job)
+    if pool.best is None:
+        raise pool.infeasible()
     return pool
 
 
-def _cluster(job: TrainingJob) -> Cluster:
-    choices = clusters(job.hardware)
-    if len(choices) == 1:
-        return choices[0]
-    results = search(job)
-    best = best_of(results)
-    if best is None:
-        raise infeasible.explain(job, results)
-    return best.context.cluster
-
-
 def _summary(pool: Pool) -> dict[str, object]:
-    one = pool.plan(int(pool.rows[0]))
-    cluster = pool.context.cluster
+    assert pool.best is not None
+    one, cluster = pool.best, pool.context.cluster
     return {
         "system": cluster.profile.name,
         "devices": cluster.devices,
@@ -121,11 +108,20 @@ def _summary(pool: Pool) -> dict[str, object]:
 
 
 def _sensitivity(pool: Pool) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    offload = bool(pool.plan(int(pool.rows[0])).offload[0])
-    for lever in levers(pool.context.cluster, offload=offload):
-        found += [_turned(pool, lever, factor) for factor in TIMES]
-    return found
+    rows, values = pool.ranked()
+    assert pool.best is not None
+    turned = levers(pool.context.cluster, offload=bool(pool.best.offload[0]))
+    rivals = _Rivals(pool, rows, values)
+    return [_turned(rivals, lever, factor) for lever in turned for factor in TIMES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    """Candidates that fit, best as given first, with their objectives as given."""
+
+    pool: Pool
+    rows: Rows
+    values: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +133,15 @@ class _Best:
     feasible: bool
 
 
-def _turned(pool: Pool, lever: Lever, factor: float) -> dict[str, object]:
+def _turned(rivals: _Rivals, lever: Lever, factor: float) -> dict[str, object]:
     """Price the plan and its rivals with one figure multiplied."""
+    pool, same = rivals.pool, int(rivals.rows[0])
     job, cluster = lever.turn(pool.job, pool.context.cluster, factor)
     context = training.make(job, cluster)
-    same = int(pool.rows[0])
     worse = (factor < 1.0) == lever.more_helps and pool.job.objective.metric != "reliability"
     best = _Best(same, True, True)
     if _matters(pool, lever):
-        best = _best(pool, job, context, worse=worse)
+        best = _best(rivals, job, context, worse=worse)
     then = pool.plan(best.row)
     entry: dict[str, object] = {"figure": lever.figure, "factor": factor}
     entry |= _figures(pool, job, context, same)
@@ -165,7 +161,7 @@ def _matters(pool: Pool, lever: Lever) -> bool:
     return lever.of_step or of_run or pool.job.objective.metric in NEEDS_RUN
 
 
-def _best(pool: Pool, job: TrainingJob, context: training.Context, *, worse: bool) -> _Best:
+def _best(rivals: _Rivals, job: TrainingJob, context: training.Context, *, worse: bool) -> _Best:
     """Price candidates under a changed figure, best as given first, until none can be better.
 
     A worse figure makes no plan better. So the first candidate whose price as given is no lower
@@ -173,22 +169,19 @@ def _best(pool: Pool, job: TrainingJob, context: training.Context, *, worse: boo
     end: then the first `MOST` are priced, or all of a small pool. (Of the 129,478 that fit of a
     671B mixture of experts on 2,048 devices, no figure's best plan stood later than 8,192.)
     """
-    row, same, best = int(pool.rows[0]), np.inf, np.inf
-    done, end = 0, len(pool.rows) if len(pool.rows) <= WHOLE else MOST
-    while done < end and not (worse and pool.values[done] >= best):
-        part = pool.rows[done : min(done + PART, end)]
-        values = pool.objectives(part, job, context)
+    pool, rows, as_given = rivals.pool, rivals.rows, rivals.values
+    row, same, best = int(rows[0]), np.inf, np.inf
+    done, end = 0, len(rows) if len(rows) <= WHOLE else MOST
+    while done < end and not (worse and as_given[done] >= best):
+        part = rows[done : min(done + PART, end)]
+        values = objectives(job, context, pool.dims, pool.layout, part)
         if done == 0:
             same = best = float(values[0])
         at = int(np.argmin(values))
         if values[at] < min(best, same * SAME):
             best, row = float(values[at]), int(part[at])
         done += len(part)
-    left = len(pool.rows) - done
-    if worse:
-        exact = left == 0 or float(pool.values[done]) >= best
-    else:
-        exact = left == 0 and len(pool.rows) == pool.priced
+    exact = done == len(rows) or (worse and float(as_given[done]) >= best)
     return _Best(row, exact, bool(np.isfinite(best)))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from planner import infeasible, spec
+from planner import spec
 from planner.chosen import Chosen
 from planner.complain import spec_error
 from planner.document import Document, Value, read_text
@@ -58,10 +58,10 @@ def why_not(chosen: Chosen, question: str) -> Finding:
     what = " ".join(question.split())
     dropped = ""
     own = chosen.job.strategy.model_dump(exclude_none=True)
-    tried = _try(chosen, pinned(chosen.job, **asked))
+    tried = _try(pinned(chosen.job, **asked))
     if tried.pool is None and own.keys() - asked.keys():
         free = chosen.job.model_copy(update={"strategy": Strategy()})
-        alone = _try(chosen, pinned(free, **asked))
+        alone = _try(pinned(free, **asked))
         if alone.pool is not None:
             names = ", ".join(key for key in own if key not in asked)
             dropped = f"without the job's own pins ({names}), which exclude it: "
@@ -72,9 +72,9 @@ def why_not(chosen: Chosen, question: str) -> Finding:
 
 
 def _answer(chosen: Chosen, what: str, dropped: str, pool: Pool) -> Finding:
-    row = pool.plan(int(pool.rows[0]))
-    made = prediction(pool.job, pool.context, row, pool.layout)
-    strategy = training.strategy_of(pool.context, row, 0, pool.layout)
+    assert pool.best is not None
+    made = prediction(pool.job, pool.context, pool.best, pool.layout)
+    strategy = training.strategy_of(pool.context, pool.best, 0, pool.layout)
     gaps, numbers = delta(made, chosen.prediction), against(made, chosen.prediction)
     better = chosen.worse_than(pool)
     metric = chosen.job.objective.metric
@@ -96,15 +96,15 @@ def _answer(chosen: Chosen, what: str, dropped: str, pool: Pool) -> Finding:
     )  # fmt: skip
 
 
-def _try(chosen: Chosen, job: TrainingJob) -> _Tried:
-    """Search the plan's job with another strategy section, on the plan's cluster."""
+def _try(job: TrainingJob) -> _Tried:
+    """Search the plan's job with another strategy section."""
     try:
         pins.check(job)
     except SpecError as error:
         return _Tried(None, f"it cannot be: {error.message}")
-    pool = fill(job, chosen.cluster)
-    if not len(pool.rows):
-        return _Tried(None, str(infeasible.explain(job, [pool.searched()])))
+    pool = fill(job)
+    if pool.best is None:
+        return _Tried(None, str(pool.infeasible()))
     return _Tried(pool, "")
 
 

@@ -1,47 +1,63 @@
-"""Rules of convenience, lifted."""
+"""Values that the search leaves out for convenience, tried."""
 
+import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 
 from planner import recommend, spec
 from planner.chosen import Chosen, rebuild
 from planner.freed import excluded, freed
+from planner.pool import Pool, fill
 
 
-def _chosen(model: str, devices: int, batch: int, **more: Any) -> Chosen:
-    workload = {"kind": "training", "model": model, "sequence_length": 2048,
+def _chosen(devices: int, batch: int, **strategy: Any) -> tuple[Chosen, Pool]:
+    workload = {"kind": "training", "model": "llama-3.1-8b", "sequence_length": 2048,
                 "global_batch": batch}  # fmt: skip
     hardware = {"system": "dgx-h100", "devices": devices}
-    job = spec.load_mapping({"workload": workload, "hardware": hardware, **more})
-    return rebuild(recommend.plan(job))
+    job = spec.load_mapping({"workload": workload, "hardware": hardware, "strategy": strategy})
+    chosen = rebuild(recommend.plan(job))
+    return chosen, fill(chosen.job)
 
 
-def test_a_pinned_key_is_not_lifted() -> None:
-    free = _chosen("llama-3.1-8b", 16, 48)
-    odd = excluded(free)["micro_batch a power of two up to 32"]
-    assert odd == {"pp": free.strategy["pp"], "micro_batch": (3, 6, 12, 24, 48)}
-    assert excluded(free)["tp stays inside a node"]["tp"] == (16,)
-    pinned = _chosen("llama-3.1-8b", 16, 48, strategy={"micro_batch": 1, "tp": 8})
-    assert not excluded(pinned).keys() & {
-        "micro_batch a power of two up to 32",
-        "tp stays inside a node",
-    }
+def _keys(chosen: Chosen, pool: Pool) -> set[str]:
+    return {key for pins in excluded(chosen, pool).values() for key in pins}
 
 
-def test_a_rule_that_costs_is_told_and_the_gain_is_the_searchs() -> None:
-    """A batch of 3 per replica: only micro-batches of 1 and 3 are whole."""
-    chosen = _chosen("gpt3-1.3b", 8, 24, strategy={"tp": 1, "pp": 1, "cp": 1})
-    told: Any = freed(chosen)
-    pinned = chosen.job.strategy.model_copy(update={"micro_batch": 3})
-    better: Any = recommend.plan(chosen.job.model_copy(update={"strategy": pinned}))
-    gain = chosen.one.step_s - better["prediction"]["step_time_s"]
-    assert gain > 1e-3 * chosen.one.step_s
-    assert told[0]["what"] == "the rule 'micro_batch a power of two up to 32'"
+def test_only_free_keys_are_lifted() -> None:
+    free, pool = _chosen(16, 64)
+    assert excluded(free, pool)["tp 16"] == {"pp": free.strategy["pp"], "tp": (16,)}
+    assert "micro_batch" in _keys(free, pool)
+    pinned, pool = _chosen(16, 64, tp=8, micro_batch=1)
+    assert not _keys(pinned, pool) & {"tp", "micro_batch"}
+
+
+def test_a_value_that_no_candidate_has_is_tried_and_its_gain_is_the_searchs() -> None:
+    """Of a pool without micro-batches of 4, the best is of 1: lifting finds what was left out."""
+    every, pool = _chosen(8, 64, tp=1, pp=1, cp=1, recompute="none", zero=3)
+    assert every.strategy["micro_batch"] > 1  # type: ignore[operator]
+    best = every.strategy["micro_batch"]
+    dims = pool.dims.take(pool.dims.micro_batch == 1)
+    few = dataclasses.replace(pool, searched=dataclasses.replace(pool.searched, dims=dims))
+    slow = rebuild(recommend.plan(_with(every, micro_batch=1)))
+    slow = dataclasses.replace(slow, job=every.job)
+    told: Any = freed(slow, few)
+    gain = slow.one.step_s - every.one.step_s
+    assert gain > 1e-3 * slow.one.step_s
+    assert told[0]["what"].startswith("micro_batch 2, 4")
     assert told[0]["numbers"]["gain_s"] == pytest.approx(gain)
+    assert f"micro_batch {best} (1)" in told[0]["because"]
 
 
-def test_rules_that_cost_nothing_are_one_answer() -> None:
-    told: Any = freed(_chosen("llama-3.1-8b", 16, 64, strategy={"micro_batch": 1, "pp": 1}))
+def _with(chosen: Chosen, **keys: object) -> Any:
+    strategy = chosen.job.strategy.model_copy(update=keys)
+    return chosen.job.model_copy(update={"strategy": strategy})
+
+
+def test_values_that_gain_nothing_are_one_answer() -> None:
+    chosen, pool = _chosen(16, 64, micro_batch=1, pp=1)
+    told: Any = freed(chosen, pool)
     assert [entry["what"] for entry in told] == ["rules of convenience"]
-    assert "tp stays inside a node" in told[0]["because"]
+    assert "tp 16" in told[0]["because"]
+    assert np.all(pool.dims.tp <= 8)

@@ -9,11 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from planner import recommend, spec, whatif
-from planner.choices import clusters
 from planner.cli import app
 from planner.errors import NoFeasiblePlan, SpecError
 from planner.levers import levers
-from planner.pool import fill
+from planner.pool import fill, objectives
 from planner.whatif import what_if
 from planner.workloads import training
 
@@ -88,22 +87,23 @@ def test_an_exact_answer_is_the_best_of_all(
     """Small parts and a small pool, so that the search ends early where it may."""
     few = ("strategy.zero=1", "strategy.recompute=none", "strategy.offload=[]")
     given = spec.load(job, sets=[f"objective.metric={metric}", *few])
-    cluster = clusters(given.hardware)[0]
-    pool = fill(given, cluster)
+    pool = fill(given)
+    cluster, (rows, as_given) = pool.context.cluster, pool.ranked()
+    rivals = whatif._Rivals(pool, rows, as_given)
     monkeypatch.setattr(whatif, "PART", 32)
     monkeypatch.setattr(whatif, "WHOLE", 0)
     monkeypatch.setattr(whatif, "MOST", 128)
-    assert len(pool.rows) > 128
+    assert len(rows) > 128
     exact = 0
     for lever in levers(cluster):
         for factor in whatif.TIMES:
-            entry = whatif._turned(pool, lever, factor)
+            entry = whatif._turned(rivals, lever, factor)
             changed, machine = lever.turn(given, cluster, factor)
             context = training.make(changed, machine)
-            values = pool.objectives(pool.rows, changed, context)
+            values = objectives(changed, context, pool.dims, pool.layout, rows)
             if entry["exact"]:
                 exact += 1
-                mine = training.cost(context, pool.dims.take(pool.rows[[np.argmin(values)]]))
+                mine = training.cost(context, pool.plan(rows[np.argmin(values)]))
                 assert entry["best_step_time_s"] == pytest.approx(float(mine.total_s[0]))
     assert 3 <= exact < len(levers(cluster)) * len(whatif.TIMES)
 
