@@ -1,0 +1,90 @@
+"""Layouts of layers on stages, and the slots that fold them, against plain dealing of layers."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planner.workloads.training.stages import even_layout, slot_by_stage, slots_of
+from rows import context_of, job_of, row
+
+
+def dealt(kinds, pp, vpp, layout):
+    """Layers of every stage by kind, dealt chunk by chunk."""
+    stages = [Counter() for _ in range(pp)]
+    start = 0
+    for chunk, size in enumerate(layout):
+        stages[chunk % pp].update(kinds[start : start + size])
+        start += size
+    return stages
+
+
+@given(st.integers(1, 130), st.integers(1, 40))
+def test_an_even_layout_holds_all_layers_as_evenly_as_can_be(layers, chunks):
+    layout = even_layout(layers, chunks)
+    assert len(layout) == chunks
+    assert sum(layout) == layers
+    assert max(layout) - min(layout) <= 1
+
+
+@given(st.integers(2, 20), st.integers(1, 19))
+def test_the_head_s_chunk_is_the_last_to_get_one_more(chunks, extra):
+    extra = min(extra, chunks - 1)
+    layout = even_layout(3 * chunks + extra, chunks)
+    if extra < chunks - 1:
+        assert layout[-1] == 3
+    assert sum(size == 4 for size in layout) == extra
+
+
+CONTEXT = context_of(job_of(devices=64, batch=64))
+
+
+@given(st.sampled_from([(1, 1), (2, 1), (4, 2), (8, 1), (4, 3), (16, 1)]), st.data())
+def test_slots_are_the_stages_folded(shape, data):
+    pp, vpp = shape
+    kinds = data.draw(st.lists(st.integers(0, 1), min_size=pp * vpp, max_size=40))
+    kinds[0] = 1  # two kinds always: the width of the table is fixed by the largest
+    dims = row(CONTEXT, pp=pp, vpp=vpp, dp=64 / pp)
+    pinned = None
+    if data.draw(st.booleans()):
+        cuts = sorted(data.draw(st.permutations(range(1, len(kinds))))[: pp * vpp - 1])
+        pinned = tuple(np.diff([0, *cuts, len(kinds)]).tolist())
+    slots = slots_of(kinds, dims, pinned)
+    layout = pinned or even_layout(len(kinds), pp * vpp)
+    wanted = dealt(kinds, pp, vpp, layout)
+    of_stage = slot_by_stage(kinds, pp, vpp, slots, pinned)
+    assert slots.multiplicity[:, 0].sum() == pp
+    for stage, slot in enumerate(of_stage):
+        held = {k: slots.counts[k, slot, 0] for k in range(2)}
+        assert held == {k: wanted[stage][k] for k in range(2)}
+        assert slots.first[slot, 0] == (stage == 0)
+        assert slots.last[slot, 0] == (stage == pp - 1)
+        assert slots.position[slot, 0] <= stage
+    assert Counter(of_stage) == {
+        i: int(m) for i, m in enumerate(slots.multiplicity[:, 0]) if m > 0
+    }
+
+
+def test_126_layers_on_16_stages_are_priced_not_refused():
+    """Llama 3.1 405B (Grattafiori et al. 2024): its first and last stages hold one layer fewer."""
+    layout = even_layout(126, 16)
+    assert sum(layout) == 126
+    assert layout[0] == layout[-1] == 7
+    assert set(layout[1:-1]) == {8}
+
+
+@pytest.mark.parametrize("rows_", [((2, 1), (4, 2), (8, 1))])
+def test_columns_are_the_rows_side_by_side(rows_):
+    kinds = [0, 0, 1, 1, 1, 0, 1, 1, 0]
+    alone = [slots_of(kinds, row(CONTEXT, pp=p, vpp=v, dp=64 / p)) for p, v in rows_]
+    columns = {
+        name: np.concatenate([getattr(row(CONTEXT, pp=p, vpp=v, dp=64 / p), name) for p, v in rows_])
+        for name in type(row(CONTEXT)).names()
+    }
+    together = slots_of(kinds, type(row(CONTEXT))(**columns))
+    for index, one in enumerate(alone):
+        deep = one.multiplicity.shape[0]
+        assert (together.multiplicity[:deep, index] == one.multiplicity[:, 0]).all()
+        assert (together.multiplicity[deep:, index] == 0).all()
+        assert (together.counts[:, :deep, index] == one.counts[:, :, 0]).all()
