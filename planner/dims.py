@@ -42,6 +42,8 @@ class ParallelDims:
     micro_batch      : sequences per microbatch and data-parallel rank
     microbatches     : global_batch / (dp * micro_batch)
     offload          : bits, 1 << index into OFFLOAD
+    lean             : layers that the last chunk of the pipeline gives to the others, because it
+                       has the head and the loss; 0: as even as can be
     """
 
     devices: Column
@@ -62,6 +64,7 @@ class ParallelDims:
     recompute: Column
     recompute_layers: Column
     offload: Column
+    lean: Column
 
     def __len__(self) -> int:
         """Count the plans."""
@@ -92,9 +95,10 @@ class ParallelDims:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, "Column | float"]) -> "ParallelDims":
-        """Build from columns or numbers by name, broadcast to one length."""
+        """Build from columns or numbers by name, broadcast to one length; `lean` may be absent."""
+        given = {"lean": 0.0, **columns}
         arrays = np.broadcast_arrays(
-            *(np.atleast_1d(np.asarray(columns[n], np.float64)) for n in cls.names())
+            *(np.atleast_1d(np.asarray(given[n], np.float64)) for n in cls.names())
         )
         return cls(*(np.ascontiguousarray(a) for a in arrays))
 

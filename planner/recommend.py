@@ -33,8 +33,8 @@ KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
 MOST_BETWEEN = 12
 """Device counts tried between the fewest that do and the next fewer that do not."""
-POLISHED = 32
-"""Best rows of every cluster whose neighbours are tried."""
+POLISHES, POLISHED = 2, 32
+"""Rounds in which neighbours are tried, and the best rows of a cluster whose neighbours are."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -117,7 +117,10 @@ def _search(
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
-        results.append(_polished(job, Searched(context, dims, layout, tally, found), limit))
+        result = Searched(context, dims, layout, tally, found)
+        for _ in range(POLISHES):
+            result = _polished(job, result, limit)
+        results.append(result)
     return results
 
 

@@ -318,6 +318,7 @@ def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
     table.derive("recompute", np.array([m[0] for m in modes])[index])
     table.derive("recompute_layers", np.array([m[1] for m in modes])[index])
     offload = job.strategy.offload or ()
+    table.derive("lean", 0.0)
     table.derive("offload", float(sum(1 << OFFLOAD.index(what) for what in offload)))
 
 

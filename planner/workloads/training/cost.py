@@ -107,7 +107,9 @@ def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> 
     pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
     slots = stages.slots_of(kinds_of(context), dims, layout)
     total = _footprint(context, dims, layout).total()[:, 0]
-    slot_of = stages.slot_by_stage(kinds_of(context), pp, vpp, slots, layout)
+    kinds = kinds_of(context)
+    chunks = layout or stages.lean_layout(len(kinds), pp * vpp, int(dims.lean[0]))
+    slot_of = stages.slot_by_stage(kinds, pp, vpp, slots, chunks)
     return [float(total[slot]) for slot in slot_of]
 
 

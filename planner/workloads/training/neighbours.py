@@ -3,7 +3,7 @@
 The search tries even virtual stages, micro-batches of powers of two, and shard groups of a node,
 of eight nodes and of all. Near the best plans every number of virtual stages, every micro-batch of
 up to twice the size and every group are tried as well, so that what a user might pin by hand is
-not better than what the search gives.
+not better than what the search gives; and fewer layers on the last stage, which has the head.
 """
 
 import numpy as np
@@ -16,15 +16,19 @@ from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["neighbours"]
 
+MOST_LEAN = 4
+"""Layers that the last chunk gives up at most."""
+
 
 def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> ParallelDims:
-    """Vary `vpp`, `zero_group` and `micro_batch` of each row, one at a time, where free."""
+    """Vary `vpp`, `zero_group`, `micro_batch` and the last stage, one at a time, where free."""
     made: list[dict[str, float]] = []
     for index in range(len(dims)):
         row = dims.row(index)
         made += [row | {"vpp": v} for v in _virtual(job, context, row)]
         made += [row | {"zero_group": g} for g in _groups(job, context, row)]
         made += _batches(job, row)
+        made += [row | {"lean": lean} for lean in _lean(job, context, row)]
     if not made:
         return dims.part(0, 0)
     return ParallelDims.from_columns(
@@ -39,6 +43,13 @@ def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) ->
         return []
     most = int(context.spec.model.layers // row["pp"])
     return [float(v) for v in range(2, most + 1) if v != row["vpp"]]
+
+
+def _lean(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
+    if job.strategy.layers_per_stage is not None or row["pp"] == 1:
+        return []
+    last = int(context.spec.model.layers // (row["pp"] * row["vpp"]))
+    return [float(n) for n in range(min(last, MOST_LEAN + 1)) if n != row["lean"]]
 
 
 def _groups(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:

@@ -25,7 +25,8 @@ __all__ = ["STAGE_COLUMNS", "Pace", "pace_of"]
 
 BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "recompute")
 """What decides a block's time."""
-STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute_layers")
+STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute_layers",
+                 "lean")  # fmt: skip
 """What decides the pace: all columns but how states are sharded and offloaded."""
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planner.dims import ParallelDims
 from planner.fold import Folding
 
-__all__ = ["Slots", "even_layout", "slot_by_stage", "slots_of"]
+__all__ = ["Slots", "even_layout", "lean_layout", "slot_by_stage", "slots_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,18 @@ def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
     return tuple(given)
 
 
+def lean_layout(layers: int, chunks: int, lean: int) -> tuple[int, ...]:
+    """Layers of each chunk when the last one holds `lean` fewer than even.
+
+    >>> lean_layout(61, 16, 2)
+    (4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 1)
+    """
+    if lean == 0 or chunks == 1:
+        return even_layout(layers, chunks)
+    last = layers // chunks - lean
+    return (*even_layout(layers - last, chunks - 1), last)
+
+
 Pattern = tuple[tuple[tuple[int, ...], int, int, int, int], ...]
 """Distinct stages: (counts by kind, multiplicity, first position, is first, is last)."""
 
@@ -97,32 +109,27 @@ def slots_of(
     pinned : `layers_per_stage` of the job, pp * vpp entries; None: as even as can be
     """
     kinds = tuple(kinds)
-    keys = dims.pp * 1e6 + dims.vpp
-    unique, inverse = np.unique(keys, return_inverse=True)
+    keys = (dims.pp * 1e5 + dims.vpp) * 1e3 + dims.lean
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     patterns: list[Pattern] = []
-    for key in unique:
-        pp, vpp = int(key // 1e6), int(key % 1e6)
-        layout = tuple(pinned) if pinned else even_layout(len(kinds), pp * vpp)
+    for one in first:
+        pp, vpp, lean = int(dims.pp[one]), int(dims.vpp[one]), int(dims.lean[one])
+        layout = tuple(pinned) if pinned else lean_layout(len(kinds), pp * vpp, lean)
         patterns.append(_pattern(kinds, pp, vpp, layout))
     width = max(kinds) + 1
     deep = max(len(pattern) for pattern in patterns)
     table = np.zeros((width + 4, deep, len(patterns)))
     for column, pattern in enumerate(patterns):
-        for slot, (counts, many, position, first, last) in enumerate(pattern):
-            table[:, slot, column] = (*counts, many, position, first, last)
+        for slot, (counts, many, position, is_first, is_last) in enumerate(pattern):
+            table[:, slot, column] = (*counts, many, position, is_first, is_last)
     rows = table[:, :, inverse]
     return Slots(rows[:width], rows[width], rows[width + 1], rows[width + 2], rows[width + 3])
 
 
 def slot_by_stage(
-    kinds: Sequence[int],
-    pp: int,
-    vpp: int,
-    slots: Slots,
-    pinned: Sequence[int] | None = None,
+    kinds: Sequence[int], pp: int, vpp: int, slots: Slots, layout: Sequence[int]
 ) -> list[int]:
     """Slot of every stage of one plan, whose slots are in the first row."""
-    layout = tuple(pinned) if pinned else even_layout(len(kinds), pp * vpp)
     starts = np.concatenate([[0], np.cumsum(layout)])
     found: list[int] = []
     for stage in range(pp):

@@ -5,7 +5,7 @@ A plan's strategy holds all that its price needs: predicting it gives the same p
 
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
 from planner.workloads.training.context import Context
-from planner.workloads.training.stages import even_layout
+from planner.workloads.training.stages import lean_layout
 
 __all__ = ["strategy_of"]
 
@@ -29,7 +29,7 @@ def strategy_of(
     made["offload"] = [what for i, what in enumerate(OFFLOAD) if bits >> i & 1]
     chunks = int(row["pp"] * row["vpp"])
     layers = context.spec.model.layers
-    made["layers_per_stage"] = list(layout or even_layout(layers, chunks))
+    made["layers_per_stage"] = list(layout or lean_layout(layers, chunks, int(row["lean"])))
     made["mesh_order"] = list(context.mesh_order)
     made["collectives"] = dict(context.algorithms) or "auto"
     made["consistency"] = "synchronous"
