@@ -128,12 +128,12 @@ def reduce_scatter_s(input_bytes: Num, span: Span) -> Num:
 def _all_reduce_each(message_bytes: Num, span: Span) -> list[Num]:
     n = _size(span)
     ring = 2.0 * _ring_pass_s(message_bytes, span)
-    depth: Num = 0.0
-    for hop in span:
+    inner, outer = span[0], span[1:]
+    depth = inner.alpha_s * (inner.ranks - 1.0)  # a chain inside the domain, a tree of domains
+    for hop in outer:
         depth = depth + hop.alpha_s * np.ceil(np.log2(np.maximum(hop.ranks, 1.0)))
     tree = 2.0 * depth + 2.0 * message_bytes / (0.92 * _slowest(span))
     hierarchical = 2.0 * _hierarchical_pass_s(message_bytes, span)
-    inner, outer = span[0], span[1:]
     if inner.in_switch:
         moved_bytes = message_bytes * (1.0 + 1.0 / inner.ranks)
         one_level = IN_SWITCH_LATENCY_S + moved_bytes / (IN_SWITCH_SHARE * inner.bytes_per_s)
@@ -148,7 +148,7 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
     """Time of an all-reduce of `message_bytes` per rank: the cheapest algorithm's, or the named.
 
         ring          2 (n - 1) alpha + 2 (n - 1)/n V / beta
-        tree          2 alpha log2 n + 2 V / (0.92 beta)                   (double binary tree)
+        tree          2 ((r - 1) alpha_in + alpha_out log2 domains) + 2 V / (0.92 beta)
         hierarchical  reduce-scatter inwards, all-gather outwards, level by level
         in-switch     25 us + (1 + 1/r) V / (0.85 beta) in the domain, hierarchical beyond
 
@@ -156,7 +156,8 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
     -----
     Ignores the reduction's arithmetic.
     Source: Thakur et al. 2005; Sanders, Speck, Traeff, Parallel Computing 35(12), 2009 (two
-    trees); the NCCL tuning model (0.92; in-switch reduction moves each byte once).
+    trees); the NCCL tuning model (0.92; the tree is a chain of r ranks inside a domain;
+    in-switch reduction moves each byte once).
     """
     each = _all_reduce_each(message_bytes, span)
     if algorithm != "auto":

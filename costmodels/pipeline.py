@@ -43,9 +43,8 @@ def bubble_s(
     -----
     With even stages the first line is (p - 1)(F + B). A simulation of 1f1b gives the same where
     the last stage is the slowest, and up to 15% less for the whole step where an early one is.
-    dualpipe's published form is
-    (p/2 - 1)(FB + B - 3W) with FB a forward and a backward overlapped; FB = F + B - (B - W) is
-    assumed, which gives the line above.
+    dualpipe's published form is (p/2 - 1)(FB + B - 3W) with FB a forward and a backward
+    overlapped; FB = F + B - (B - W) is assumed, which gives the line above.
     Source: Narayanan et al., SC 2021; Qi et al., Zero Bubble, 2023 (ZB-H1); DeepSeek-V3, 2024.
     """
     both = forward_s + backward_s

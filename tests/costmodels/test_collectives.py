@@ -1,0 +1,188 @@
+"""Collectives: hand arithmetic by algorithm and level, plain counts of messages, measured times."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from costmodels.collectives import (
+    ALGORITHMS,
+    Hop,
+    Span,
+    all_gather_s,
+    all_reduce_choice,
+    all_reduce_s,
+    all_to_all_s,
+    point_to_point_s,
+    reduce_scatter_s,
+)
+
+NODE = Hop("node", 8.0, 3e-6, 450e9)
+ONE_NODE: Span = (NODE,)
+FOUR_NODES: Span = (NODE, Hop("cluster", 4.0, 10e-6, 400e9))
+
+
+def of(message_bytes: float, span: Span, algorithm: str) -> float:
+    return float(all_reduce_s(message_bytes, span, algorithm))
+
+
+def test_the_ring_of_thakur() -> None:
+    # T = 2 (p - 1) alpha + 2 (p - 1)/p n / beta, 1 GB over 8 ranks
+    assert of(1e9, ONE_NODE, "ring") == pytest.approx(14 * 3e-6 + 1.75 * 1e9 / 450e9, rel=1e-12)
+    assert round(of(1e9, ONE_NODE, "ring"), 9) == 0.003930889
+
+
+def test_a_flat_ring_over_two_levels() -> None:
+    # 31 steps: 7 in each of 4 nodes, 3 between nodes; the narrowest link paces the bytes
+    steps_s = 28 * 3e-6 + 3 * 10e-6
+    expected = 2 * (steps_s + 31 / 32 * 1e9 / 400e9)
+    assert of(1e9, FOUR_NODES, "ring") == pytest.approx(expected, rel=1e-12)
+
+
+def test_levels_of_a_hierarchy_add_latency_and_share_the_time() -> None:
+    # 7/8 of n inside at 450 GB/s, 3/4 of n between nodes at 400 GB/s: the slower sets the pace
+    inside_s, outside_s = 7 / 8 * 1e9 / 450e9, 3 / 4 * 1e9 / 400e9
+    expected = 2 * (7 * 3e-6 + 3 * 10e-6 + max(inside_s, outside_s))
+    assert of(1e9, FOUR_NODES, "hierarchical") == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_tree_is_a_chain_in_the_node_and_a_tree_of_nodes() -> None:
+    # NCCL, src/graph/tuning.cc: 2 ((n/nodes - 1) intra + log2(nodes) inter), 0.92 of the links
+    expected = 2 * (7 * 3e-6 + 2 * 10e-6) + 2 * 1e6 / (0.92 * 400e9)
+    assert of(1e6, FOUR_NODES, "tree") == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_switch_that_reduces_moves_each_byte_once() -> None:
+    switch = (Hop("node", 8.0, 3e-6, 450e9, True),)
+    expected = 25e-6 + 1e9 * (1 + 1 / 8) / (0.85 * 450e9)
+    assert of(1e9, switch, "in-switch") == pytest.approx(expected, rel=1e-12)
+    beyond = 2 * (3 * 10e-6 + 3 / 4 * 1e9 / 400e9)
+    both = (switch[0], FOUR_NODES[1])
+    assert of(1e9, both, "in-switch") == pytest.approx(expected + beyond, rel=1e-12)
+
+
+def test_what_cannot_be_is_forbidden() -> None:
+    assert of(1e9, ONE_NODE, "in-switch") == math.inf  # the switch does not reduce
+    pair = (Hop("node", 2.0, 3e-6, 450e9, True),)
+    assert of(1e9, pair, "in-switch") == math.inf  # two ranks exchange directly
+    assert all(math.isfinite(of(1e9, ONE_NODE, name)) for name in ("auto", *ALGORITHMS[:3]))
+
+
+def test_gather_and_scatter_are_half_an_all_reduce() -> None:
+    for message_bytes in (1e3, 1e6, 1e9):
+        half = min(of(message_bytes, FOUR_NODES, name) / 2 for name in ("ring", "hierarchical"))
+        assert float(all_gather_s(message_bytes, FOUR_NODES)) == pytest.approx(half, rel=1e-12)
+        assert reduce_scatter_s(message_bytes, FOUR_NODES) == all_gather_s(
+            message_bytes, FOUR_NODES
+        )
+
+
+@pytest.mark.parametrize(
+    ("message_bytes", "span", "chosen"),
+    [
+        (1e9, ONE_NODE, "ring"),
+        (1e9, FOUR_NODES, "hierarchical"),
+        (1e3, (NODE, Hop("cluster", 256.0, 10e-6, 400e9)), "tree"),
+        (1e9, (Hop("node", 8.0, 3e-6, 450e9, True),), "in-switch"),
+        (1e3, (Hop("node", 8.0, 3e-6, 450e9, True),), "in-switch"),  # 25 us against 42 us
+        (1e3, (Hop("node", 8.0, 1e-6, 450e9, True),), "ring"),  # 14 us
+    ],
+)
+def test_the_choice_is_the_cheapest(message_bytes: float, span: Span, chosen: str) -> None:
+    named = all_reduce_choice(message_bytes, span)
+    assert named == chosen
+    assert of(message_bytes, span, named) == of(message_bytes, span, "auto")
+
+
+@pytest.mark.parametrize("price", [all_gather_s, reduce_scatter_s, all_reduce_s, all_to_all_s])
+def test_one_rank_sends_nothing(price) -> None:  # type: ignore[no-untyped-def]
+    alone = (Hop("node", 1.0, 3e-6, 450e9, True), Hop("cluster", 1.0, 10e-6, 400e9))
+    assert float(price(1e9, alone)) == 0.0
+
+
+@pytest.mark.parametrize("price", [all_gather_s, all_reduce_s, all_to_all_s])
+def test_levels_that_a_group_does_not_cross_cost_nothing(price) -> None:  # type: ignore[no-untyped-def]
+    idle = Hop("idle", 1.0, 1.0, 1.0)
+    plain = float(price(1e8, FOUR_NODES))
+    for place in range(1, 3):
+        crossed = (*FOUR_NODES[:place], idle, *FOUR_NODES[place:])
+        assert float(price(1e8, crossed)) == pytest.approx(plain, rel=1e-12)
+
+
+def test_all_to_all_by_counting_messages() -> None:
+    # rank 0 sends an equal part to each of 32; its node's 8 ranks share the link out
+    sent = 1e9
+    leaves_device = sum(sent / 32 for rank in range(32) if rank != 0)
+    leaves_node = sum(sent / 32 for rank in range(32) if rank // 8 != 0)
+    inside_s = 7 * 3e-6 + leaves_device / 450e9
+    outside_s = 3 * 10e-6 + 8 * leaves_node / 400e9
+    expected = max(inside_s, outside_s)
+    assert float(all_to_all_s(sent, FOUR_NODES)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("domains", "copies"), [(2, 2), (3, 2), (4, 3), (2, 5)])
+def test_a_token_crosses_to_a_domain_once(domains: int, copies: int) -> None:
+    # every way to draw `copies` destinations among the domains, domain 0 being home
+    draws = list(itertools.product(range(domains), repeat=copies))
+    once = sum(len(set(draw) - {0}) for draw in draws) / len(draws)
+    every = sum(sum(1 for d in draw if d != 0) for draw in draws) / len(draws)
+    span = (Hop("node", 8.0, 0.0, 1e30), Hop("cluster", float(domains), 0.0, 1.0))
+    dense, dedup = (float(all_to_all_s(1.0, span, k)) for k in (1.0, float(copies)))
+    assert dense == pytest.approx(8 * (domains - 1) / domains, rel=1e-12)
+    assert dedup / dense == pytest.approx(once / every, rel=1e-12)
+
+
+def test_copies_save_nothing_inside_a_node() -> None:
+    assert all_to_all_s(1e9, ONE_NODE, 8.0) == all_to_all_s(1e9, ONE_NODE, 1.0)
+
+
+def test_a_message_to_a_neighbour() -> None:
+    assert point_to_point_s(1e9, 1e-5, 5e10) == pytest.approx(0.02001, rel=1e-12)
+
+
+def test_columns_of_spans() -> None:
+    span = (Hop("node", np.array([1.0, 4.0, 8.0]), 3e-6, 450e9),)
+    got = np.asarray(all_gather_s(1e9, span))
+    assert got[0] == 0.0
+    assert got[1] == pytest.approx(3 * 3e-6 + 0.75 * 1e9 / 450e9, rel=1e-12)
+    assert got[2] == pytest.approx(7 * 3e-6 + 0.875 * 1e9 / 450e9, rel=1e-12)
+
+
+H100 = Hop("node", 8.0, 1.53e-6, 450e9 * 0.71, True)  # the fitted links of the shipped profile
+A100 = Hop("node", 8.0, 2.15e-6, 300e9 * 0.642, False)
+MEASURED = [
+    # nccl-tests in one box of 8, as the aiconfigurator-core package (0.12.0, Apache-2.0) gives
+    # them: H100 and A100, 16-bit
+    ("reduce-scatter", (H100,), 536870912, 1400.5e-6, 0.10),
+    ("all-gather", (H100,), 536870912, 1400.6e-6, 0.10),
+    ("all-reduce", (H100,), 536870912, 2111.4e-6, 0.10),
+    ("all-reduce", (H100,), 67108864, 324.0e-6, 0.10),
+    ("all-reduce", (H100,), 4194304, 50.5e-6, 0.25),
+    ("all-reduce", (H100,), 262144, 19.2e-6, 0.25),
+    ("all-to-all", (H100,), 536870912, 1480.4e-6, 0.10),
+    ("all-gather", (A100,), 536870912, 2288.0e-6, 0.10),
+    ("all-reduce", (A100,), 536870912, 4225.9e-6, 0.20),
+    ("all-reduce", (A100,), 262144, 27.5e-6, 0.25),
+    # two A3 Mega machines (8 x 200 Gb/s each way, GPUDirect-TCPXO), published nccl-tests table
+    (
+        "all-reduce",
+        (H100, Hop("cluster", 2.0, 8.5e-6, 200e9 * 0.85)),
+        8589934592,
+        47535.0e-6,
+        0.10,
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "span", "message_bytes", "measured_s", "within"), MEASURED)
+def test_measured_times(
+    kind: str, span: Span, message_bytes: int, measured_s: float, within: float
+) -> None:
+    price = {
+        "reduce-scatter": reduce_scatter_s,
+        "all-gather": all_gather_s,
+        "all-reduce": all_reduce_s,
+        "all-to-all": all_to_all_s,
+    }[kind]
+    assert float(price(float(message_bytes), span)) == pytest.approx(measured_s, rel=within)
