@@ -41,7 +41,8 @@ def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) ->
         return []
     if job.strategy.layers_per_stage is not None:
         return []
-    most = int(context.spec.model.layers // row["pp"])
+    # every chunk keeps a layer: layers // (pp vpp) - lean >= 1
+    most = int(context.spec.model.layers // (row["pp"] * (row["lean"] + 1.0)))
     return [float(v) for v in range(2, most + 1) if v != row["vpp"]]
 
 
