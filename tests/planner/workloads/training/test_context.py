@@ -1,0 +1,84 @@
+"""A job on a cluster with its defaults filled in: rates, bytes, switches, documents."""
+
+import math
+
+import numpy as np
+import pytest
+from hardware_profiles.load import load
+from planner.workloads.training.context import documents_of
+from rows import context_of, job_of
+
+
+def test_bytes_of_a_number_follow_the_precision():
+    bf16 = context_of(job_of())
+    assert (bf16.activation_bytes, bf16.product_bytes, bf16.parameter_bytes) == (2.0, 2.0, 2.0)
+    fp8 = context_of(job_of(precision="fp8"))
+    assert (fp8.activation_bytes, fp8.product_bytes) == (2.0, 1.0)
+    fp32 = context_of(job_of(precision="fp32"))
+    assert (fp32.activation_bytes, fp32.product_bytes, fp32.master_bytes) == (4.0, 4.0, 0.0)
+
+
+def test_states_follow_the_optimizer_and_the_stack():
+    adam = context_of(job_of())
+    assert adam.master_bytes + adam.moment_bytes == 12.0  # K of the ZeRO paper
+    sgd = context_of(job_of(workload={"optimizer": "sgd"}))
+    assert sgd.moment_bytes == 4.0
+    fsdp = context_of(job_of(preset="fsdp-compile"))
+    # the fp32 parameters are the master copy: 4 + 8 in all, none twice
+    assert (fsdp.parameter_bytes, fsdp.master_bytes, fsdp.moment_bytes) == (4.0, 0.0, 8.0)
+
+
+def test_rates_are_the_profile_s_figures():
+    profile = load("dgx-h100")
+    rates = context_of(job_of()).rates
+    kernel = profile.kernels.matmul["bf16"]
+    peak = profile.peak_flop_per_s["bf16"].value
+    assert rates.matmul_flop_per_s == peak * kernel.efficiency.value
+    assert rates.matmul_fixed_s == kernel.fixed_s.value
+    given = context_of(job_of(software={"gemm_efficiency": 0.5})).rates
+    assert given.matmul_flop_per_s == 0.5 * peak
+    fp8 = context_of(job_of(precision="fp8")).rates
+    assert fp8.matmul_flop_per_s > fp8.bf16_matmul_flop_per_s == rates.matmul_flop_per_s
+
+
+def test_a_switch_of_the_job_beats_the_preset_s():
+    on = context_of(job_of(software={"overlap_tp": True}))
+    off = context_of(job_of(software={"overlap_tp": False}))
+    assert on.overlap_frac("tp") == on.stack.family.overlap.tp.value > 0
+    assert off.overlap_frac("tp") == 0.0
+
+
+def test_the_reserve_is_taken_from_the_memory():
+    context = context_of(
+        job_of(hardware={"set": {"memory_bytes": 50e9}}, constraints={"memory_reserve": 0.1})
+    )
+    assert context.memory_limit_bytes == pytest.approx(45e9)
+
+
+def test_experts_are_uneven_unless_the_job_says_how_even():
+    moe = {"experts": 8, "top_k": 2, "ffn_hidden": 512}
+    model = {"name": "m", "layers": 2, "hidden": 512, "ffn_hidden": 512, "heads": 8, "vocab": 1000}
+    stated = context_of(job_of(model={**model, "moe": {**moe, "imbalance": 1.0}}))
+    assert stated.imbalance == 1.0
+    assert context_of(job_of(model={**model, "moe": moe})).imbalance > 1.0
+    assert context_of(job_of(model=model)).imbalance == 1.0
+
+
+def test_packed_documents_weigh_by_their_tokens():
+    """E[L^2]/E[L] of a lognormal with the given mean and 99th percentile, by sampling."""
+    job = job_of(
+        sequence=65536, workload={"sequence_lengths": {"mean": 900, "p99": 4000}, "packing": True}
+    )
+    documents = documents_of(job.workload)
+    sigma = 2.3263 - math.sqrt(2.3263**2 - 2 * math.log(4000 / 900))
+    drawn = np.random.default_rng(1).lognormal(math.log(900) - sigma**2 / 2, sigma, 2_000_000)
+    assert np.quantile(drawn, 0.99) == pytest.approx(4000, rel=0.01)
+    assert documents.mean_length == 900
+    assert documents.weighted_length == pytest.approx((drawn**2).mean() / drawn.mean(), rel=0.02)
+
+
+def test_padded_documents_cost_the_whole_sequence():
+    job = job_of(workload={"sequence_lengths": {"mean": 900, "p99": 1800}, "packing": False})
+    assert documents_of(job.workload).pairs(causal=True, window=None) == (2048 + 1) / 2
+    packed = job_of(workload={"sequence_lengths": {"mean": 900, "p99": 1800}, "packing": True})
+    assert documents_of(packed.workload).pairs(causal=True, window=None) < (2048 + 1) / 2
