@@ -18,7 +18,7 @@ from costmodels.units import Column
 from planner import infeasible
 from planner.dims import ParallelDims
 from planner.errors import NoFeasiblePlan
-from planner.recommend import Searched, _objective_of, best_of, search
+from planner.recommend import Searched, best_of, objective_of, search
 from planner.search.columns import CHUNK
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
@@ -99,7 +99,7 @@ def objectives(
     rows: Rows,
 ) -> Column:
     """Price rows as the search does, in chunks; infinite where a row breaks a limit of the run."""
-    price = _objective_of(job, context, dims, layout)
+    price = objective_of(job, context, dims, layout)
     parts = [price(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0)
 

@@ -78,7 +78,7 @@ def prediction(
             {"stage": stage, "bytes": held}
             for stage, held in enumerate(training.stage_bytes(context, dims, layout))
         ],
-        "traffic": traffic(context, dims),
+        "traffic": traffic(context, dims, layout),
     }
     if not np.isfinite(step_s) or not np.isfinite(used):
         raise InternalError(f"the price of {dims.row(0)} is not a number")

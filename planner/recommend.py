@@ -27,7 +27,7 @@ from planner.strategy import Strategy
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Searched", "best_of", "plan", "predict", "search"]
+__all__ = ["Searched", "best_of", "objective_of", "plan", "predict", "search"]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
@@ -68,11 +68,14 @@ def search(
 ) -> list[Searched]:
     """Search every cluster that the job allows.
 
+    For the fewest devices of a range, whole nodes between the counts tried first are searched too.
     Where nothing fits (savings included, see `training.savings`), what else the software stack
     can offload is tried: one kind after the other, then all.
     """
     made = clusters(job.hardware)
     results = _search(job, made, limit_memory, deadline, progress)
+    if job.objective.metric == "devices":
+        results += _fewer(job, results, deadline, progress)
     if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
         return results
     supported = results[0].context.stack.supports.offload if results else ()
@@ -111,7 +114,7 @@ def _search(
         found = top_rows(
             used,
             limit_bytes=limit,
-            objective_of=_objective_of(job, context, dims, layout),
+            objective_of=objective_of(job, context, dims, layout),
             bound_of=_bound_of(context, dims),
             keep=KEPT,
             deadline=deadline,
@@ -134,7 +137,7 @@ def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> S
     near = near.take(np.flatnonzero(used <= limit_bytes))
     dims = result.dims.joined(near)
     added = np.arange(len(result.dims), len(dims))
-    values = _objective_of(job, context, dims, layout)(added)
+    values = objective_of(job, context, dims, layout)(added)
     rows, objectives = np.concatenate([found.rows, added]), np.concatenate(
         [found.objective, values]
     )
@@ -161,18 +164,19 @@ def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] |
     return lambda done, total: progress(phase, done, total)
 
 
-def _objective_of(
+def objective_of(
     job: Job[TrainingSpec],
     context: training.Context,
     dims: ParallelDims,
     layout: tuple[int, ...] | None,
 ) -> Callable[[NDArray[np.intp]], Column]:
+    """Return the objective of given rows: infinite where a limit of the run is broken."""
     limits = job.constraints
     run_limits = limits.deadline_s is not None or limits.max_cost_usd is not None
     tokens = float(job.workload.global_batch * job.workload.sequence_length)
     metric = job.objective.metric
 
-    def objective_of(rows: NDArray[np.intp]) -> Column:
+    def of(rows: NDArray[np.intp]) -> Column:
         few = dims.take(rows)
         price = training.times_of(context, few, layout)
         step = np.asarray(price.total_s)
@@ -199,7 +203,7 @@ def _objective_of(
                 broken |= run.finish_cost_usd > limits.max_cost_usd
         return np.where(broken, np.inf, objective(metric, figures))
 
-    return objective_of
+    return of
 
 
 def best_of(results: list[Searched]) -> Searched | None:
@@ -224,8 +228,6 @@ def plan(
     start = time.monotonic()
     deadline = None if time_limit_s is None else start + time_limit_s
     results = search(job, deadline=deadline, progress=progress)
-    if job.objective.metric == "devices":
-        results += _fewer(job, results, deadline, progress)
     best = best_of(results)
     if best is None:
         if any(r.found.status == "time_limit" for r in results):

@@ -57,10 +57,11 @@ class Pass:
         return total
 
     @property
-    def device_s(self) -> Num:
-        """Seconds of compute and the gaps in it: under these, communication can hide."""
-        e = self.exposed
-        return e["matmul"] + e["experts"] + e["attention"] + e["memory"] + e["launch"]
+    def spare_s(self) -> Num:
+        """Seconds of compute, and gaps in it, under which no communication hides yet."""
+        e, h = self.exposed, self.hidden
+        busy = e["matmul"] + e["experts"] + e["attention"] + e["memory"] + e["launch"]
+        return busy - h["tp"] - h["cp"] - h["ep"]
 
     def scaled(self, factor: Num) -> "Pass":
         """Return the pass run `factor` times."""
@@ -125,12 +126,14 @@ def _pass(context: Context, block: Block, dims: ParallelDims, phase: str) -> tup
             weight_s = weight_s + seconds
     comm = exchange.inside_block_s(context, block, dims, phase)
     device_s = times["matmul"] + times["experts"] + times["attention"] + times["memory"]
-    under = {"tp": device_s, "ep": device_s, "cp": times["attention"]}
     hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
-    for axis, seconds in comm.items():
+    left_s = device_s  # what hides under compute, hides once
+    for axis in ("cp", "tp", "ep"):
+        under_s = np.minimum(left_s, times["attention"]) if axis == "cp" else left_s
         overlap = context.overlap_frac(axis)
-        times[axis] = exposed_s(seconds, under[axis], overlap)
-        hidden[axis] = hidden_s(seconds, under[axis], overlap)
+        times[axis] = exposed_s(comm[axis], under_s, overlap)
+        hidden[axis] = hidden_s(comm[axis], under_s, overlap)
+        left_s = left_s - hidden[axis]
     busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
     host_s = launches * _launch_s(context, dims)
     power = context.stack.family.launch_power.value

@@ -34,8 +34,8 @@ STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "
 class Pace:
     """Terms of all microbatches, and the compute that a step's communication can run beside.
 
-    `forward_s`, `backward_s`: device seconds of one microbatch on the slowest stage; `layers` on
-    it.
+    `forward_s`, `backward_s`: seconds of one microbatch on the slowest stage under which nothing
+    hides yet; `layers` on it.
     """
 
     terms: tuple[Term, ...]
@@ -88,7 +88,7 @@ def pace_of(
         Term("pipeline bubble", "bubble", idle_s, "pipeline.bubble_s"),
     ]  # fmt: skip
     return Pace(
-        tuple(terms), at(each.forward_device), at(each.backward_device),
+        tuple(terms), at(each.forward_spare), at(each.backward_spare),
         np.maximum(1.0, at(slots.layers)),
     )  # fmt: skip
 
@@ -140,23 +140,23 @@ class _StageSeconds:
     forward: Num
     backward: Num
     weight: Num
-    forward_device: Num
-    backward_device: Num
+    forward_spare: Num
+    backward_spare: Num
 
 
 def _stage_seconds(placed: list[_Placed], slots: Slots) -> _StageSeconds:
     zero = np.zeros_like(slots.multiplicity)
-    forward = backward = weight = forward_device = backward_device = zero
+    forward = backward = weight = forward_spare = backward_spare = zero
     for block in placed:
         count, share, time = block.count, block.share, block.time
         forward = forward + count * time.forward.total_s
         again = share * time.recompute.total_s
         backward = backward + count * (time.backward.total_s + again)
         weight = weight + count * time.weight_s
-        forward_device = forward_device + count * time.forward.device_s
-        device = time.backward.device_s + share * time.recompute.device_s
-        backward_device = backward_device + count * device
-    return _StageSeconds(forward, backward, weight, forward_device, backward_device)
+        forward_spare = forward_spare + count * time.forward.spare_s
+        spare = time.backward.spare_s + share * time.recompute.spare_s
+        backward_spare = backward_spare + count * spare
+    return _StageSeconds(forward, backward, weight, forward_spare, backward_spare)
 
 
 def _accumulate_s(context: Context, dims: ParallelDims, parameters: states.Parameters) -> Num:

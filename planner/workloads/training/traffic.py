@@ -17,9 +17,11 @@ __all__ = ["traffic"]
 SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
 
 
-def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
+def traffic(
+    context: Context, dims: ParallelDims, layout: tuple[int, ...] | None = None
+) -> list[dict[str, object]]:
     """Return `{axis, level, bytes}` of one plan, innermost level first, nothing of zero bytes."""
-    sent = _sent(context, dims)
+    sent = _sent(context, dims, layout)
     entries: list[dict[str, object]] = []
     for axis, total in sent.items():
         hops = exchange.axis_span(context, dims, SPANS[axis])
@@ -36,7 +38,9 @@ def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
     return entries
 
 
-def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
+def _sent(
+    context: Context, dims: ParallelDims, layout: tuple[int, ...] | None
+) -> dict[str, float]:
     """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
     m = float(dims.microbatches[0])
     layers_per_stage = context.spec.model.layers / float(dims.pp[0])
@@ -50,7 +54,7 @@ def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
     boundary = exchange.stage_boundary_s(context, dims)
     sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
     order = {block.name: i for i, block in enumerate(context.layer_blocks)}
-    slots = stages.slots_of([order[kind.name] for kind in kinds], dims)
+    slots = stages.slots_of([order[kind.name] for kind in kinds], dims, layout)
     parameters = states.parameters_of(context, dims, slots).fullest()
     shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
     sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])
