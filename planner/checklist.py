@@ -152,8 +152,12 @@ def _axis(plan: OnePlan, found: Ceilings) -> Answer:
 def _spread(plan: OnePlan, axis: str) -> str:
     """Say how the strategy spreads one axis."""
     dp = plan.degree("dp")
+    if axis == "training" and dp == 1:
+        return "training is not spread: one replica takes all devices (dp 1)"
     if axis == "training":
         return f"training is spread over {dp:,} replicas (dp {dp})"
+    if axis == "data" and dp == 1:
+        return "the one replica reads the corpus in turn"
     if axis == "data":
         return f"each of {dp:,} replicas reads its own share of the corpus"
     cuts = [f"{key} {plan.degree(key)}" for key in ("tp", "cp", "pp", "ep") if plan.degree(key) > 1]

@@ -63,12 +63,15 @@ def _answer(choice: str, because: str, alternatives: Sequence[Alternative]) -> A
 def _cuts(strategy: Mapping[str, object]) -> str:
     """Say the degrees above 1, the sharding and what saves memory: ``dp 32, tp 2, zero 1``."""
     said = [f"{key} {strategy[key]}" for key in CUTS if strategy[key] != 1]
-    if strategy["zero"]:
+    if strategy["zero"] and strategy["zero_group"] != 1:
         said.append(f"zero {strategy['zero']} over {strategy['zero_group']}")
-    if strategy["recompute"] != "none":
-        said.append(f"recompute {strategy['recompute']}")
-    if strategy["offload"]:
-        said.append(f"offload {strategy['offload']}")
+    recompute = strategy["recompute"]
+    if isinstance(recompute, Mapping):
+        said.append(f"recompute {recompute['full']} layers of a stage")
+    elif recompute != "none":
+        said.append(f"recompute {recompute}")
+    if isinstance(strategy["offload"], Sequence):
+        said += [f"{state} on the host" for state in strategy["offload"]]
     return ", ".join(said) or "nothing is split"
 
 
