@@ -4,18 +4,15 @@ Reads searched clusters; prices the few plans that it shows with the plan's own 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.prediction import prediction
+from planner.searched import Searched
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
-
-if TYPE_CHECKING:
-    from planner.recommend import Searched
 
 __all__ = ["frontier", "pins", "runners_up"]
 
@@ -24,7 +21,7 @@ MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "recompute")
 
 
 def runners_up(
-    job: Job[TrainingSpec], best: "Searched", chosen: Mapping[str, object]
+    job: Job[TrainingSpec], best: Searched, chosen: Mapping[str, object]
 ) -> list[dict[str, object]]:
     """Best plans of other meshes on the same cluster, each with the terms that it loses by."""
     rows = best.found.rows
@@ -81,7 +78,7 @@ def _why(
     return f"{slower:.1%} slower: more {said}" if said else "no faster, listed later"
 
 
-def pins(best: "Searched", free: "Searched | None") -> dict[str, object] | None:
+def pins(best: Searched, free: Searched | None) -> dict[str, object] | None:
     """Return the best plan without pins beside the pinned one, by step time."""
     if free is None or free.best is None or best.best is None:
         return None
@@ -97,7 +94,7 @@ def pins(best: "Searched", free: "Searched | None") -> dict[str, object] | None:
     }
 
 
-def frontier(job: Job[TrainingSpec], results: Sequence["Searched"]) -> list[dict[str, object]]:
+def frontier(job: Job[TrainingSpec], results: Sequence[Searched]) -> list[dict[str, object]]:
     """Best plan of every cluster that has one, with its step time and cost."""
     points: list[dict[str, object]] = []
     for result in results:

@@ -20,7 +20,7 @@ from planner.nearest import shown
 from planner.one_plan import OnePlan
 from planner.pool import Pool, objectives
 from planner.prediction import prediction
-from planner.recommend import best_of, search
+from planner.searched import best_of, search
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 

@@ -100,6 +100,7 @@ class Cluster:
         -----
         On a torus a group of n ranks spans whole axes where it can: its ring uses both directions
         of every axis that it covers, and a part of an axis has no wrap-around, which halves it.
+        Where all pairs are wired (mesh), a group uses the links between its own ranks only.
         """
         hops: list[Hop] = []
         before: Num = 1.0
@@ -109,9 +110,11 @@ class Cluster:
                 within = within * np.minimum(degree, np.maximum(1.0, level.devices / stride))
             ranks = np.maximum(1.0, within / before)
             if level.kind == "torus":
-                rate = level.bytes_per_s * _torus_share(level.torus, ranks, segments)
+                rate = level.bytes_per_s * _torus_share(level.torus, segments)
             else:
                 rate = level.bytes_per_s * np.minimum(1.0, before / level.inside)
+            if level.kind == "mesh":
+                rate = rate * _peers(level, ranks) / _others(level)
             hops.append(Hop(level.name, ranks, level.latency_s, rate, level.in_switch))
             before = np.maximum(before, within)
         return tuple(hops)
@@ -127,35 +130,51 @@ class Cluster:
         """Latency and bandwidth of a send round a group's ring, every rank sending.
 
         The slowest pair sets the pace: of the levels that the group crosses, the longest latency
-        and the narrowest share.
+        and the narrowest share. Of a mesh, a pair has one link.
         """
         alpha: Num = 0.0
         rate: Num = np.inf
-        for hop in self.span(*segments):
+        for level, hop in zip(self.levels, self.span(*segments), strict=True):
             crossed = hop.ranks > 1.0 + 1e-9
+            share = hop.bytes_per_s
+            if level.kind == "mesh":
+                share = share / _peers(level, hop.ranks)
             alpha = np.where(crossed, np.maximum(alpha, hop.alpha_s), alpha)
-            rate = np.where(crossed, np.minimum(rate, hop.bytes_per_s), rate)
+            rate = np.where(crossed, np.minimum(rate, share), rate)
         return alpha, rate
 
 
-def _torus_share(torus: tuple[int, ...], ranks: Num, segments: Sequence[Segment]) -> Num:
-    """Share of a chip's links that a ring of `ranks` can use on a torus.
+def _others(level: Level) -> float:
+    """Members of a mesh that one of them is wired to, at least one."""
+    return max(1.0, level.devices / level.inside - 1.0)
 
-    Axes inside the group's stride belong to other mesh axes; the group then covers axis after
-    axis. With w whole axes and a part of one more, the share is (w + part/2) / axes, and at
-    least half an axis (a line has one direction each way).
+
+def _peers(level: Level, ranks: Num) -> Num:
+    """Members of a mesh that one of them is wired to inside its group, at least one."""
+    return np.clip(ranks - 1.0, 1.0, _others(level))
+
+
+def _torus_share(torus: tuple[int, ...], segments: Sequence[Segment]) -> Num:
+    """Share of a chip's links that a ring of a group can use on a torus.
+
+    Device numbers run along the first axis, then the next. Of every axis that a group covers
+    wholly its ring has both directions; a part of an axis is a line, which halves it; and ranks
+    that stand s chips apart share the axis with the s - 1 groups between them.
     """
-    stride: Num = segments[0][1]
     covered: Num = 0.0
-    done: Num = 1.0
-    reach = stride * ranks
+    done: float = 1.0
     for chips in torus:
-        start = np.maximum(done, stride)
-        end = np.minimum(done * chips, reach)
-        used = np.maximum(1.0, end / start)
-        covered = covered + np.where(used > 1, np.where(used >= chips, 1.0, 0.5), 0.0)
+        used: Num = 1.0
+        apart: Num = np.inf
+        for degree, stride in segments:
+            ranks = np.minimum(done * chips, degree * stride) / np.maximum(done, stride)
+            used = used * np.maximum(1.0, ranks)
+            here = np.where(ranks > 1.0, np.maximum(1.0, stride / done), np.inf)
+            apart = np.minimum(apart, here)
+        whole = np.where(used * apart >= chips * (1.0 - 1e-9), 1.0, 0.5)
+        covered = covered + np.where(used > 1.0, whole / apart, 0.0)
         done = done * chips
-    return np.maximum(covered, 0.5) / len(torus)
+    return np.where(covered > 0.0, covered, len(torus)) / len(torus)
 
 
 def build(
@@ -212,21 +231,23 @@ def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[
     """Levels of the profile; a slice of `chips` has its share of the largest slice's link out."""
     made: list[Level] = []
     inside = 1
-    short = 1.0
     for level in profile.network:
         domain = devices if level.devices is None else min(devices, level.devices)
         if level.kind == "torus":
             domain = min(domain, chips)
+        short = level.oversubscription.value if level.oversubscription else 1.0
         if made and made[-1].kind == "torus":
-            short = (profile.network[0].devices or chips) / inside
-        short = short * (level.oversubscription.value if level.oversubscription else 1.0)
+            short = short * (profile.network[0].devices or chips) / inside
+        rate = level.bytes_per_s.value * level.efficiency.value / short
+        if level.kind == "mesh" and level.devices is not None and domain > inside:
+            rate = rate * (domain - inside) / (level.devices - inside)  # links to peers not there
         made.append(
             Level(
                 level.name,
                 level.kind,
                 inside,
                 domain,
-                level.bytes_per_s.value * level.efficiency.value / short,
+                rate,
                 level.latency_s.value,
                 level.in_switch_reduction,
                 (1,) * (level.torus_dims or 0),

@@ -1,7 +1,6 @@
 """Why nothing is feasible: what fell to which rule, the nearest miss, and what would fit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,17 +8,15 @@ from costmodels.units import GB
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job
+from planner.searched import Searched
 from planner.strategy import Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
-if TYPE_CHECKING:
-    from planner.recommend import Searched
-
 __all__ = ["explain"]
 
 
-def explain(job: Job[TrainingSpec], results: Sequence["Searched"]) -> NoFeasiblePlan:
+def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
     """Return the exception that says it, in one message."""
     reached = [r for r in results if len(r.dims)]
     if not reached:
@@ -30,7 +27,7 @@ def explain(job: Job[TrainingSpec], results: Sequence["Searched"]) -> NoFeasible
     return NoFeasiblePlan(_by_memory(job, reached))
 
 
-def _by_rules(results: Sequence["Searched"]) -> str:
+def _by_rules(results: Sequence[Searched]) -> str:
     tally: dict[str, int] = {}
     for result in results:
         for rule, dropped in result.tally.items():
@@ -40,7 +37,7 @@ def _by_rules(results: Sequence["Searched"]) -> str:
     return f"no mesh can be built: {fell or 'nothing to try'}. The last rule to bind: {last}"
 
 
-def _by_memory(job: Job[TrainingSpec], reached: Sequence["Searched"]) -> str:
+def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
     best = min(reached, key=lambda r: r.found.least_bytes - r.context.memory_limit_bytes)
     context = best.context
     over = best.found.least_bytes - context.memory_limit_bytes
@@ -81,7 +78,7 @@ def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | 
     return None
 
 
-def _by_limits(job: Job[TrainingSpec], priced: Sequence["Searched"]) -> str:
+def _by_limits(job: Job[TrainingSpec], priced: Sequence[Searched]) -> str:
     """Plans fit in memory, but none keeps the deadline, the budget or the rate."""
     limits = job.constraints
     tokens = float(job.workload.global_batch * job.workload.sequence_length)

@@ -1,7 +1,6 @@
 """plan.json: one dict from a job, the searched clusters and the best plan."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +9,9 @@ from planner.job import DeviceRange, Job
 from planner.notes import notes
 from planner.prediction import prediction
 from planner.scaling import scaling
+from planner.searched import Searched
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
-
-if TYPE_CHECKING:
-    from planner.recommend import Searched
 
 __all__ = ["SCHEMA_VERSION", "make"]
 
@@ -23,8 +20,8 @@ SCHEMA_VERSION = 1
 
 def make(
     job: Job[TrainingSpec],
-    results: Sequence["Searched"],
-    best: "Searched",
+    results: Sequence[Searched],
+    best: Searched,
     pins: Mapping[str, object] | None,
     wall_s: float,
     version: str,
@@ -58,7 +55,7 @@ def make(
     return document
 
 
-def _resolved(job: Job[TrainingSpec], best: "Searched") -> dict[str, object]:
+def _resolved(job: Job[TrainingSpec], best: Searched) -> dict[str, object]:
     """Return the job with the system and the device count that were chosen."""
     cluster = best.context.cluster
     systems = job.hardware.systems
@@ -68,7 +65,7 @@ def _resolved(job: Job[TrainingSpec], best: "Searched") -> dict[str, object]:
     return spec.dump(job.model_copy(update={"hardware": hardware}))
 
 
-def _provenance(best: "Searched", version: str) -> dict[str, object]:
+def _provenance(best: Searched, version: str) -> dict[str, object]:
     """Version, and every figure of the machine and the stack with its basis."""
     profile, stack = best.context.cluster.profile, best.context.stack
     figures: list[dict[str, object]] = []
@@ -96,7 +93,7 @@ def _figures(node: object, path: str, found: list[dict[str, object]]) -> None:
             _figures(inner, f"{path}{name}.", found)
 
 
-def _covers(job: Job[TrainingSpec], results: Sequence["Searched"]) -> str:
+def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
     """Say in words what space was searched."""
     said = "every uniform plan that the rules allow; per-layer choices are not searched yet"
     if isinstance(job.hardware.devices, DeviceRange):
@@ -106,7 +103,7 @@ def _covers(job: Job[TrainingSpec], results: Sequence["Searched"]) -> str:
 
 
 def _search(
-    job: Job[TrainingSpec], results: Sequence["Searched"], best: "Searched", wall_s: float
+    job: Job[TrainingSpec], results: Sequence[Searched], best: Searched, wall_s: float
 ) -> dict[str, object]:
     """How much was covered, and how far from the best the answer can be."""
     rules: dict[str, int] = {}

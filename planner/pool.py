@@ -18,8 +18,8 @@ from costmodels.units import Column
 from planner import infeasible
 from planner.dims import ParallelDims
 from planner.errors import NoFeasiblePlan
-from planner.recommend import Searched, best_of, objective_of, search
 from planner.search.columns import CHUNK
+from planner.searched import Searched, best_of, objective_of, search
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 

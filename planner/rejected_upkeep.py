@@ -15,7 +15,7 @@ from planner.job import Failure
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import NOTHING_S, Alternative, rejected, said, step_s
 from planner.workloads import training
-from planner.workloads.training.graph import layer_kinds
+from planner.workloads.training.documents import layer_kinds
 
 __all__ = ["other_balance", "other_recovery", "stage_flop"]
 

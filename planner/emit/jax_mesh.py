@@ -164,6 +164,7 @@ def _activations(view: PlanView, axes: MeshAxes) -> dict[str, Source]:
         "logits": (data, context, tensor),
         "queries": spread if exchanged else (data, context, tensor, ()),
         "keys_values": spread if exchanged else whole,
+        "slots": ((), data, (), ()),
         "experts": (roles["ep"], tuple(a for a in data if a not in roles["ep"]), (), ()),
     }
     return {name: _entries(dims) for name, dims in table.items()}

@@ -157,10 +157,8 @@ def _checkpoint(view: PlanView, header: Header) -> list[Arg]:
         ("--ckpt-format", "fsdp_dtensor" if uses_fsdp(view.mesh) else "torch_dist"),
         ("--save-interval", str(every or 1000)),
     ]
-    if view.job.failure.checkpoint_async and not uses_fsdp(view.mesh):
+    if view.job.failure.checkpoint_async:
         args += [("--async-save",), ("--use-persistent-ckpt-worker",)]
-    elif view.job.failure.checkpoint_async:
-        header.not_expressible("asynchronous checkpoints under FSDP", "blocking ones")
     return args
 
 

@@ -19,7 +19,7 @@ WIDTH = 98
 
 
 def one_line(value: object) -> str:
-    r"""Return text that is inert in a comment: one line, ASCII, at most LONGEST characters.
+    r"""Return text that is inert in a comment: one line of ASCII, of LONGEST characters at most.
 
     >>> one_line("a\n$(b)")
     'a\\n$(b)'
@@ -33,7 +33,7 @@ def shell_word(value: object) -> str:
     >>> shell_word("it's $HOME\n")
     '\'it\'"\'"\'s $HOME \''
     """
-    text = str(value)[:LONGEST].encode("utf-8", "replace").decode("utf-8")
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
     return shlex.quote("".join(char if char.isprintable() else " " for char in text))
 
 

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from planner import recommend, spec
+from planner import searched, spec
 from planner.one_plan import OnePlan
 from planner.prediction import prediction
 from planner.workloads import training
@@ -14,7 +14,7 @@ from planner.workloads import training
 @cache
 def _plan(text: str) -> OnePlan:
     job = spec.load(text)
-    best = recommend.best_of(recommend.search(job))
+    best = searched.best_of(searched.search(job))
     assert best is not None, "the test's job has no plan"
     dims = best.best
     assert dims is not None

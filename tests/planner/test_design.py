@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from planner import alternatives, design, recommend, rejected, rejected_upkeep
+from planner import alternatives, design, rejected, rejected_upkeep, searched
 from planner.one_plan import OnePlan
 
 Make = Callable[..., OnePlan]
@@ -47,7 +47,7 @@ def test_every_slot_is_filled_and_says_what_it_was_preferred_to(plan_of: Make) -
 
 def test_the_runners_up_are_the_rejected_partitions(plan_of: Make) -> None:
     plan = plan_of(**DENSE)
-    best = recommend.best_of(recommend.search(plan.job))
+    best = searched.best_of(searched.search(plan.job))
     assert best is not None
     others = alternatives.runners_up(plan.job, best, plan.prediction)
     assert others

@@ -8,8 +8,7 @@ Parts: `candidates`.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,13 @@ from costmodels.units import Column
 from hardware_profiles.stack import Supports
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
 from planner.job import Job
-from planner.strategy import RecomputeFull, Strategy
+from planner.strategy import RecomputeFull
 from planner.table import Table
 from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import segments
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.states import least_state_bytes
+from planner.workloads.training.wants import Wants
 
 __all__ = ["candidates"]
 
@@ -32,30 +33,6 @@ TOKENS_PER_CHUNK = 512.0
 """Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
 UNEVEN = 0.25
 """Most by which the fullest chunk may exceed the mean before virtual stages are not tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wants:
-    """What the job pins, by key."""
-
-    strategy: Strategy
-
-    def values(self, key: str, free: Sequence[float]) -> list[float]:
-        """Return the allowed values of a key, or the free ones."""
-        allowed = self.strategy.allowed(key)
-        if allowed is None:
-            return [float(v) for v in free]
-        return [float(v) for v in allowed if isinstance(v, int | float | bool)]
-
-    def codes(self, key: str, free: Sequence[str]) -> list[float]:
-        """Return the codes of the allowed names of a key, or of the free ones."""
-        allowed = self.strategy.allowed(key)
-        names = [str(v) for v in allowed] if allowed is not None else list(free)
-        return [float(CODES[key].index(name)) for name in names]
-
-    def free(self, key: str) -> bool:
-        """Tell whether the key is not pinned."""
-        return self.strategy.allowed(key) is None
 
 
 def _powers(limit: float) -> list[float]:
@@ -74,7 +51,7 @@ def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, 
     dims  : columns of candidates that break no rule
     tally : rows that fell to each rule, in the order in which rules ran
     """
-    wants = _Wants(job.strategy)
+    wants = Wants(job.strategy)
     table = Table(devices=float(context.cluster.devices))
     for step in (_mesh, _experts, _states, _batch, _schedule, _sharding, _savings, _placement):
         step(table, job, context, wants)
@@ -86,14 +63,14 @@ def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, 
     return ParallelDims.from_columns(table.columns), table.tally
 
 
-Step = Callable[[Table, Job[TrainingSpec], Context, _Wants], None]
+Step = Callable[[Table, Job[TrainingSpec], Context, Wants], None]
 
 
 def _whole(value: Column) -> NDArray[np.bool_]:
     return np.asarray(value == np.floor(value))
 
 
-def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     model, spec = context.spec.model, context.spec
     devices = context.cluster.devices
     node = float(min(context.cluster.node_devices, MAX_TENSOR))
@@ -130,7 +107,7 @@ def _narrowest(context: Context) -> float:
     return float(model.ffn_hidden) if model.moe.first_dense_layers else 0.0
 
 
-def _sequence(table: Table, context: Context, wants: _Wants) -> None:
+def _sequence(table: Table, context: Context, wants: Wants) -> None:
     policy = context.stack.supports.sequence_parallel
     several = table["tp"] > 1
     options = [(0.0, ~several)]
@@ -144,7 +121,7 @@ def _sequence(table: Table, context: Context, wants: _Wants) -> None:
     table.choose("sp", options)
 
 
-def _context_exchange(table: Table, context: Context, wants: _Wants) -> None:
+def _context_exchange(table: Table, context: Context, wants: Wants) -> None:
     model = context.spec.model
     codes = wants.codes("cp_comm", context.stack.supports.cp_comm)
     heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
@@ -161,7 +138,7 @@ def _context_exchange(table: Table, context: Context, wants: _Wants) -> None:
     table.choose("cp_comm", options)
 
 
-def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     moe = context.spec.model.moe
     if moe is None:
         table.require("ep, etp need experts", np.array(
@@ -187,36 +164,18 @@ def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
         )
 
 
-def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
-    """Drop meshes whose weights and gradients alone cannot fit, if any mesh is left then.
-
-    A lower bound: an average stage, sharded as far as the stack can, optimizer states elsewhere.
-    """
+def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
+    """Drop meshes whose weights and gradients alone cannot fit, if any mesh is left then."""
     if "parameters" in (job.strategy.offload or ()):
         return
     supports = context.stack.supports
-    zero = max(wants.values("zero", [float(z) for z in (*supports.zero, *supports.pipeline_zero)]))
-    replicas = table["dp"] * table["cp"]
-    copies = table["tp"] * replicas / (table["ep"] * table["etp"])
-    blocks = context.graph.blocks
-    experts = sum(block.count * block.weights(expert=True) for block in blocks)
-    dense = (context.graph.weights() - experts) / (table["tp"] * table["pp"])
-    expert = experts / (table["ep"] * table["etp"] * table["pp"])
-
-    def held(each: float, sharded: bool) -> Column:
-        over = replicas if sharded else np.ones(len(table))
-        expert_over = np.maximum(1.0, copies) if sharded else np.ones(len(table))
-        return np.asarray(each * (dense / over + expert / expert_over))
-
-    least = held(min(context.parameter_bytes, context.frozen_bytes), zero >= 3)
-    if context.spec.adapters is None:
-        least = least + held(context.gradient_bytes, zero >= 2)
-    fits = least <= context.memory_limit_bytes
+    stages = wants.values("zero", [float(z) for z in (*supports.zero, *supports.pipeline_zero)])
+    fits = least_state_bytes(context, table.columns, max(stages)) <= context.memory_limit_bytes
     if fits.any():
         table.require("weights and gradients fit in memory", fits)
 
 
-def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     batch = float(context.spec.global_batch)
     table.require("dp divides the global batch", _whole(batch / table["dp"]))
     free = _powers(MAX_MICRO_BATCH)
@@ -228,7 +187,7 @@ def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants
         table.require("microbatches as pinned", np.isin(table["microbatches"], pinned))
 
 
-def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     supports = context.stack.supports
     free = [s for s in supports.schedules if s != "gpipe"]  # 1f1b: same time, less memory
     if not wants.free("vpp") and min(wants.values("vpp", ())) > 1 and wants.free("schedule"):
@@ -242,7 +201,7 @@ def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wa
     _virtual(table, job, context, wants)
 
 
-def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     layers = context.spec.model.layers
     code = float(CODES["schedule"].index("interleaved"))
     interleaved = table["schedule"] == code
@@ -276,7 +235,7 @@ def _even_enough(layers: int, pp: Column, chunks: Column) -> NDArray[np.bool_]:
     return even | (~possible & (fullest <= UNEVEN))
 
 
-def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     supports: Supports = context.stack.supports
     piped = table["pp"] > 1
     replicas = table["dp"] * table["cp"]
@@ -301,7 +260,7 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wa
                   _whole(table["dp"] * table["cp"] / table["zero_group"]))  # fmt: skip
 
 
-def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     allowed = job.strategy.allowed("recompute")
     modes: list[tuple[float, float]] = []
     for mode in allowed if allowed is not None else context.stack.supports.recompute:
@@ -322,7 +281,7 @@ def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wan
     table.derive("offload", float(sum(1 << OFFLOAD.index(what) for what in offload)))
 
 
-def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: _Wants) -> None:
+def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     names = [level.name for level in context.cluster.levels]
     node = context.cluster.node_devices
     dims = ParallelDims.from_columns(table.columns)

@@ -14,7 +14,9 @@ from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
 from planner.job import Job
-from planner.workloads.training.graph import Adapters, Documents, build
+from planner.workloads.training.documents import Documents
+from planner.workloads.training.graph import build
+from planner.workloads.training.operators import Adapters
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make", "rates_of"]

@@ -14,7 +14,7 @@ from planner.dims import ParallelDims
 from planner.fold import Folding, fold
 from planner.workloads.training import footprint, sharing, stages, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.graph import layer_kinds
+from planner.workloads.training.documents import layer_kinds
 from planner.workloads.training.pace import STAGE_COLUMNS, pace_of
 
 __all__ = ["cost", "memory_of", "stage_bytes", "times_of"]

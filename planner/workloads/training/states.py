@@ -5,19 +5,27 @@ gradients, master copies and moments over the ranks that ZeRO shards them on. Kn
 bytes; no seconds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import Num
+from costmodels.units import Column, Num
 from planner.dims import ParallelDims
 from planner.fold import Folding
 from planner.graph import Block
 from planner.workloads.training.context import Context
 from planner.workloads.training.stages import Slots
 
-__all__ = ["Fullest", "Parameters", "StateBytes", "parameters_of", "state_bytes"]
+__all__ = [
+    "Fullest",
+    "Parameters",
+    "StateBytes",
+    "least_state_bytes",
+    "parameters_of",
+    "state_bytes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +194,33 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
     transient = context.stack.optimizer_transient_bytes * mine
     return StateBytes(weights, gradients, optimizer, transient, gathered)
+
+
+def least_state_bytes(
+    context: Context, mesh: Mapping[str, Column], zero: float
+) -> NDArray[np.float64]:
+    """Bound the bytes of weights and gradients on a device from below, before all is chosen.
+
+    Of an average stage, sharded over all ranks where `zero` allows, optimizer states elsewhere.
+
+    Parameters
+    ----------
+    mesh : columns tp, cp, pp, dp, ep, etp
+    zero : the highest stage that the stack can build
+    """
+    replicas = mesh["dp"] * mesh["cp"]
+    copies = mesh["tp"] * replicas / (mesh["ep"] * mesh["etp"])
+    blocks = context.graph.blocks
+    experts = sum(block.count * block.weights(expert=True) for block in blocks)
+    dense = (context.graph.weights() - experts) / (mesh["tp"] * mesh["pp"])
+    expert = experts / (mesh["ep"] * mesh["etp"] * mesh["pp"])
+
+    def held(each: float, sharded: bool) -> NDArray[np.float64]:
+        over = replicas if sharded else np.ones_like(replicas)
+        expert_over = np.maximum(1.0, copies) if sharded else np.ones_like(replicas)
+        return np.asarray(each * (dense / over + expert / expert_over))
+
+    least = held(min(context.parameter_bytes, context.frozen_bytes), zero >= 3)
+    if context.spec.adapters is None:
+        least = least + held(context.gradient_bytes, zero >= 2)
+    return least

@@ -10,7 +10,7 @@ import numpy as np
 from planner.dims import ParallelDims
 from planner.workloads.training import exchange, sharing, stages, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.graph import layer_kinds
+from planner.workloads.training.documents import layer_kinds
 
 __all__ = ["traffic"]
 

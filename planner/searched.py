@@ -1,0 +1,241 @@
+"""A job's clusters, searched: candidates, savings, prices, and the neighbours of the best.
+
+`search` is the one way from a job to ranked plans; `recommend` makes a document of its answer,
+`explain` and `what-if` ask it again. Prints and explains nothing.
+
+Parts: `Searched`, `search`, `objective_of`, `best_of`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.units import Column
+from hardware_profiles.load import load
+from planner.choices import clusters
+from planner.cluster import Cluster
+from planner.dims import ParallelDims
+from planner.job import DeviceRange, Job
+from planner.objective import NEEDS_RUN, objective
+from planner.search.columns import Found, top_rows
+from planner.workloads import SHAPES, training
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["Progress", "Searched", "best_of", "name_of", "objective_of", "search"]
+
+KEPT = 400
+"""Best rows kept of every cluster, for alternatives."""
+MOST_BETWEEN = 12
+"""Device counts tried between the fewest that do and the next fewer that do not."""
+POLISHES, POLISHED = 2, 32
+"""Rounds in which neighbours are tried, and the best rows of a cluster whose neighbours are."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One cluster, searched."""
+
+    context: training.Context
+    dims: ParallelDims
+    layout: tuple[int, ...] | None
+    tally: dict[str, int]
+    found: Found
+
+    @property
+    def best(self) -> ParallelDims | None:
+        """The best plan, or None."""
+        return self.dims.take(self.found.rows[:1]) if len(self.found.rows) else None
+
+    @property
+    def objective(self) -> float:
+        """Objective of the best plan, infinite without one."""
+        return float(self.found.objective[0]) if len(self.found.rows) else np.inf
+
+
+def search(
+    job: Job[TrainingSpec],
+    *,
+    limit_memory: bool = True,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> list[Searched]:
+    """Search every cluster that the job allows.
+
+    For the fewest devices of a range, whole nodes between the counts tried first are searched too.
+    Where nothing fits (savings included, see `training.savings`), what else the software stack
+    can offload is tried: one kind after the other, then all.
+    """
+    made = clusters(job.hardware)
+    results = _search(job, made, limit_memory, deadline, progress)
+    if job.objective.metric == "devices":
+        results += _fewer(job, results, deadline, progress)
+    if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
+        return results
+    supported = results[0].context.stack.supports.offload if results else ()
+    tries = [(what,) for what in supported] + ([supported] if len(supported) > 1 else [])
+    for offload in tries:
+        pinned = job.strategy.model_copy(update={"offload": offload})
+        again = _search(
+            job.model_copy(update={"strategy": pinned}), made, limit_memory, deadline, progress
+        )
+        if any(len(r.found.rows) for r in again):
+            return again
+    return results
+
+
+def _search(
+    job: Job[TrainingSpec],
+    made: Sequence[Cluster],
+    limit_memory: bool,
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    layout = job.strategy.layers_per_stage
+    results = []
+    for cluster in made:
+        context = training.make(job, cluster)
+        dims, tally = SHAPES[job.workload.kind].candidates(job, context)
+        limit = context.memory_limit_bytes if limit_memory else np.inf
+        dims, used = training.with_savings(
+            context,
+            dims,
+            layout,
+            limit,
+            offload=job.strategy.offload is None,
+            partial=job.strategy.recompute is None,
+        )
+        found = top_rows(
+            used,
+            limit_bytes=limit,
+            objective_of=objective_of(job, context, dims, layout),
+            bound_of=_bound_of(context, dims),
+            keep=KEPT,
+            deadline=deadline,
+            progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
+        )
+        result = Searched(context, dims, layout, tally, found)
+        for _ in range(POLISHES):
+            result = _polished(job, result, limit)
+        results.append(result)
+    return results
+
+
+def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
+    """Add the neighbours of the best plans that the rules of convenience left out."""
+    context, layout, found = result.context, result.layout, result.found
+    near = training.neighbours(job, context, result.dims.take(found.rows[:POLISHED]))
+    if not len(near):
+        return result
+    used = np.asarray(training.memory_of(context, near, layout).total_bytes)
+    near = near.take(np.flatnonzero(used <= limit_bytes))
+    dims = result.dims.joined(near)
+    added = np.arange(len(result.dims), len(dims))
+    values = objective_of(job, context, dims, layout)(added)
+    rows, objectives = np.concatenate([found.rows, added]), np.concatenate(
+        [found.objective, values]
+    )
+    order = [i for i in np.argsort(objectives, kind="stable") if np.isfinite(objectives[i])]
+    best = dataclasses.replace(
+        found,
+        rows=rows[order],
+        objective=objectives[order],
+        priced=found.priced + len(added),
+        bound=min(found.bound, float(np.min(objectives, initial=np.inf))),
+    )
+    return dataclasses.replace(result, dims=dims, found=best)
+
+
+def _bound_of(
+    context: training.Context, dims: ParallelDims
+) -> Callable[[NDArray[np.intp]], Column]:
+    return lambda rows: training.bound_s(context, dims.take(rows))
+
+
+def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(phase, done, total)
+
+
+def objective_of(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    layout: tuple[int, ...] | None,
+) -> Callable[[NDArray[np.intp]], Column]:
+    """Return the objective of given rows: infinite where a limit of the run is broken."""
+    limits = job.constraints
+    run_limits = limits.deadline_s is not None or limits.max_cost_usd is not None
+    tokens = float(job.workload.global_batch * job.workload.sequence_length)
+    metric = job.objective.metric
+
+    def of(rows: NDArray[np.intp]) -> Column:
+        few = dims.take(rows)
+        price = training.times_of(context, few, layout)
+        step = np.asarray(price.total_s)
+        figures: dict[str, Column] = {
+            "step_time_s": step,
+            "device_seconds_per_token": step * few.devices / tokens,
+            "devices": few.devices,
+        }
+        broken = np.zeros(len(rows), bool)
+        if limits.min_tokens_per_s is not None:
+            broken |= tokens / step < limits.min_tokens_per_s
+        if run_limits or metric in NEEDS_RUN:
+            run = training.economics(job, context, few, price)
+            whole = step if run.time_to_train_s is None else run.time_to_train_s
+            figures |= {
+                "cost_usd": np.asarray(run.cost_usd),
+                "energy_j": np.asarray(run.energy_j),
+                "time_to_train_s": np.asarray(whole),
+                "goodput": np.broadcast_to(np.asarray(run.run.goodput), step.shape),
+            }
+            if limits.deadline_s is not None and run.finish_s is not None:
+                broken |= run.finish_s > limits.deadline_s
+            if limits.max_cost_usd is not None:
+                broken |= run.finish_cost_usd > limits.max_cost_usd
+        return np.where(broken, np.inf, objective(metric, figures))
+
+    return of
+
+
+def best_of(results: list[Searched]) -> Searched | None:
+    """Cluster with the best plan; the first where several tie."""
+    best = min(results, key=lambda s: s.objective)
+    return best if np.isfinite(best.objective) else None
+
+
+def _fewer(
+    job: Job[TrainingSpec],
+    results: list[Searched],
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    """Search whole nodes between the fewest devices that do and the next fewer that do not."""
+    more: list[Searched] = []
+    for system in job.hardware.systems:
+        own = [r for r in results if r.context.cluster.profile.name in (system, name_of(system))]
+        enough = [r.context.cluster.devices for r in own if r.best is not None]
+        if not enough or not isinstance(job.hardware.devices, DeviceRange):
+            continue
+        first = min(enough)
+        below = [r.context.cluster.devices for r in own if r.context.cluster.devices < first]
+        node = own[0].context.cluster.profile.network[0].devices or 1
+        counts = [c for c in range(first - node, max(below, default=first), -node)]
+        chosen = counts[:: max(1, len(counts) // MOST_BETWEEN)]
+        if chosen:
+            hardware = job.hardware.model_copy(
+                update={"system": system, "devices": tuple(sorted(chosen))}
+            )
+            one = job.model_copy(update={"hardware": hardware})
+            more += search(one, deadline=deadline, progress=progress)
+    return more
+
+
+def name_of(system: str) -> str:
+    """Name of the profile that a system of the job is, which a path is not."""
+    return load(system).name

@@ -1,0 +1,101 @@
+"""Operators of a transformer: how each is made, adapted, and differentiated.
+
+Products with weights, work bound by memory, and what every operator's backward pass computes.
+Knows one operator at a time; which ones make a layer is said in `blocks`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.graph import Dim, Op
+from planner.models.config import ModelConfig
+
+__all__ = ["Adapters", "adapt", "matmul", "memory", "norm", "with_backward"]
+
+BACKWARD_ATTENTION = 2.5
+"""FLOP of the backward attention kernel over the forward's: five products for two."""
+BACKWARD_TRAFFIC = 1.6
+"""Traffic of the backward of memory-bound work over the forward's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Low-rank adapters on frozen weights: rank, and which products carry one."""
+
+    rank: int
+    attention: bool
+    mlp: bool
+
+
+def matmul(name: str, cols: Dim, inner: Dim, split: str, bias: bool = False, **kw: float) -> Op:
+    """Make a product with weights: [tokens, inner] x [inner, cols]."""
+    return Op(
+        name,
+        "matmul",
+        cols=cols,
+        inner=inner,
+        split=split,
+        flop=2.0 * cols.size * inner.size,
+        output=cols.size,
+        weights=cols.size * inner.size + (cols.size if bias else 0.0),
+        **kw,  # type: ignore[arg-type]
+    )
+
+
+def memory(name: str, traffic: float, split: str = "sequence", **kw: float) -> Op:
+    """Make an op bound by memory: normalisation, activation, residual, rotation."""
+    return Op(name, "memory", traffic=traffic, split=split, **kw)  # type: ignore[arg-type]
+
+
+def norm(name: str, model: ModelConfig, width: float | None = None) -> Op:
+    """Make a normalisation over the hidden width, or over `width`."""
+    size = float(model.hidden) if width is None else width
+    return memory(
+        name, 2.0 * size, output=size, saved=size, weights=size * (2.0 if model.norm_bias else 1.0)
+    )
+
+
+def adapt(ops: Sequence[Op], adapters: Adapters) -> list[Op]:
+    """Freeze the weights and add an adapter beside each product that the job names."""
+    adapted: list[Op] = []
+    rank = Dim("adapter", adapters.rank)
+    for op in ops:
+        adapted.append(replace(op, trainable=False) if op.weights else op)
+        in_mlp = any(part in op.name for part in ("mlp", "expert"))
+        wanted = adapters.mlp if in_mlp else adapters.attention
+        if op.kind != "matmul" or op.name.endswith("router") or not wanted:
+            continue
+        # the adapter's inner product reads what the base product reads; only its outer is split
+        down = matmul(f"{op.name} adapter down", rank, op.inner, "", saved=0.0)
+        up = matmul(f"{op.name} adapter up", op.cols, rank, op.split, saved=rank.size)
+        adapted += [down, replace(up, output=0.0)]
+    return adapted
+
+
+def with_backward(ops: Sequence[Op]) -> tuple[Op, ...]:
+    """Add the backward ops: gradients of inputs and, for trainable weights, of weights."""
+    backward: list[Op] = []
+    for op in reversed(ops):
+        backward += _gradients(op)
+    return (*ops, *backward)
+
+
+def _gradients(op: Op) -> list[Op]:
+    bare = replace(op, phase="backward", weights=0.0, saved=0.0, extra_saved=0.0, output=0.0)
+    if op.kind in ("matmul", "grouped"):
+        data = replace(
+            bare, name=f"{op.name}.dgrad", cols=op.inner, inner=op.cols,
+            output=op.output / max(op.cols.size, 1.0) * op.inner.size,
+        )  # fmt: skip
+        weight = replace(
+            bare, name=f"{op.name}.wgrad", rows=op.inner, inner=op.rows, weight_gradient=True
+        )
+        return [data, weight] if op.trainable else [data]
+    if op.kind == "attention":
+        return [
+            replace(
+                bare, name=f"{op.name}.backward", flop=BACKWARD_ATTENTION * op.flop,
+                traffic=2.0 * op.traffic, launches=2.0,
+            )
+        ]  # fmt: skip
+    return [replace(bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic)]
