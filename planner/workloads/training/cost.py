@@ -95,8 +95,7 @@ def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprin
     slots = stages.slots_of(kinds_of(context), folded.few, layout)
     parameters = states.parameters_of(context, folded.few, slots)
     working = footprint.activations_of(context, folded.few, slots)
-    wide = parameters.spread(folded)
-    held = states.state_bytes(context, dims, wide)
+    held = states.state_bytes(context, dims, parameters.spread(folded))
     return footprint.footprint(
         context, dims, slots.spread(folded), held, working.spread(folded)
     )
@@ -105,12 +104,13 @@ def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprin
 def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> list[float]:
     """Bytes of every pipeline stage of one plan, first to last."""
     pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
-    slots = stages.slots_of(kinds_of(context), dims, layout)
-    total = _footprint(context, dims, layout).total()[:, 0]
     kinds = kinds_of(context)
     chunks = layout or stages.lean_layout(len(kinds), pp * vpp, int(dims.lean[0]))
-    slot_of = stages.slot_by_stage(kinds, pp, vpp, slots, chunks)
-    return [float(total[slot]) for slot in slot_of]
+    each = stages.every_stage(kinds, pp, vpp, chunks)
+    held = states.state_bytes(context, dims, states.parameters_of(context, dims, each))
+    working = footprint.activations_of(context, dims, each)
+    total = footprint.footprint(context, dims, each, held, working).total()
+    return [float(value) for value in total[:, 0]]
 
 
 def _step_terms(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planner.dims import ParallelDims
 from planner.fold import Folding
 
-__all__ = ["Slots", "even_layout", "lean_layout", "slot_by_stage", "slots_of"]
+__all__ = ["Slots", "even_layout", "every_stage", "lean_layout", "slots_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +126,14 @@ def slots_of(
     return Slots(rows[:width], rows[width], rows[width + 1], rows[width + 2], rows[width + 3])
 
 
-def slot_by_stage(
-    kinds: Sequence[int], pp: int, vpp: int, slots: Slots, layout: Sequence[int]
-) -> list[int]:
-    """Slot of every stage of one plan, whose slots are in the first row."""
-    starts = np.concatenate([[0], np.cumsum(layout)])
-    found: list[int] = []
-    for stage in range(pp):
-        counts = np.zeros(len(slots.counts))
-        for chunk in range(stage, pp * vpp, pp):
-            for kind in kinds[starts[chunk] : starts[chunk + 1]]:
-                counts[kind] += 1.0
-        same = (
-            (slots.counts[:, :, 0] == counts[:, None]).all(axis=0)
-            & (slots.first[:, 0] == float(stage == 0))
-            & (slots.last[:, 0] == float(stage == pp - 1))
-            & (slots.multiplicity[:, 0] > 0)
-        )
-        found.append(int(np.argmax(same)))
-    return found
+def every_stage(kinds: Sequence[int], pp: int, vpp: int, layout: Sequence[int]) -> Slots:
+    """Return one plan's stages, each a slot of its own, first to last."""
+    counts = np.zeros((max(kinds) + 1, pp, 1))
+    start = 0
+    for chunk, size in enumerate(layout):
+        for kind in kinds[start : start + size]:
+            counts[kind, chunk % pp, 0] += 1.0
+        start += size
+    stage = np.arange(pp, dtype=float)[:, None]
+    first, last = (stage == 0).astype(float), (stage == pp - 1).astype(float)
+    return Slots(counts, np.ones_like(stage), stage, first, last)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planner.workloads.training.stages import even_layout, slot_by_stage, slots_of
+from planner.workloads.training.stages import even_layout, every_stage, slots_of
 from rows import context_of, job_of, row
 
 
@@ -53,17 +53,21 @@ def test_slots_are_the_stages_folded(shape, data):
     slots = slots_of(kinds, dims, pinned)
     layout = pinned or even_layout(len(kinds), pp * vpp)
     wanted = dealt(kinds, pp, vpp, layout)
-    of_stage = slot_by_stage(kinds, pp, vpp, slots, pinned)
-    assert slots.multiplicity[:, 0].sum() == pp
-    for stage, slot in enumerate(of_stage):
-        held = {k: slots.counts[k, slot, 0] for k in range(2)}
-        assert held == {k: wanted[stage][k] for k in range(2)}
-        assert slots.first[slot, 0] == (stage == 0)
-        assert slots.last[slot, 0] == (stage == pp - 1)
-        assert slots.position[slot, 0] <= stage
-    assert Counter(of_stage) == {
-        i: int(m) for i, m in enumerate(slots.multiplicity[:, 0]) if m > 0
+    each = every_stage(kinds, pp, vpp, layout)
+    alike = Counter()
+    for stage in range(pp):
+        held = {k: each.counts[k, stage, 0] for k in range(len(each.counts))}
+        assert held == {k: wanted[stage][k] for k in held}
+        ends = (float(stage == 0), float(stage == pp - 1))
+        assert (each.first[stage, 0], each.last[stage, 0]) == ends
+        assert each.position[stage, 0] == stage
+        alike[(*held.values(), *ends)] += 1
+    slot_alike = {
+        (*slots.counts[:, i, 0], slots.first[i, 0], slots.last[i, 0]): int(many)
+        for i, many in enumerate(slots.multiplicity[:, 0])
+        if many > 0
     }
+    assert slot_alike == dict(alike)
 
 
 def test_126_layers_on_16_stages_are_priced_not_refused():
