@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from hardware_profiles.load import load, with_overrides
 from hardware_profiles.schema import HardwareProfile
 from planner.cluster import Cluster, build
+from planner.errors import SpecError
 from planner.job import DeviceRange, Hardware
 
 __all__ = ["clusters", "counts_between"]
@@ -18,12 +19,33 @@ STEPS = (1.0, 1.25, 1.5, 1.75)
 
 
 def clusters(hardware: Hardware) -> list[Cluster]:
-    """List every cluster that the job allows: systems in order, counts ascending."""
+    """List every cluster that the job allows: systems in order, counts ascending.
+
+    Raises
+    ------
+    SpecError : the job's own network levels do not hold its devices
+    """
     made = []
     for system in hardware.systems:
         profile = with_overrides(load(system), hardware.set.given())
-        made += [cluster_of(hardware, profile, count) for count in _counts(hardware, profile)]
+        counts = _counts(hardware, profile)
+        _check_levels(hardware, max(counts))
+        made += [cluster_of(hardware, profile, count) for count in counts]
     return made
+
+
+def _check_levels(hardware: Hardware, most: int) -> None:
+    """Refuse more devices than the outermost level holds: nothing says what would join them."""
+    if not hardware.levels:
+        return
+    outermost = hardware.levels[-1]
+    held = outermost.usable or outermost.devices
+    if most > held:
+        raise SpecError(
+            f"the outermost level, {outermost.name}, holds {held} of {most} devices; give the"
+            " level that joins several of them (plans over several sites are not there yet)",
+            key="hardware.levels",
+        )
 
 
 def cluster_of(hardware: Hardware, profile: HardwareProfile, devices: int) -> Cluster:
@@ -56,7 +78,10 @@ def _slice(hardware: Hardware, profile: HardwareProfile) -> tuple[int, ...]:
 def _counts(hardware: Hardware, profile: HardwareProfile) -> list[int]:
     devices = hardware.devices
     if isinstance(devices, DeviceRange):
-        return counts_between(devices.min, devices.max, profile.network[0].devices or 1)
+        node = profile.network[0].devices or 1
+        if hardware.levels:
+            node = hardware.levels[0].usable or hardware.levels[0].devices
+        return counts_between(devices.min, devices.max, node)
     if isinstance(devices, int):
         return [devices]
     if devices is None:
@@ -68,15 +93,14 @@ def _counts(hardware: Hardware, profile: HardwareProfile) -> list[int]:
 def counts_between(least: int, most: int, node: int) -> list[int]:
     """Device counts worth trying between two: whole nodes, four an octave, and both ends.
 
-    Below one node, powers of two.
+    And powers of two, whatever a node holds: batches and layers divide by them.
 
     >>> counts_between(8, 40, 8)
     [8, 16, 24, 32, 40]
     >>> counts_between(64, 300, 72)
-    [64, 72, 144, 216, 288, 300]
+    [64, 72, 128, 144, 216, 256, 288, 300]
     """
     powers = [2**i for i in range(int(math.log2(most)) + 1)]
-    inside = [count for count in powers if count < node]
     nodes = [int(power * step) * node for power in powers for step in STEPS]
-    tried = {least, most, *inside, *nodes}
+    tried = {least, most, *powers, *nodes}
     return sorted(count for count in tried if least <= count <= most)
