@@ -35,7 +35,7 @@ from planner.resolve import (
     without_nulls,
 )
 from planner.schema import job_grammar, schema
-from planner.workloads.training import pins
+from planner.workloads.training import limits, pins
 from planner.workloads.training.spec import TrainingJob
 
 __all__ = ["dump", "load", "load_mapping", "schema", "with_set"]
@@ -113,6 +113,7 @@ def _resolved(document: Document, base_dir: Path) -> TrainingJob:
     job = resolve_hardware(job, document, base_dir)
     try:
         pins.check(job)
+        limits.check(job)
     except SpecError as error:
         raise document.error(error.message, tuple(error.key.split("."))) from None
     return job

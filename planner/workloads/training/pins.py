@@ -70,18 +70,6 @@ def dp_fills_devices(job: TrainingJob) -> Finding:
     return None
 
 
-def limits_need_a_run(job: TrainingJob) -> Finding:
-    """Require `tokens` where the job limits or minimises the time or the cost of the whole run."""
-    if job.workload.tokens is not None:
-        return None
-    for key in ("deadline_s", "max_cost_usd"):
-        if getattr(job.constraints, key) is not None:
-            return f"constraints.{key}", "is of the whole run: give workload.tokens"
-    if job.objective.metric == "time_to_train":
-        return "objective.metric", "time_to_train is of the whole run: give workload.tokens"
-    return None
-
-
 def zero_group_divides_ranks(job: TrainingJob) -> Finding:
     """Require that zero_group divides dp*cp."""
     group, dp, cp = job.strategy.pinned_count("zero_group"), _dp(job), _pins(job, "cp").get("cp")
@@ -198,7 +186,6 @@ RULES: tuple[Rule, ...] = (
     virtual_stages_interleave,
     stages_have_layers,
     layers_per_stage_add_up,
-    limits_need_a_run,
     experts_are_there,
     experts_fit_a_stage,
     tp_has_heads,

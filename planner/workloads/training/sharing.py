@@ -67,7 +67,8 @@ def _volume(
     reduce_s = np.where(plain, whole_s, scatter_s) * calls
     gathered = np.where(plain, 0.0, gather_s * calls)
     sent = ring * (np.where(plain, 2.0, 1.0) * gradients) * calls
-    return _Volume(reduce_s, gathered, sent + np.where(plain, 0.0, ring * weights * calls))
+    trips = np.where(plain, 0.0, np.where(dims.zero >= 3, 2.0, 1.0))
+    return _Volume(reduce_s, gathered, sent + trips * ring * weights * calls)
 
 
 def share(
