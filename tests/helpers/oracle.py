@@ -54,6 +54,18 @@ class _Work:
 
 
 @dataclass
+class _Level:
+    """Devices of a member and of a domain, bytes/s of a member; links of a mesh, else 0."""
+
+    inside: int
+    domain: int
+    rate: float
+    alpha: float
+    reduces: bool
+    links: float
+
+
+@dataclass
 class _Layer:
     """A layer or an end of the model: its ops, and how many exchanges it makes."""
 
@@ -116,19 +128,18 @@ class _Job:
         self.grouped = kernels.grouped_matmul.efficiency.value
         self.tile = (kernels.tile_m, kernels.tile_n, kernels.units)
 
-    def _levels(self) -> list[tuple[int, int, float, float, bool]]:
-        """(devices of a member, of a domain, bytes/s of a member, alpha, reduces in the switch)."""
-        made: list[tuple[int, int, float, float, bool]] = []
-        inside, short = 1, 1.0
+    def _levels(self) -> list[_Level]:
+        made: list[_Level] = []
+        inside = 1
         for level in self.profile.network:
             assert level.kind != "torus", "the oracle has no torus"
             domain = min(self.devices, level.devices or self.devices)
-            short *= level.oversubscription.value if level.oversubscription else 1.0
+            short = level.oversubscription.value if level.oversubscription else 1.0
             rate = level.bytes_per_s.value * level.efficiency.value / short
-            if not made or domain > made[-1][1]:
-                made.append(
-                    (inside, domain, rate, level.latency_s.value, level.in_switch_reduction)
-                )
+            links = (level.devices or 0) / inside - 1 if level.kind == "mesh" else 0
+            if not made or domain > made[-1].domain:
+                alpha, reduces = level.latency_s.value, level.in_switch_reduction
+                made.append(_Level(inside, domain, rate, alpha, reduces, links))
             inside = domain
         return made
 
@@ -266,9 +277,12 @@ class _Job:
     def hops(self, ranks: list[int]) -> list[tuple[float, float, float, bool]]:
         """(members, alpha, bytes/s, reduces) of a group at every level."""
         made, before = [], 1
-        for inside, domain, rate, alpha, reduces in self.levels:
-            within = sum(1 for r in ranks if r // domain == ranks[0] // domain)
-            made.append((within / before, alpha, rate * min(1.0, before / inside), reduces))
+        for level in self.levels:
+            within = sum(1 for r in ranks if r // level.domain == ranks[0] // level.domain)
+            rate = level.rate * min(1.0, before / level.inside)
+            if level.links:  # all pairs are wired: the group has the links to its own ranks
+                rate *= max(1.0, within / before - 1) / level.links
+            made.append((within / before, level.alpha, rate, level.reduces))
             before = within
         return made
 
@@ -276,7 +290,7 @@ class _Job:
         """Latency of a turn of the ring in rank order, step by step."""
         total = 0.0
         for a, b in zip(ranks, ranks[1:], strict=False):
-            total += next(alpha for _, domain, _, alpha, _ in self.levels if a // domain == b // domain)
+            total += next(x.alpha for x in self.levels if a // x.domain == b // x.domain)
         return total
 
     def gather(self, ranks: list[int], size: float) -> float:
@@ -301,7 +315,9 @@ class _Job:
             return 0.0
         hops = self.hops(ranks)
         slowest = min(rate for r, _, rate, _ in hops if r > 1)
-        depth = sum(alpha * math.ceil(math.log2(r)) for r, alpha, _, _ in hops)
+        # a chain inside the innermost domain, a tree of domains
+        depth = (hops[0][0] - 1) * hops[0][1]
+        depth += sum(alpha * math.ceil(math.log2(r)) for r, alpha, _, _ in hops[1:])
         each = {
             "ring": 2 * (self.ring_latency(ranks) + (n - 1) / n * size / slowest),
             "tree": 2 * depth + 2 * size / (0.92 * slowest),
@@ -333,7 +349,11 @@ class _Job:
 
     def send(self, ranks: list[int], size: float) -> float:
         """Seconds of a send to the next rank of the group, all sending."""
-        crossed = [(alpha, rate) for r, alpha, rate, _ in self.hops(ranks) if r > 1]
+        crossed = [
+            (alpha, rate / max(1.0, r - 1) if level.links else rate)
+            for level, (r, alpha, rate, _) in zip(self.levels, self.hops(ranks), strict=True)
+            if r > 1
+        ]
         return max(a for a, _ in crossed) + size / min(b for _, b in crossed)
 
     def hides(self, axis: str) -> float:
@@ -478,7 +498,7 @@ class _Job:
             return turns * self.gather(ranks, keys * len(ranks))
         if p["cp_comm"] == "a2a":
             return self.exchange(ranks, everything)
-        node = self.levels[0][1]
+        node = self.levels[0].domain
         inner = [r for r in ranks if r // node == 0]
         outer = ranks[:: len(inner)]
         around = turns * (len(outer) - 1) * self.send(outer, keys) if len(outer) > 1 else 0.0

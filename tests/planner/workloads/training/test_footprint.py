@@ -1,0 +1,165 @@
+"""Memory against the published counts of activations (Korthikanti et al. 2022) and plain sums."""
+
+import numpy as np
+import pytest
+from planner.workloads.training.cost import memory_of, stage_bytes
+from planner.workloads.training.footprint import fetched_bytes, kept_bytes, offloaded
+from planner.workloads.training.states import Fullest
+from rows import GPT, context_of, job_of, row, taken
+
+S, H, HEADS = 2048, 2048, 16
+SBH = S * 1 * H
+
+
+def layer_bytes(context, dims):
+    kept, _, _ = kept_bytes(context, context.layer_blocks[0], dims)
+    return taken(kept)
+
+
+def named(context, dims, layout=None):
+    return {m.name: taken(m.bytes) for m in memory_of(context, dims, layout).memory}
+
+
+# Korthikanti et al., table 2, bytes of a layer over s b h. Ours holds no dropout masks: two of
+# one byte (after attention and after the MLP); the softmax's mask is in 5 a s / h.
+@pytest.mark.parametrize(
+    ("tp", "sp", "mode", "published"),
+    [
+        (1, 0, "none", lambda t: 34 - 2 + 5 * HEADS * S / H),
+        (8, 0, "none", lambda t: 10 - 2 + 24 / t + 5 * HEADS * S / (H * t)),
+        (8, 1, "none", lambda t: (34 - 2) / t + 5 * HEADS * S / (H * t)),
+        (1, 0, "selective", lambda t: 34 - 2),
+        (8, 1, "selective", lambda t: (34 - 2) / t),
+        (8, 0, "full", lambda t: 2),
+        (8, 1, "full", lambda t: 2 / t),
+    ],
+)
+def test_activations_of_a_gpt_layer_are_the_published_count(tp, sp, mode, published):
+    context = context_of(job_of(software={"flash_attention": False}))
+    dims = row(context, tp=tp, sp=float(sp), recompute=mode)
+    assert layer_bytes(context, dims) == pytest.approx(published(tp) * SBH, rel=1e-12)
+
+
+def test_fused_attention_keeps_no_scores():
+    fused = context_of(job_of())
+    assert layer_bytes(fused, row(fused)) == pytest.approx(32 * SBH, rel=1e-12)
+    selective = row(fused, recompute="selective")
+    assert layer_bytes(fused, selective) == layer_bytes(fused, row(fused))
+
+
+def test_per_operator_keeps_the_input_attention_and_half_of_the_products():
+    context = context_of(job_of())
+    products = 3 * H + H + 4 * H + H
+    wanted = (H + H + 0.5 * products) * S * 2
+    dims = row(context, recompute="per-operator")
+    assert layer_bytes(context, dims) == pytest.approx(wanted, rel=1e-12)
+    kept_all = row(context, recompute="projections")
+    assert layer_bytes(context, kept_all) == pytest.approx((H + products) * S * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "vpp", "chunks"), [("1f1b", 1, 4), ("gpipe", 1, 16), ("interleaved", 2, 11)]
+)
+def test_the_first_stage_holds_what_is_in_flight(schedule, vpp, chunks):
+    """Four stages, 16 microbatches: 4, 16, and 2 (4 - 1) + (2 - 1) 4 + 1 = 11 half stages."""
+    context = context_of(job_of(devices=4, batch=16))
+    dims = row(context, pp=4, schedule=schedule, vpp=vpp)
+    layers_of_a_chunk = 8 / 4 / vpp
+    wanted = chunks * layers_of_a_chunk * layer_bytes(context, dims)
+    assert named(context, dims)["activations in flight"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_memory_by_stage_has_the_fullest_that_is_reported():
+    context = context_of(job_of(devices=16, batch=64))
+    for mesh in ({"pp": 4}, {"pp": 8, "tp": 2}, {"pp": 4, "vpp": 2, "schedule": "interleaved"}):
+        dims = row(context, zero=1, **mesh)
+        stages = stage_bytes(context, dims)
+        assert len(stages) == mesh["pp"]
+        assert max(stages) == taken(memory_of(context, dims).total_bytes)
+
+
+def test_early_stages_hold_more_activations_and_the_ends_their_tables():
+    context = context_of(job_of(devices=8, batch=64))
+    dims = row(context, pp=8)
+    stages = stage_bytes(context, dims)
+    inner = stages[1:-1]
+    assert inner == sorted(inner, reverse=True)
+    one_layer = layer_bytes(context, dims)
+    step = one_layer * (1 + context.stack.family.fragmentation.value)
+    assert inner[0] - inner[1] == pytest.approx(step, rel=1e-9)
+    tables = 51200 * H + 2048 * H
+    states = context.parameter_bytes + context.gradient_bytes + 12.0
+    # the first stage holds the embedding and one microbatch more than the second
+    assert stages[0] - stages[1] == pytest.approx(tables * states + step, rel=1e-9)
+
+
+def test_a_pinned_layout_moves_the_memory():
+    context = context_of(job_of(devices=4, batch=16))
+    dims = row(context, pp=4)
+    heavy = stage_bytes(context, dims, (5, 1, 1, 1))
+    light = stage_bytes(context, dims, (1, 1, 1, 5))
+    assert heavy[0] > stage_bytes(context, dims)[0] > light[0]
+
+
+def test_logits_follow_the_vocabulary_and_its_split():
+    context = context_of(job_of())
+    each = context.stack.family.logit_bytes.value
+    for tp, micro_batch in ((1, 1), (4, 2)):
+        dims = row(context, tp=tp, micro_batch=micro_batch)
+        wanted = micro_batch * S * 51200 / tp * each
+        assert named(context, dims)["logits and loss"] == pytest.approx(wanted, rel=1e-12)
+    chunked = context_of(job_of(software={"chunked_loss": True}))
+    dims = row(chunked)
+    assert named(chunked, dims)["logits and loss"] == pytest.approx(S * 51200 * each / 8)
+
+
+@pytest.mark.parametrize("what", ["optimizer", "activations", "parameters"])
+def test_what_is_offloaded_is_not_on_the_device(what):
+    context = context_of(job_of(devices=8))
+    on_device, on_host = named(context, row(context)), named(context, row(context, offload=(what,)))
+    name = {
+        "optimizer": "optimizer states", "activations": "activations in flight",
+        "parameters": "weights",
+    }[what]  # fmt: skip
+    assert on_host[name] < on_device[name]
+    assert offloaded(row(context, offload=(what,)), what).all()
+    others = {"optimizer", "activations", "parameters"} - {what}
+    assert not any(offloaded(row(context, offload=(what,)), other).any() for other in others)
+
+
+def test_offloaded_parameters_are_fetched_for_both_passes_of_every_microbatch():
+    context = context_of(job_of(devices=8, batch=64))
+    dims = row(context, offload=("parameters",))
+    fetched = fetched_bytes(context, dims, Fullest(3e9, 0.0, 1e9))
+    assert taken(fetched) == 2 * (2 * 3e9 + 2 * 1e9) * 8
+    assert taken(fetched_bytes(context, row(context), Fullest(3e9, 0.0, 0.0))) == 0.0
+
+
+def test_buffers_count_the_axes_in_use():
+    context = context_of(job_of(devices=64, batch=64))
+    each = context.stack.family.group_bytes.value
+    sizes = [
+        named(context, row(context, **mesh))["communication buffers"]
+        for mesh in ({}, {"tp": 2}, {"tp": 2, "pp": 2}, {"tp": 2, "pp": 2, "cp": 2})
+    ]
+    assert np.diff(sizes).tolist() == [each] * 3
+
+
+def test_full_recomputation_of_some_layers_keeps_the_others():
+    context = context_of(job_of(devices=8, batch=16))
+    none = named(context, row(context))["activations in flight"]
+    full = named(context, row(context, recompute="full"))["activations in flight"]
+    for layers in range(1, 8):
+        some = row(context, recompute="full", recompute_layers=float(layers))
+        wanted = (layers * full + (8 - layers) * none) / 8
+        kept = named(context, some)["activations in flight"]
+        assert kept == pytest.approx(wanted, rel=1e-12), layers
+    assert none > full
+
+
+def test_dualpipe_keeps_two_copies_of_the_weights():
+    context = context_of(job_of(devices=4, batch=16))
+    plain, dual = (named(context, row(context, pp=4, schedule=s)) for s in ("1f1b", "dualpipe"))
+    # the fullest stage may change with the schedule: compare one that both have, an inner one
+    assert dual["weights"] >= plain["weights"]
+    assert GPT["layers"] == 8
