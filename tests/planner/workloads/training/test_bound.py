@@ -1,0 +1,37 @@
+"""A bound is a bound: no price is below it, and it is not empty."""
+
+import numpy as np
+from hypothesis import given, settings
+from jobs import jobs, text_of
+from planner import spec
+from planner.workloads import training
+from rows import GPT, context_of, job_of, row, taken
+
+
+@settings(max_examples=15)
+@given(jobs())
+def test_no_plan_is_faster_than_its_bound(raw):
+    job = spec.load(text_of(raw))
+    context = context_of(job)
+    dims, _ = training.candidates(job, context)
+    few = dims.part(0, 4000)
+    bound = training.bound_s(context, few)
+    step = np.asarray(training.times_of(context, few).total_s)
+    assert (bound > 0).all()
+    assert (bound <= step).all()
+
+
+def test_a_large_dense_model_on_one_device_is_near_its_bound():
+    model = {**GPT, "layers": 4, "hidden": 8192, "ffn_hidden": 32768, "heads": 64, "kv_heads": 64}
+    context = context_of(job_of(model=model, devices=1, batch=8, sequence=4096))
+    dims = row(context)
+    step = taken(training.times_of(context, dims).total_s)
+    assert 0.6 * step < taken(training.bound_s(context, dims)) <= step
+
+
+def test_twice_the_devices_halve_the_bound():
+    one, two = (
+        taken(training.bound_s(c, row(c)))
+        for c in (context_of(job_of(devices=n, batch=64)) for n in (8, 16))
+    )
+    assert two == one / 2

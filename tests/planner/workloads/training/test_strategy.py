@@ -1,0 +1,65 @@
+"""A row as a strategy, and back: what a plan shows is all that its price needs."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jobs import jobs, text_of
+from planner import spec
+from planner.dims import ParallelDims
+from planner.strategy import Strategy
+from planner.workloads import training
+from rows import context_of, job_of, row, taken
+
+
+@settings(max_examples=15)
+@given(jobs(), st.randoms(use_true_random=False))
+def test_a_strategy_names_exactly_its_row(raw, random):
+    job = spec.load(text_of(raw))
+    context = context_of(job)
+    dims, _ = training.candidates(job, context)
+    for _ in range(3):
+        one = dims.take(np.array([random.randrange(len(dims))]))
+        strategy = training.strategy_of(context, one, 0)
+        pinned = spec.load(text_of({**raw, "strategy": strategy}))
+        again, _ = training.candidates(pinned, context_of(pinned))
+        assert len(again) == 1
+        found, wanted = again.row(0), one.row(0)
+        layout = tuple(strategy["layers_per_stage"])
+        assert pinned.strategy.layers_per_stage == layout
+        assert {k: v for k, v in found.items() if k != "lean"} == {
+            k: v for k, v in wanted.items() if k != "lean"
+        }
+        ours, theirs = training.cost(context, one), training.cost(context_of(pinned), again, layout)
+        assert taken(ours.total_s) == taken(theirs.total_s)
+        assert taken(ours.total_bytes) == taken(theirs.total_bytes)
+
+
+def test_a_strategy_has_every_key_of_the_contract_but_what_the_solver_chooses():
+    context = context_of(job_of(devices=64, batch=64))
+    strategy = training.strategy_of(context, row(context, tp=2, pp=4), 0)
+    later = {"placement", "stages", "sharding"}
+    assert set(strategy) == set(Strategy.model_fields) - later
+
+
+def test_names_and_types_are_those_of_the_spec():
+    context = context_of(job_of(devices=64, batch=64))
+    dims = row(context, tp=2, cp=2, pp=4, cp_comm="all-gather", recompute="full",
+               recompute_layers=1.0, offload=("optimizer",), schedule="interleaved", vpp=2)  # fmt: skip
+    strategy = training.strategy_of(context, dims, 0)
+    assert strategy["dp"] * 2 * 2 * 4 == 64
+    assert strategy["microbatches"] == 64 / strategy["dp"]
+    assert strategy["sp"] is True
+    assert strategy["recompute"] == {"full": 1}
+    assert strategy["offload"] == ["optimizer"]
+    assert strategy["cp_comm"] == "all-gather"
+    assert len(strategy["layers_per_stage"]) == 8
+    assert sum(strategy["layers_per_stage"]) == 8
+    assert isinstance(dims, ParallelDims)
+
+
+def test_a_pinned_layout_and_order_are_kept():
+    job = job_of(devices=8, batch=64, strategy={"mesh_order": ["cp", "tp", "dp", "pp"]})
+    context = context_of(job)
+    strategy = training.strategy_of(context, row(context, pp=4), 0, (1, 2, 3, 2))
+    assert strategy["layers_per_stage"] == [1, 2, 3, 2]
+    assert strategy["mesh_order"] == ["cp", "tp", "dp", "pp"]
