@@ -20,8 +20,13 @@ def test_one_line_is_one_ascii_line(text: str) -> None:
 @given(st.text(st.characters(blacklist_categories=["Cs"])))
 def test_shell_word_is_one_word_of_the_same_printable_text(text: str) -> None:
     words = shlex.split(shell_word(text))
-    expected = "".join(c if c.isprintable() else " " for c in text[:LONGEST])
+    expected = "".join(c if c.isprintable() else " " for c in text)
     assert words == [expected]
+
+
+def test_comments_are_cut_and_words_are_not() -> None:
+    assert len(one_line("x" * 500)) == LONGEST
+    assert shell_word("x" * 500) == "x" * 500
 
 
 def test_shell_word_survives_a_lone_surrogate() -> None:
