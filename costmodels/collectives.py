@@ -154,18 +154,20 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
 
     Notes
     -----
-    Ignores the reduction's arithmetic.
+    Ignores the reduction's arithmetic. Where a group cannot use the named algorithm (no switch
+    that reduces, two ranks), the cheapest of the others is priced, as a library falls back.
     Source: Thakur et al. 2005; Sanders, Speck, Traeff, Parallel Computing 35(12), 2009 (two
     trees); the NCCL tuning model (0.92; the tree is a chain of r ranks inside a domain;
     in-switch reduction moves each byte once).
     """
     each = _all_reduce_each(message_bytes, span)
-    if algorithm != "auto":
-        return each[ALGORITHMS.index(algorithm)]
     best = each[0]
     for cost in each[1:]:
         best = np.minimum(best, cost)
-    return best
+    if algorithm == "auto":
+        return best
+    named = each[ALGORITHMS.index(algorithm)]
+    return np.where(np.isfinite(named), named, best)
 
 
 def all_reduce_choice(message_bytes: float, span: Span) -> str:

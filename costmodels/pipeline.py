@@ -56,9 +56,7 @@ def bubble_s(
     return others_s * scale
 
 
-def in_flight_chunks(
-    schedule: Num, stages: Num, stage: Num, chunks: Num, microbatches: Num
-) -> Num:
+def in_flight_chunks(schedule: Num, stages: Num, stage: Num, chunks: Num, microbatches: Num) -> Num:
     """Chunks of activations that a stage holds at its fullest moment.
 
         gpipe        m v

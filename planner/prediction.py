@@ -66,6 +66,9 @@ def prediction(
         "failures_expected": (
             None if run.run.failures_expected is None else _one(run.run.failures_expected)
         ),
+        "preemptions_expected": (
+            None if run.run.preemptions_expected is None else _one(run.run.preemptions_expected)
+        ),
         "time": time_terms(price),
         "memory": [
             {"name": m.name, "kind": m.kind, "bytes": _one(m.bytes), "source": m.source}

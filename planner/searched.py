@@ -132,6 +132,8 @@ def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> S
         return result
     used = np.asarray(training.memory_of(context, near, layout).total_bytes)
     near = near.take(np.flatnonzero(used <= limit_bytes))
+    if not len(near):
+        return result
     dims = result.dims.joined(near)
     added = np.arange(len(result.dims), len(dims))
     values = objective_of(job, context, dims, layout)(added)

@@ -35,10 +35,18 @@ _ELSEWHERE = {
     "interval_basis",
     "checkpoint_s",
     "failures_expected",
+    "preemptions_expected",
     "mtbf_s",
     "cost_usd",
     "energy_j",
 }
+
+
+def _preemptions(prediction: Node) -> str:
+    """Write the preemptions of the run; empty on machines that are not taken back."""
+    return _figure(prediction, "preemptions_expected") if prediction[
+        "preemptions_expected"
+    ].number() else ""
 
 
 def _figure(prediction: Node, key: str) -> str:
@@ -115,6 +123,7 @@ def _run_rows(prediction: Node, tokens: float | None) -> list[tuple[str, str, st
     return [
         ("goodput", _figure(prediction, "goodput"), written),
         ("failures", _figure(prediction, "failures_expected"), f"one in {mtbf}" if mtbf else ""),
+        ("preemptions", _preemptions(prediction), "hosts taken back; waits are in goodput"),
         (
             "time to train",
             _figure(prediction, "time_to_train_s"),

@@ -28,7 +28,8 @@ from planner.workloads.training.wants import Wants
 __all__ = ["candidates"]
 
 MAX_TENSOR = 64.0
-MAX_MICRO_BATCH = 32
+MAX_MICRO_BATCH, FEW_MESHES = 32, 400
+"""Largest micro-batch; meshes up to which sizes that are no power of two are tried everywhere."""
 TOKENS_PER_CHUNK = 512.0
 """Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
 UNEVEN = 0.25
@@ -178,13 +179,20 @@ def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants
 def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     batch = float(context.spec.global_batch)
     table.require("dp divides the global batch", _whole(batch / table["dp"]))
-    free = _powers(MAX_MICRO_BATCH)
+    free = _micro_batches(int(batch), len(table))
     table.cross("micro_batch", wants.values("micro_batch", free))
     table.derive("microbatches", batch / (table["dp"] * table["micro_batch"]))
     table.require("microbatches are whole", _whole(table["microbatches"]))
     if not wants.free("microbatches"):
         pinned = wants.values("microbatches", ())
         table.require("microbatches as pinned", np.isin(table["microbatches"], pinned))
+
+
+def _micro_batches(batch: int, rows: int) -> list[float]:
+    """Sizes to try: powers of two; where there are few meshes, all divisors of the batch too."""
+    if rows > FEW_MESHES:
+        return _powers(MAX_MICRO_BATCH)
+    return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, MAX_MICRO_BATCH)})
 
 
 def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:

@@ -225,14 +225,11 @@ def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     element = context.product_bytes if low else context.activation_bytes
     m, n, k = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner))
     rates = context.rates
-    seconds = roofline.matmul_s(
+    # casting to the low precision is in the kernel's measured constants
+    return roofline.matmul_s(
         m, n, k, flop_per_s, rates.memory_bytes_per_s, fixed_s, element,
         context.activation_bytes, rates.tile_m, rates.tile_n, rates.units,
     )  # fmt: skip
-    if low and context.product_bytes < context.activation_bytes:
-        cast = (m * k + 0.0 * n) * (context.activation_bytes + context.product_bytes)
-        seconds = seconds + cast / rates.memory_bytes_per_s
-    return seconds
 
 
 def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
