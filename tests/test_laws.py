@@ -1,0 +1,314 @@
+"""Laws that every price must keep, whatever its constants.
+
+More bytes are never faster, more bandwidth never slower, latency never helps; nothing beats the
+wire; overlap hides no more than there is; more work never takes less time.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from costmodels.collectives import (
+    ALGORITHMS,
+    Hop,
+    Span,
+    all_gather_s,
+    all_reduce_s,
+    all_to_all_s,
+    point_to_point_s,
+    reduce_scatter_s,
+)
+from costmodels.overlap import exposed_s, hidden_s
+from costmodels.pipeline import SCHEDULES, bubble_s, in_flight_chunks
+from costmodels.roofline import attention_s, matmul_s, memory_bound_s, smooth_max
+
+ROUNDING = 1.0 + 1e-12
+Collective = Callable[[float, Span], float]
+
+
+def price(of: Callable[..., object], *fixed: object) -> Collective:
+    return lambda size, span: float(of(size, span, *fixed))  # type: ignore[arg-type]
+
+
+COLLECTIVES: dict[str, Collective] = {
+    "all-gather": price(all_gather_s),
+    "reduce-scatter": price(reduce_scatter_s),
+    "all-to-all": price(all_to_all_s),
+    "all-to-all of 8 copies": price(all_to_all_s, 8.0),
+    "all-reduce": price(all_reduce_s),
+    **{f"all-reduce, {name}": price(all_reduce_s, name) for name in ALGORITHMS[:3]},
+}
+each_collective = pytest.mark.parametrize("name", sorted(COLLECTIVES))
+
+ranks = st.integers(1, 300).map(float)
+rate = st.floats(1e6, 1e13)
+alpha = st.one_of(st.just(0.0), st.floats(1e-8, 1e-1))
+size = st.floats(1.0, 1e12)
+more = st.floats(1.0, 1e3)
+seconds = st.one_of(st.just(0.0), st.floats(1e-9, 1e4))
+share = st.floats(0.0, 1.0)
+
+
+@st.composite
+def spans(draw: st.DrawFn, *, least_alpha_s: float = 0.0, switches: bool = True) -> Span:
+    """One to three levels, not all of them crossed."""
+    latency = alpha if not least_alpha_s else st.just(least_alpha_s)
+    return tuple(
+        Hop(f"level {i}", draw(ranks), draw(latency), draw(rate), switches and draw(st.booleans()))
+        for i in range(draw(st.integers(1, 3)))
+    )
+
+
+def changed(span: Span, level: int, **figures: float) -> Span:
+    level %= len(span)
+    return (*span[:level], replace(span[level], **figures), *span[level + 1 :])
+
+
+@each_collective
+@settings(max_examples=40)
+@given(size, more, spans())
+def test_more_bytes_are_never_faster(name: str, few: float, times: float, span: Span) -> None:
+    collective = COLLECTIVES[name]
+    assert collective(few, span) <= collective(few * times, span)
+
+
+@each_collective
+@settings(max_examples=40)
+@given(size, spans(), st.integers(0, 2), more)
+def test_more_bandwidth_is_never_slower(
+    name: str, message: float, span: Span, level: int, times: float
+) -> None:
+    collective = COLLECTIVES[name]
+    wider = changed(span, level, bytes_per_s=span[level % len(span)].bytes_per_s * times)
+    assert collective(message, wider) <= collective(message, span)
+
+
+@each_collective
+@settings(max_examples=40)
+@given(size, spans(), st.integers(0, 2), more)
+def test_latency_never_helps(
+    name: str, message: float, span: Span, level: int, times: float
+) -> None:
+    collective = COLLECTIVES[name]
+    later = changed(span, level, alpha_s=span[level % len(span)].alpha_s * times + 1e-9)
+    assert collective(message, span) <= collective(message, later)
+
+
+@given(size, spans())
+def test_an_all_reduce_is_its_reduce_scatter_and_its_all_gather(message: float, span: Span) -> None:
+    """By ring or by levels exactly so; each half is the cheaper of the two."""
+    ring, hierarchical = (COLLECTIVES[f"all-reduce, {a}"] for a in ("ring", "hierarchical"))
+    halves = COLLECTIVES["reduce-scatter"](message, span) + COLLECTIVES["all-gather"](message, span)
+    cheaper = min(ring(message, span), hierarchical(message, span))
+    assert halves == pytest.approx(cheaper, rel=1e-12)
+
+
+@given(size, spans(least_alpha_s=1e-12))
+def test_an_all_reduce_moves_at_least_what_its_reduce_scatter_moves(
+    message: float, span: Span
+) -> None:
+    """By any algorithm, where bytes decide; where latency does, a tree of nodes is shorter."""
+    reduce = COLLECTIVES["reduce-scatter"](message, span)
+    assert reduce <= COLLECTIVES["all-reduce"](message, span) * ROUNDING + 1e-7
+
+
+@given(size, st.integers(1, 16).map(float), st.floats(0.0, 25e-6 / 15), rate, st.booleans())
+def test_in_one_node_an_all_reduce_is_never_faster_than_its_reduce_scatter(
+    message: float, members: float, alpha_s: float, bytes_per_s: float, in_switch: bool
+) -> None:
+    node = (Hop("node", members, alpha_s, bytes_per_s, in_switch),)
+    reduce = COLLECTIVES["reduce-scatter"](message, node)
+    assert reduce <= COLLECTIVES["all-reduce"](message, node) * ROUNDING
+
+
+@given(size, spans())
+def test_the_chosen_algorithm_is_the_cheapest(message: float, span: Span) -> None:
+    every = [float(all_reduce_s(message, span, name)) for name in ALGORITHMS]
+    assert COLLECTIVES["all-reduce"](message, span) == min(every)
+
+
+@given(size, spans(switches=False))
+def test_nothing_beats_the_wire(message: float, span: Span) -> None:
+    """A member of a level holds 1/r of the gathered bytes; the others must come in by its link."""
+    wire_s = max((h.ranks - 1) / h.ranks * message / h.bytes_per_s for h in span)
+    assert COLLECTIVES["all-gather"](message, span) >= wire_s / ROUNDING
+    assert COLLECTIVES["all-reduce"](message, span) >= wire_s / ROUNDING
+
+
+@given(size, spans(), st.integers(0, 4))
+def test_a_level_that_is_not_crossed_changes_nothing(
+    message: float, span: Span, place: int
+) -> None:
+    place = 1 + place % len(span)  # the innermost level stays the innermost
+    idle = Hop("idle", 1.0, 1.0, 1.0)
+    longer = (*span[:place], idle, *span[place:])
+    for name, collective in COLLECTIVES.items():
+        assert collective(message, longer) == pytest.approx(collective(message, span), rel=1e-12), (
+            name
+        )
+
+
+@given(size, st.integers(2, 300).map(float), alpha, rate, st.integers(1, 64).map(float))
+def test_copies_to_one_domain_cross_once(
+    message: float, domains: float, alpha_s: float, bytes_per_s: float, copies: float
+) -> None:
+    span = (Hop("node", 8.0, 0.0, 1e13), Hop("cluster", domains, alpha_s, bytes_per_s))
+    saved, all_of_them = (float(all_to_all_s(message, span, k)) for k in (copies, 1.0))
+    assert saved <= all_of_them * ROUNDING
+    assert (saved - alpha_s * (domains - 1)) * copies >= (
+        all_of_them - alpha_s * (domains - 1)
+    ) / ROUNDING - 1e-9 * all_of_them
+
+
+@given(size, more, alpha, rate)
+def test_a_message_to_a_neighbour(few: float, times: float, alpha_s: float, wide: float) -> None:
+    took = point_to_point_s(few, alpha_s, wide)
+    assert took <= point_to_point_s(few * times, alpha_s, wide)
+    assert point_to_point_s(few, alpha_s, wide * times) <= took
+
+
+@given(seconds, seconds, share)
+def test_overlap_hides_no_more_than_there_is(comm: float, compute: float, frac: float) -> None:
+    shown, hidden = float(exposed_s(comm, compute, frac)), float(hidden_s(comm, compute, frac))
+    assert 0.0 <= shown <= comm * ROUNDING
+    assert 0.0 <= hidden <= min(comm, compute)
+    assert shown + hidden == pytest.approx(comm, rel=1e-12, abs=1e-18)
+    assert max(comm, compute) / ROUNDING <= compute + shown <= (compute + comm) * ROUNDING
+
+
+@given(seconds, seconds, share, share, more)
+def test_more_to_hide_under_and_more_overlap_never_cost(
+    comm: float, compute: float, frac: float, other: float, times: float
+) -> None:
+    low, high = sorted((frac, other))
+    slack = comm * 1e-12
+    assert exposed_s(comm, compute, high) <= float(exposed_s(comm, compute, low)) + slack
+    assert exposed_s(comm, compute * times, low) <= float(exposed_s(comm, compute, low)) + slack
+
+
+@given(seconds, seconds, st.sampled_from([1.0, 2.0, 4.0, 8.0]))
+def test_two_bounds_join_between_the_larger_and_their_sum(a: float, b: float, power: float) -> None:
+    joined = float(smooth_max(a, b, power))
+    assert max(a, b) / ROUNDING <= joined <= (a + b) * ROUNDING
+    assert joined <= float(smooth_max(a * 1.5, b, power)) * ROUNDING
+
+
+length = st.integers(1, 50_000).map(float)
+tile = st.sampled_from([16, 64, 128, 256])
+kernel = st.tuples(
+    st.floats(1e9, 1e17), st.floats(1e8, 1e14), st.floats(0.0, 1e-3), st.sampled_from([1, 108, 132])
+)
+
+
+@given(st.tuples(length, length, length), st.integers(0, 2), more, kernel, tile, tile)
+def test_a_larger_product_never_takes_less_time(
+    sizes: tuple[float, float, float],
+    which: int,
+    times: float,
+    chip: tuple[float, float, float, int],
+    tile_m: int,
+    tile_n: int,
+) -> None:
+    flop_per_s, bytes_per_s, fixed_s, units = chip
+
+    def time_s(mnk: tuple[float, ...]) -> float:
+        return float(
+            matmul_s(*mnk, flop_per_s, bytes_per_s, fixed_s, 2.0, 2.0, tile_m, tile_n, units)
+        )
+
+    larger = tuple(x * times if i == which else x for i, x in enumerate(sizes))
+    assert time_s(sizes) <= time_s(larger) * ROUNDING
+
+
+@given(st.tuples(length, length, length), kernel, more)
+def test_a_faster_chip_never_takes_longer_and_none_beats_its_peak(
+    sizes: tuple[float, float, float], chip: tuple[float, float, float, int], times: float
+) -> None:
+    m, n, k = sizes
+    flop_per_s, bytes_per_s, fixed_s, units = chip
+
+    def time_s(flop_per_s: float, bytes_per_s: float) -> float:
+        return float(matmul_s(m, n, k, flop_per_s, bytes_per_s, fixed_s, units=units))
+
+    took = time_s(flop_per_s, bytes_per_s)
+    assert time_s(flop_per_s * times, bytes_per_s) <= took * ROUNDING
+    assert time_s(flop_per_s, bytes_per_s * times) <= took * ROUNDING
+    assert took >= 2 * m * n * k / flop_per_s / ROUNDING
+    assert took >= 2 * (m * k + k * n + m * n) / bytes_per_s / ROUNDING
+
+
+@given(seconds, size, more, kernel)
+def test_more_attention_and_more_traffic_never_take_less(
+    flop: float, traffic: float, times: float, chip: tuple[float, float, float, int]
+) -> None:
+    flop_per_s, bytes_per_s, fixed_s, _ = chip
+
+    def time_s(flop: float, traffic: float) -> float:
+        return float(attention_s(flop, traffic, flop_per_s, bytes_per_s, fixed_s))
+
+    took = time_s(flop * 1e12, traffic)
+    assert took <= time_s(flop * 1e12 * times, traffic) * ROUNDING
+    assert took <= time_s(flop * 1e12, traffic * times) * ROUNDING
+    moved = memory_bound_s(traffic, bytes_per_s, fixed_s)
+    assert moved <= memory_bound_s(traffic * times, bytes_per_s, fixed_s)
+    assert moved <= took * ROUNDING
+
+
+stages = st.integers(2, 64).map(float)
+passes = st.tuples(seconds, seconds, share)
+
+
+@given(stages, st.integers(1, 8).map(float), passes)
+def test_schedules_by_the_size_of_their_bubble(
+    p: float, v: float, work: tuple[float, float, float]
+) -> None:
+    """Even stages: (p - 1)(F + B), over v, and less the more of B can wait."""
+    forward, backward, part = work
+    weight = part * backward
+    others = (p - 1.0) * (forward + backward)
+
+    def idle(name: str) -> float:
+        code = SCHEDULES.index(name)
+        return float(bubble_s(code, p, v, others, forward, backward, weight))
+
+    assert idle("1f1b") == idle("gpipe") == others
+    assert idle("interleaved") == pytest.approx(others / v, rel=1e-12)
+    assert 0.0 <= idle("zero-bubble") <= idle("1f1b") * ROUNDING
+    assert 0.0 <= idle("dualpipe") <= idle("zero-bubble") * ROUNDING
+
+
+@given(stages, stages, seconds, seconds, st.sampled_from(SCHEDULES))
+def test_a_longer_pipeline_never_idles_less(
+    p: float, q: float, forward: float, backward: float, name: str
+) -> None:
+    code, both = SCHEDULES.index(name), forward + backward
+    short, long = (
+        float(bubble_s(code, x, 2.0, (x - 1.0) * both, forward, backward, backward / 2))
+        for x in sorted((p, q))
+    )
+    assert short <= long * ROUNDING
+
+
+@given(
+    st.sampled_from(SCHEDULES),
+    st.integers(1, 64),
+    st.integers(1, 8),
+    st.integers(1, 500),
+    st.data(),
+)
+def test_activations_in_flight(
+    name: str, p: int, v: int, microbatches: int, data: st.DataObject
+) -> None:
+    assume(name in ("interleaved", "gpipe") or v == 1)
+    code = SCHEDULES.index(name)
+    stage = data.draw(st.integers(0, p - 1))
+    held = float(in_flight_chunks(code, p, stage, v, microbatches))
+    assert 1.0 <= held <= microbatches * v
+    assert held <= float(in_flight_chunks(code, p, stage, v, microbatches + 1))
+    if stage:
+        assert held <= float(in_flight_chunks(code, p, stage - 1, v, microbatches))
+    if name == "1f1b":
+        assert held == min(microbatches, p - stage)
