@@ -117,7 +117,7 @@ def test_activations_in_flight_are_what_the_schedule_holds(
 
 
 def uneven(kind: int, forwards: Sequence[float], microbatches: int) -> tuple[float, float]:
-    """Simulated time and price of stages that take `forwards`, and twice that backward."""
+    """Return the simulated and the priced time of stages that take `forwards`, twice that back."""
 
     def takes(stage: int, work: Work) -> float:
         return forwards[stage] * (1.0 if work[0] == "F" else 2.0)
