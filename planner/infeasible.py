@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from costmodels.units import GB
+from costmodels.units import GB, Num
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
-from planner.job import Job
-from planner.searched import Searched
+from planner.job import Job, Metric
+from planner.searched import Searched, best_of, search
 from planner.strategy import Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
@@ -18,12 +18,12 @@ __all__ = ["explain"]
 
 def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
     """Return the exception that says it, in one message."""
-    reached = [r for r in results if len(r.dims)]
+    reached = [r for r in results if r.candidates]
     if not reached:
         return NoFeasiblePlan(_by_rules(results))
     priced = [r for r in reached if r.found.priced]
     if priced:
-        return NoFeasiblePlan(_by_limits(job, priced))
+        return NoFeasiblePlan(_by_limits(job))
     return NoFeasiblePlan(_by_memory(job, reached))
 
 
@@ -50,7 +50,7 @@ def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
     need = best.found.least_bytes / (1.0 - context.memory_reserve)
     enough = _devices_enough(job, context)
     more = f"{enough} devices" if enough else "a shorter sequence or a smaller model"
-    count = sum(len(r.dims) for r in reached)
+    count = sum(r.candidates for r in reached)
     return (
         f"{count} candidates, all exceed the memory limit; the closest by {over / GB:.1f} GB"
         f" ({best.found.least_bytes / GB:.1f} of {context.memory_limit_bytes / GB:.1f} GB on"
@@ -78,35 +78,46 @@ def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | 
     return None
 
 
-def _by_limits(job: Job[TrainingSpec], priced: Sequence[Searched]) -> str:
-    """Plans fit in memory, but none keeps the deadline, the budget or the rate."""
+def _by_limits(job: Job[TrainingSpec]) -> str:
+    """Plans fit in memory, but none keeps the deadline, the budget or the rate: say the nearest."""
     limits = job.constraints
-    tokens = float(job.workload.global_batch * job.workload.sequence_length)
-    fastest, dearest = np.inf, np.inf
-    rate = 0.0
-    for result in priced:
-        dims = result.dims
-        used = np.asarray(training.memory_of(result.context, dims, result.layout).total_bytes)
-        fit = dims.take(np.flatnonzero(used <= result.context.memory_limit_bytes))
-        price = training.cost(result.context, fit, result.layout)
-        run = training.economics(job, result.context, fit, price)
-        rate = max(rate, float(np.max(tokens / price.total_s)))
-        if run.finish_s is not None:
-            fastest = min(fastest, float(np.min(run.finish_s)))
-        dearest = min(dearest, float(np.min(run.finish_cost_usd)))
     confidence = f"with probability {limits.confidence:g}"
     said = []
     if limits.deadline_s is not None:
+        _, run = _best_by(job, "time_to_train")
         said.append(
-            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {fastest:.6g} s"
-            f" {confidence}"
+            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs"
+            f" {_one(run.finish_s):.6g} s {confidence}"
         )
     if limits.max_cost_usd is not None:
+        _, run = _best_by(job, "cost")
         said.append(
-            f"max_cost_usd {limits.max_cost_usd:.6g}: the cheapest costs {dearest:.6g} {confidence}"
+            f"max_cost_usd {limits.max_cost_usd:.6g}: the cheapest costs"
+            f" {_one(run.finish_cost_usd):.6g} {confidence}"
         )
     if limits.min_tokens_per_s is not None:
+        step_s, _ = _best_by(job, "step_time")
+        rate = job.workload.global_batch * job.workload.sequence_length / step_s
         said.append(
             f"min_tokens_per_s {limits.min_tokens_per_s:.6g}: the fastest reaches {rate:.6g}"
         )
     return "plans fit in memory, but none keeps " + "; ".join(said) + ". Allow more devices or time"
+
+
+def _best_by(job: Job[TrainingSpec], metric: Metric) -> tuple[float, training.Economics]:
+    """Step time and run of the best plan by a metric when nothing but memory limits it."""
+    limits = {"deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None}
+    free = job.model_copy(
+        update={
+            "constraints": job.constraints.model_copy(update=limits),
+            "objective": job.objective.model_copy(update={"metric": metric}),
+        }
+    )
+    best = best_of(search(free))
+    assert best is not None and best.best is not None  # some plan fits in memory
+    price = training.cost(best.context, best.best, best.layout).at(0)
+    return _one(price.total_s), training.economics(job, best.context, best.best, price)
+
+
+def _one(value: Num | None) -> float:
+    return float("nan") if value is None else float(np.asarray(value).reshape(-1)[0])

@@ -9,7 +9,7 @@ from planner.job import DeviceRange, Job
 from planner.notes import notes
 from planner.prediction import prediction
 from planner.scaling import scaling
-from planner.searched import Searched
+from planner.searched import FEW_CLUSTERS, Searched
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
@@ -99,6 +99,8 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
     if isinstance(job.hardware.devices, DeviceRange):
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
+    if len(results) > FEW_CLUSTERS:
+        said += "; on each of these clusters a coarse grid, refined near its best plans"
     return said
 
 
@@ -114,7 +116,7 @@ def _search(
     value = best.objective
     bound = min(r.found.bound for r in results)
     return {
-        "candidates": sum(len(r.dims) for r in results),
+        "candidates": sum(r.candidates for r in results),
         "priced": sum(r.found.priced for r in results),
         "over_memory": sum(r.found.dropped for r in results),
         "rules": rules,

@@ -7,13 +7,14 @@ Parts: `Searched`, `search`, `objective_of`, `best_of`.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import Column
+from costmodels.units import HOUR_S, Column
 from hardware_profiles.load import load
 from planner.choices import clusters
 from planner.cluster import Cluster
@@ -24,12 +25,14 @@ from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Progress", "Searched", "best_of", "name_of", "objective_of", "search"]
+__all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "name_of", "objective_of", "search"]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
 MOST_BETWEEN = 12
 """Device counts tried between the fewest that do and the next fewer that do not."""
+FEW_CLUSTERS = 6
+"""Clusters up to which each is searched on the full grid and keeps all its candidates."""
 POLISHES, POLISHED = 2, 32
 """Rounds in which neighbours are tried, and the best rows of a cluster whose neighbours are."""
 Progress = Callable[[str, int, int], None]
@@ -37,13 +40,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Searched:
-    """One cluster, searched."""
+    """One cluster, searched.
+
+    `dims` are its candidates, or only the best of them where there are many clusters; `found`
+    counts rows of `dims`; `candidates` is how many there were.
+    """
 
     context: training.Context
     dims: ParallelDims
     layout: tuple[int, ...] | None
     tally: dict[str, int]
     found: Found
+    candidates: int
 
     @property
     def best(self) -> ParallelDims | None:
@@ -95,10 +103,14 @@ def _search(
     progress: Progress | None,
 ) -> list[Searched]:
     layout = job.strategy.layers_per_stage
-    results = []
+    many = len(made) > FEW_CLUSTERS
+    results: list[Searched] = []
     for cluster in made:
+        if results and deadline is not None and time.monotonic() > deadline:
+            results.append(_not_reached(results[-1]))
+            break
         context = training.make(job, cluster)
-        dims, tally = SHAPES[job.workload.kind].candidates(job, context)
+        dims, tally = SHAPES[job.workload.kind].candidates(job, context, coarse=many)
         limit = context.memory_limit_bytes if limit_memory else np.inf
         dims, used = training.with_savings(
             context,
@@ -112,16 +124,34 @@ def _search(
             used,
             limit_bytes=limit,
             objective_of=objective_of(job, context, dims, layout),
-            bound_of=_bound_of(context, dims),
+            bound_of=_bound_of(job, context, dims),
             keep=KEPT,
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
-        result = Searched(context, dims, layout, tally, found)
+        result = Searched(context, dims, layout, tally, found, len(dims))
         for _ in range(POLISHES):
             result = _polished(job, result, limit)
-        results.append(result)
+        results.append(_trimmed(result) if many else result)
     return results
+
+
+def _trimmed(result: Searched) -> Searched:
+    """Keep the best candidates alone, or the one that missed by least: many clusters are many."""
+    found = result.found
+    kept = found.rows if len(found.rows) else np.array([max(0, found.least_row)])
+    if not len(result.dims):
+        return result
+    trimmed = dataclasses.replace(found, rows=np.arange(len(found.rows)), least_row=0)
+    return dataclasses.replace(result, dims=result.dims.take(kept), found=trimmed)
+
+
+def _not_reached(last: Searched) -> Searched:
+    """Stand for the clusters that a time limit left: nothing priced, nothing known."""
+    nothing = Found(np.zeros(0, np.intp), np.zeros(0), 0, 0, np.inf, -1, 0.0, "time_limit")
+    return dataclasses.replace(
+        last, dims=last.dims.part(0, 0), tally={}, found=nothing, candidates=0
+    )
 
 
 def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
@@ -148,13 +178,34 @@ def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> S
         priced=found.priced + len(added),
         bound=min(found.bound, float(np.min(objectives, initial=np.inf))),
     )
-    return dataclasses.replace(result, dims=dims, found=best)
+    return dataclasses.replace(
+        result, dims=dims, found=best, candidates=result.candidates + len(near)
+    )
 
 
 def _bound_of(
-    context: training.Context, dims: ParallelDims
+    job: Job[TrainingSpec], context: training.Context, dims: ParallelDims
 ) -> Callable[[NDArray[np.intp]], Column]:
-    return lambda rows: training.bound_s(context, dims.take(rows))
+    """Return a value that the objective of no given row is below, in the metric's own unit."""
+    spec, metric = job.workload, job.objective.metric
+    tokens = float(spec.global_batch * spec.sequence_length)
+    steps = 1.0 if spec.tokens is None else np.ceil(spec.tokens / tokens)
+    usd_per_s = context.cluster.devices * context.cluster.usd_per_device_hour / HOUR_S
+    scale = {
+        "step_time": 1.0,
+        "latency": 1.0,
+        "throughput": context.cluster.devices / tokens,
+        "time_to_train": steps,
+        "cost": steps * usd_per_s,
+    }.get(metric, 0.0)
+
+    def of(rows: NDArray[np.intp]) -> Column:
+        few = dims.take(rows)
+        if metric == "devices":
+            return few.devices
+        return scale * training.bound_s(context, few)
+
+    return of
 
 
 def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:

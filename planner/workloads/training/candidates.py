@@ -28,6 +28,8 @@ from planner.workloads.training.wants import Wants
 __all__ = ["candidates"]
 
 MAX_TENSOR = 64.0
+COARSE_MICRO_BATCH, SHORT_SEQUENCE = 8, 8192
+"""On a coarse grid: the largest micro-batch, and the longest sequence that one rank keeps."""
 MAX_MICRO_BATCH, FEW_MESHES = 32, 400
 """Largest micro-batch; meshes up to which sizes that are no power of two are tried everywhere."""
 TOKENS_PER_CHUNK = 512.0
@@ -44,15 +46,23 @@ def _divisors(number: int, limit: int) -> list[float]:
     return [float(d) for d in range(1, min(number, limit) + 1) if number % d == 0]
 
 
-def candidates(job: Job[TrainingSpec], context: Context) -> tuple[ParallelDims, dict[str, int]]:
+def candidates(
+    job: Job[TrainingSpec], context: Context, *, coarse: bool = False
+) -> tuple[ParallelDims, dict[str, int]]:
     """List what may be tried.
+
+    Parameters
+    ----------
+    coarse : leave out what `neighbours` tries again near the best plans (shard groups that are
+             not all ranks, most numbers of virtual stages, large micro-batches) and what rarely
+             pays (context parallelism of short sequences, experts split by tensor ranks)
 
     Returns
     -------
     dims  : columns of candidates that break no rule
     tally : rows that fell to each rule, in the order in which rules ran
     """
-    wants = Wants(job.strategy)
+    wants = Wants(job.strategy, coarse)
     table = Table(devices=float(context.cluster.devices))
     for step in (_mesh, _experts, _states, _batch, _schedule, _sharding, _savings, _placement):
         step(table, job, context, wants)
@@ -83,6 +93,8 @@ def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) 
         mla = model.attention.kind == "mla"
         table.require("tp divides key-value heads", mla | _whole(groups / table["tp"]))
     chunks = max(1.0, spec.sequence_length / TOKENS_PER_CHUNK / 2.0)
+    if wants.coarse and spec.sequence_length <= SHORT_SEQUENCE:
+        chunks = 1.0
     table.cross("cp", wants.values("cp", _powers(min(chunks, devices))))
     table.require(
         "2 cp divides the sequence",
@@ -154,7 +166,8 @@ def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     if pinned:
         table.cross("etp", wants.values("etp", ()))
     else:
-        table.choose("etp", [(1.0, table["tp"] > 0), (table["tp"], table["tp"] > 1)])
+        split = (table["tp"] > 1) & (not wants.coarse)
+        table.choose("etp", [(1.0, table["tp"] > 0), (table["tp"], split)])
     ranks = table["tp"] * table["cp"] * table["dp"]
     table.require("ep etp divides a stage's ranks", _whole(ranks / (table["ep"] * table["etp"])))
     table.require("etp divides the experts' width", _whole(moe.ffn_hidden / table["etp"]))
@@ -179,7 +192,7 @@ def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants
 def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     batch = float(context.spec.global_batch)
     table.require("dp divides the global batch", _whole(batch / table["dp"]))
-    free = _micro_batches(int(batch), len(table))
+    free = _micro_batches(int(batch), len(table), wants.coarse)
     table.cross("micro_batch", wants.values("micro_batch", free))
     table.derive("microbatches", batch / (table["dp"] * table["micro_batch"]))
     table.require("microbatches are whole", _whole(table["microbatches"]))
@@ -188,8 +201,10 @@ def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants)
         table.require("microbatches as pinned", np.isin(table["microbatches"], pinned))
 
 
-def _micro_batches(batch: int, rows: int) -> list[float]:
+def _micro_batches(batch: int, rows: int, coarse: bool) -> list[float]:
     """Sizes to try: powers of two; where there are few meshes, all divisors of the batch too."""
+    if coarse:
+        return _powers(COARSE_MICRO_BATCH)
     if rows > FEW_MESHES:
         return _powers(MAX_MICRO_BATCH)
     return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, MAX_MICRO_BATCH)})
@@ -216,11 +231,13 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     options = []
     plain = 1.0 if wants.free("vpp") else min(wants.values("vpp", ()))
     options.append((plain if plain == 1.0 else 1.0, ~interleaved))
-    for vpp in wants.values("vpp", [float(v) for v in range(2, 25)]):
+    free = (2.0, 4.0, 8.0, 16.0) if wants.coarse else [float(v) for v in range(2, 25)]
+    for vpp in wants.values("vpp", free):
         chunks = table["pp"] * vpp
         fits = interleaved & (chunks <= layers)
         if wants.free("vpp"):
-            fits = fits & (table["pp"] > 1) & _even_enough(layers, table["pp"], chunks)
+            even = wants.coarse | _even_enough(layers, table["pp"], chunks)
+            fits = fits & (table["pp"] > 1) & even
         options.append((vpp, fits))
     table.choose("vpp", options)
     if wants.free("schedule") or wants.free("pp"):
@@ -259,7 +276,7 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
     else:
         options = [(replicas, always)]
         node = context.cluster.node_devices / table["tp"]
-        for scale in (1.0, 8.0) if supports.partial_group else ():
+        for scale in (1.0, 8.0) if supports.partial_group and not wants.coarse else ():
             group = np.floor(node * scale)
             inside = (group > 1) & (group < replicas) & (table["zero"] > 0)
             options.append((group, inside & _whole(replicas / np.maximum(group, 1.0))))

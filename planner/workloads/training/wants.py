@@ -14,6 +14,7 @@ class Wants:
     """What the job pins, by key."""
 
     strategy: Strategy
+    coarse: bool = False
 
     def values(self, key: str, free: Sequence[float]) -> list[float]:
         """Return the allowed values of a key, or the free ones."""
