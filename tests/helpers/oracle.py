@@ -387,10 +387,7 @@ class _Job:
         tiles = math.ceil(m / tile_m) * math.ceil(n / tile_n)
         arithmetic = 2 * k * tile_m * tile_n * (tiles + 0.5 * (units - 1)) / rate
         traffic = ((m * k + k * n) * element + m * n * self.act) / self.bandwidth
-        seconds = fixed + _norm(arithmetic, traffic, 4.0)
-        if not wide and self.product < self.act:
-            seconds += m * k * (self.act + self.product) / self.bandwidth
-        return seconds
+        return fixed + _norm(arithmetic, traffic, 4.0)
 
     def experts(self, inner: float, outer: float) -> float:
         moe, p = self.model["moe"], self.plan

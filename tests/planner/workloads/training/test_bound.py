@@ -1,14 +1,14 @@
 """A bound is a bound: no price is below it, and it is not empty."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from jobs import jobs, text_of
 from planner import spec
 from planner.workloads import training
 from rows import GPT, context_of, job_of, row, taken
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(jobs())
 def test_no_plan_is_faster_than_its_bound(raw):
     job = spec.load(text_of(raw))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from jobs import jobs, text_of
 from planner import recommend, spec
 from planner.dims import ALL_LAYERS, CODES, ParallelDims
@@ -24,7 +24,7 @@ def values(dims, name):
     return sorted(set(getattr(dims, name).tolist()))
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(jobs())
 def test_every_candidate_can_be_built(raw):
     job = spec.load(text_of(raw))
@@ -52,7 +52,7 @@ def test_every_candidate_can_be_built(raw):
     assert names <= set(stack.recompute)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(jobs())
 def test_no_candidate_stands_twice(raw):
     _, dims, _ = listed(spec.load(text_of(raw)))

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jobs import PRESETS, jobs, text_of
 from planner import spec
@@ -32,13 +32,13 @@ def agree(job, context, dims, layout=None):
         assert gap < 1e-9, f"{name}: {ours} is {held.get(name, 0.0)} by the oracle: {strategy}"
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(jobs(systems=SWITCHED, moe=False), st.randoms(use_true_random=False))
 def test_dense_plans_cost_what_plain_loops_say(raw, random):
     _sampled(raw, random)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(jobs(systems=SWITCHED, moe=True), st.randoms(use_true_random=False))
 def test_mixtures_cost_what_plain_loops_say(raw, random):
     _sampled(raw, random)
@@ -113,7 +113,7 @@ def test_every_switch_agrees_with_the_oracle(switch, value):
     agree(job, context, row(context, tp=2, cp=2, pp=2, ep=4, zero=1))
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(jobs(), st.randoms(use_true_random=False))
 def test_a_column_s_price_is_its_rows_prices_to_the_bit(raw, random):
     job = spec.load(text_of(raw))

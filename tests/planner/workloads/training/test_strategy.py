@@ -1,7 +1,7 @@
 """A row as a strategy, and back: what a plan shows is all that its price needs."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jobs import jobs, text_of
 from planner import spec
@@ -11,7 +11,7 @@ from planner.workloads import training
 from rows import context_of, job_of, row, taken
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(jobs(), st.randoms(use_true_random=False))
 def test_a_strategy_names_exactly_its_row(raw, random):
     job = spec.load(text_of(raw))
