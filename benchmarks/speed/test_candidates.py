@@ -2,7 +2,7 @@
 
 Printed with `-s`, and in the `extra_info` of `--benchmark-json`: `priced_per_s`, rows of a whole
 space through `training.cost`, seconds and bytes of every row; `searched_per_s`, candidates that
-`recommend.search` lists, and either drops by memory or prices. Both by processor seconds; this
+`searched.search` lists, and either drops by memory or prices. Both by processor seconds; this
 arithmetic uses one core. Nothing fails for being slow.
 """
 
@@ -15,9 +15,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import planner
-from planner import recommend, spec
+from planner import spec
 from planner.choices import clusters
 from planner.search.columns import CHUNK
+from planner.searched import search
 from planner.workloads import training
 
 EXAMPLES = Path(planner.__file__).parent / "examples"
@@ -69,7 +70,7 @@ def test_search(benchmark: BenchmarkFixture, name: str) -> None:
     """Search a job's space; the best that is found is the best of all that fit."""
     job = spec.load(EXAMPLES / f"{name}.yaml")
     (found,) = benchmark.pedantic(  # type: ignore[no-untyped-call]
-        lambda: recommend.search(job), rounds=3, warmup_rounds=1
+        lambda: search(job), rounds=3, warmup_rounds=1
     )
     price = training.cost(found.context, found.dims)
     fits = np.asarray(price.total_bytes) <= found.context.memory_limit_bytes
@@ -77,6 +78,6 @@ def test_search(benchmark: BenchmarkFixture, name: str) -> None:
     assert found.found.priced == np.count_nonzero(fits)
     assert found.found.priced + found.found.dropped == len(found.dims)
     if benchmark.enabled:
-        rate = _per_second(len(found.dims), lambda: recommend.search(job))
+        rate = _per_second(len(found.dims), lambda: search(job))
         benchmark.extra_info |= {"candidates": len(found.dims), "searched_per_s": rate}
         print(f"\n{name}: {len(found.dims):,} candidates, {rate:,.0f} searched per second")
