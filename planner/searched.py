@@ -167,8 +167,9 @@ def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> S
     dims = result.dims.joined(near)
     added = np.arange(len(result.dims), len(dims))
     values = objective_of(job, context, dims, layout)(added)
-    rows, objectives = np.concatenate([found.rows, added]), np.concatenate(
-        [found.objective, values]
+    rows, objectives = (
+        np.concatenate([found.rows, added]),
+        np.concatenate([found.objective, values]),
     )
     order = [i for i in np.argsort(objectives, kind="stable") if np.isfinite(objectives[i])]
     best = dataclasses.replace(

@@ -115,9 +115,7 @@ def prepare(run: Run, file: RunsFile) -> Priced:
         timed = measured if metric == "step_time_s" else per_step / measured
     if run.measured.outcome == "oom":
         timed = None
-    return Priced(
-        run, file.source.name, job, context, dims, metric, measured, timed, per_step
-    )
+    return Priced(run, file.source.name, job, context, dims, metric, measured, timed, per_step)
 
 
 def prepare_all(paths: Iterable[Path]) -> list[Priced]:
@@ -238,9 +236,7 @@ def _summary(
     errors = _floats(priced, "error")
     size = np.abs(errors)
     weighed = [e for e in priced if e["measured_memory_bytes"] is not None]
-    memory = _floats(weighed, "predicted_memory_bytes") / _floats(
-        weighed, "measured_memory_bytes"
-    )
+    memory = _floats(weighed, "predicted_memory_bytes") / _floats(weighed, "measured_memory_bytes")
     oom = [e for e in priced if e["outcome"] == "oom"]
     ran = [e for e in priced if e["outcome"] != "oom"]
     ranking = rankings(ranked, noise)

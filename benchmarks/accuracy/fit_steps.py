@@ -31,17 +31,19 @@ ROOT = Path(__file__).parents[2] / "hardware_profiles"
 
 @dataclass(frozen=True)
 class Constant:
-    """One fitted constant: where it stands, in which files, and how far it may move.
+    """One fitted constant: where it stands, what it is held near, and how far it may move.
 
-    `paths` in the files are dotted and all scale together; `spread` is the standard deviation of
-    its logarithm before any run is seen.
+    `paths` in the files are dotted and all scale together from their `priors`: what kernel
+    measurements (`fit_kernels.py`) or the stack's description give. `spread` is the standard
+    deviation of the factor's logarithm before any run is seen; no value passes `top`.
     """
 
     name: str
     files: tuple[str, ...]
     paths: tuple[str, ...]
-    spread: float = 0.25
-    top: float = 1.0
+    priors: tuple[float, ...]
+    spread: float = 0.15
+    top: float = 0.95
     kind: str = field(default="profile")
 
 
@@ -53,43 +55,48 @@ BF16, FP8 = (f"kernels.matmul.{p}.efficiency" for p in ("bf16", "fp8"))
 MEMORY, GROUPED = "kernels.memory.efficiency", "kernels.grouped_matmul.efficiency"
 
 
-def _family(name: str, file: str, *paths: str, spread: float = 0.4, top: float = 1e9) -> Constant:
-    return Constant(name, (f"families/{file}",), paths, spread, top, "family")
+def _family(
+    name: str, file: str, prior: float, *paths: str, spread: float = 0.4, top: float = 1e9
+) -> Constant:
+    priors = (prior,) * len(paths)
+    return Constant(name, (f"families/{file}",), paths, priors, spread, top, "family")
 
 
 CONSTANTS = (
-    Constant("a100 products", A100, (BF16,)),
-    Constant("a100 attention", A100, ATTENTION),
-    Constant("a100 memory", A100, (MEMORY,), 0.1),
-    Constant("hopper products bf16", HOPPER, (BF16,)),
-    Constant("hopper products fp8", HOPPER, (FP8,)),
-    Constant("hopper attention", HOPPER, ATTENTION),
-    Constant("hopper memory", HOPPER, (MEMORY,), 0.1),
-    Constant("hopper experts", HOPPER, (GROUPED,)),
-    Constant("blackwell products bf16", BLACKWELL, (BF16,)),
-    Constant("blackwell products fp8", BLACKWELL, (FP8,)),
-    Constant("blackwell attention", BLACKWELL, ATTENTION),
-    Constant("blackwell experts", BLACKWELL, (GROUPED,)),
-    Constant("v100 products", ("dgx-v100",), (BF16,)),
-    Constant("mi325x products fp8", ("mi325x",), (FP8,)),
-    Constant("tpu-v4 products", ("tpu-v4",), (BF16,)),
-    Constant("tpu-v5e products", ("tpu-v5e",), (BF16,)),
-    Constant("tpu-v5p products", ("tpu-v5p",), (BF16,)),
-    Constant("tpu attention", ("tpu-v4", "tpu-v5e", "tpu-v5p"), ATTENTION),
-    _family("megatron launch", "megatron", "launch_s"),
-    _family("megatron overlap dp", "megatron", "overlap.dp", "overlap_compiled.dp", top=0.99),
-    _family("megatron jitter", "megatron", "jitter"),
-    _family("megatron step", "megatron", "step_s"),
-    _family("megatron serial broadcast", "megatron", "shard_rank_s"),
-    _family("fsdp launch", "fsdp", "launch_s"),
-    _family("fsdp overlap", "fsdp", "overlap.dp", top=0.99),
-    _family("fsdp overlap compiled", "fsdp", "overlap_compiled.dp", top=0.99),
-    _family("fsdp overlap tp", "fsdp", "overlap_compiled.tp", top=0.95),
-    _family("fsdp jitter", "fsdp", "jitter"),
-    _family("fsdp step", "fsdp", "step_s"),
-    _family("xla overlap", "xla", "overlap.dp", "overlap_compiled.dp", top=0.99),
-    _family("xla jitter", "xla", "jitter"),
-)
+    Constant("a100 products", A100, (BF16,), (0.831,)),
+    Constant("a100 attention", A100, ATTENTION, (0.434, 0.337), 0.25),
+    Constant("a100 memory", A100, (MEMORY,), (0.765,), 0.08),
+    Constant("hopper products bf16", HOPPER, (BF16,), (0.813,)),
+    Constant("hopper products fp8", HOPPER, (FP8,), (0.586,), 0.25, 0.85),
+    Constant("hopper attention", HOPPER, ATTENTION, (0.46, 0.308), 0.25),
+    Constant("hopper memory", HOPPER, (MEMORY,), (0.838,), 0.08),
+    Constant("hopper experts", HOPPER, (GROUPED,), (0.675,), 0.15, 0.9),
+    Constant("blackwell products bf16", BLACKWELL, (BF16,), (0.698,)),
+    Constant("blackwell products fp8", BLACKWELL, (FP8,), (0.495,), 0.25, 0.85),
+    Constant("blackwell attention", BLACKWELL, ATTENTION, (0.402, 0.504), 0.25),
+    Constant("blackwell experts", BLACKWELL, (GROUPED,), (0.666,), 0.15, 0.9),
+    Constant("v100 products", ("dgx-v100",), (BF16,), (0.7,)),
+    Constant("mi325x products fp8", ("mi325x",), (FP8,), (0.45,), 0.25, 0.85),
+    Constant("tpu-v4 products", ("tpu-v4",), (BF16,), (0.91,)),
+    Constant("tpu-v5e products", ("tpu-v5e",), (BF16,), (0.91,)),
+    Constant("tpu-v5p products", ("tpu-v5p",), (BF16,), (0.91,)),
+    Constant("tpu attention", ("tpu-v4", "tpu-v5e", "tpu-v5p"), ATTENTION, (0.4, 0.4), 0.25),
+    _family("megatron launch", "megatron", 4.5e-5, "launch_s"),
+    _family("megatron overlap dp", "megatron", 0.81, "overlap.dp", "overlap_compiled.dp",
+            spread=0.25, top=0.99),
+    _family("megatron jitter", "megatron", 0.014, "jitter"),
+    _family("megatron step", "megatron", 5e-3, "step_s"),
+    _family("megatron serial broadcast", "megatron", 3e-3, "shard_rank_s"),
+    _family("fsdp launch", "fsdp", 2.7e-5, "launch_s"),
+    _family("fsdp overlap", "fsdp", 0.45, "overlap.dp", top=0.99),
+    _family("fsdp overlap compiled", "fsdp", 0.95, "overlap_compiled.dp", spread=0.25, top=0.99),
+    _family("fsdp overlap tp", "fsdp", 0.54, "overlap_compiled.tp", top=0.95),
+    _family("fsdp jitter", "fsdp", 0.014, "jitter"),
+    _family("fsdp step", "fsdp", 5e-3, "step_s"),
+    _family("xla overlap", "xla", 0.76, "overlap.dp", "overlap_compiled.dp", spread=0.25,
+            top=0.99),
+    _family("xla jitter", "xla", 0.014, "jitter"),
+)  # fmt: skip
 
 
 def _get(data: object, path: str) -> dict[str, object]:
@@ -123,15 +130,13 @@ class Bench:
             data = profile.model_dump()
             for c in CONSTANTS:
                 if c.kind == "profile" and profile.name in c.files:
-                    for path in c.paths:
-                        _scale(data, path, scale[c.name], c.top)
+                    _place(data, c, scale[c.name])
             profiles[key] = HardwareProfile.model_validate(data)
         for name, stack in self.stacks.items():
             data = stack.family.model_dump()
             for c in CONSTANTS:
                 if c.kind == "family" and c.files == (f"families/{stack.family.name}",):
-                    for path in c.paths:
-                        _scale(data, path, scale[c.name], c.top)
+                    _place(data, c, scale[c.name])
             stacks[name] = stack.model_copy(update={"family": Family.model_validate(data)})
         return profiles, stacks
 
@@ -162,12 +167,14 @@ class Bench:
         return out
 
 
-def _scale(data: object, path: str, factor: float, top: float) -> None:
-    try:
-        figure = _get(data, path)
-    except KeyError:
-        return
-    figure["value"] = min(top, float(figure["value"]) * factor)  # type: ignore[arg-type]
+def _place(data: object, constant: Constant, factor: float) -> None:
+    """Set the figures of a constant to their priors times the factor, at most its top."""
+    for path, prior in zip(constant.paths, constant.priors, strict=True):
+        try:
+            figure = _get(data, path)
+        except KeyError:
+            continue  # a machine without this number format
+        figure["value"] = min(constant.top, prior * factor)
 
 
 def fit(bench: Bench, rounds: int) -> tuple[dict[str, float], np.ndarray]:
@@ -217,13 +224,13 @@ def write(scale: dict[str, float], errors: np.ndarray, runs: int) -> None:
         for file in c.files:
             path = ROOT / f"{file}.yaml"
             data = yaml.load(path)
+            _place(data, c, scale[c.name])
             for dotted in c.paths:
                 try:
                     figure = _get(data, dotted)
                 except KeyError:
                     continue
-                value = min(c.top, float(figure["value"]) * scale[c.name])  # type: ignore[arg-type]
-                figure["value"] = float(f"{value:.4g}")
+                figure["value"] = float(f"{float(figure['value']):.4g}")  # type: ignore[arg-type]
                 figure["basis"] = "fitted"
                 figure["source"] = f"{note}; constant '{c.name}'"
             yaml.dump(data, path)

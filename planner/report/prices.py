@@ -44,9 +44,11 @@ _ELSEWHERE = {
 
 def _preemptions(prediction: Node) -> str:
     """Write the preemptions of the run; empty on machines that are not taken back."""
-    return _figure(prediction, "preemptions_expected") if prediction[
-        "preemptions_expected"
-    ].number() else ""
+    return (
+        _figure(prediction, "preemptions_expected")
+        if prediction["preemptions_expected"].number()
+        else ""
+    )
 
 
 def _figure(prediction: Node, key: str) -> str:

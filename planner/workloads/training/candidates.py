@@ -154,9 +154,10 @@ def _context_exchange(table: Table, context: Context, wants: Wants) -> None:
 def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     moe = context.spec.model.moe
     if moe is None:
-        table.require("ep, etp need experts", np.array(
-            wants.values("ep", [1.0]) == [1.0] and wants.values("etp", [1.0]) == [1.0]
-        ))
+        table.require(
+            "ep, etp need experts",
+            np.array(wants.values("ep", [1.0]) == [1.0] and wants.values("etp", [1.0]) == [1.0]),
+        )
         table.derive("ep", 1.0)
         table.derive("etp", 1.0)
         return

@@ -233,7 +233,9 @@ def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -
         parameter_bytes=(
             (4.0 if switches.master_weights or not sixteen else 2.0)
             if family.shards_master
-            else 2.0 if sixteen else 4.0
+            else 2.0
+            if sixteen
+            else 4.0
         ),
         frozen_bytes=ELEMENT_BYTES[base] if base else 2.0,
         imbalance=_imbalance(spec),
@@ -249,4 +251,3 @@ def _imbalance(spec: TrainingSpec) -> float:
     if moe is None:
         return 1.0
     return DEFAULT_IMBALANCE if moe.imbalance is None else moe.imbalance
-

@@ -36,9 +36,7 @@ def cost(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdo
     step = m t + bubble + sharing of gradients and weights + optimizer + stragglers, with t the
     slowest stage's time for one microbatch and m the microbatches.
     """
-    return Breakdown(
-        times_of(context, dims, layout).terms, memory_of(context, dims, layout).memory
-    )
+    return Breakdown(times_of(context, dims, layout).terms, memory_of(context, dims, layout).memory)
 
 
 def kinds_of(context: Context) -> list[int]:
@@ -96,9 +94,7 @@ def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprin
     parameters = states.parameters_of(context, folded.few, slots)
     working = footprint.activations_of(context, folded.few, slots)
     held = states.state_bytes(context, dims, parameters.spread(folded))
-    return footprint.footprint(
-        context, dims, slots.spread(folded), held, working.spread(folded)
-    )
+    return footprint.footprint(context, dims, slots.spread(folded), held, working.spread(folded))
 
 
 def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> list[float]:
@@ -113,9 +109,7 @@ def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> 
     return [float(value) for value in total[:, 0]]
 
 
-def _step_terms(
-    context: Context, dims: ParallelDims, parameters: states.Fullest
-) -> list[Term]:
+def _step_terms(context: Context, dims: ParallelDims, parameters: states.Fullest) -> list[Term]:
     """Optimizer step and host-link transfers, once a step."""
     family, rates = context.stack.family, context.rates
     mine = parameters.dense / dims.shards + parameters.expert / dims.expert_shards
@@ -155,5 +149,3 @@ def _swapped(
     shown = np.where(on_host, exposed_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
     hidden = np.where(on_host, hidden_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
     return Term(name, "host", shown, source, hidden)
-
-

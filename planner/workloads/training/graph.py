@@ -18,6 +18,7 @@ from planner.workloads.training.operators import Adapters, matmul, memory, norm,
 
 __all__ = ["Documents", "LayerKind", "build", "flop_per_token", "layer_kinds"]
 
+
 def build(
     model: ModelConfig, documents: Documents, adapters: Adapters | None = None
 ) -> WorkloadGraph:

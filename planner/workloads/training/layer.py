@@ -244,9 +244,7 @@ def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     token_dims = [d for d in (op.rows, op.cols, op.inner) if d.per_token]
     tokens = token_dims[0].size * rows * busiest
     tokens = tokens + local * rates.tile_m / 2.0  # the last tile of each expert is half full
-    one, two = (
-        _size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token
-    )
+    one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
     arithmetic_s = 2.0 * tokens * one * two / flop_per_s
     element = context.product_bytes
     traffic = (

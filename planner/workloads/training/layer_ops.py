@@ -118,9 +118,7 @@ def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> 
             saved=float(2 * query + value),
             extra_saved=_softmax_saved(model, documents, None),
         ),
-        matmul(
-            f"{prefix}/attention out", hidden, Dim("heads", value), "heads", saved=float(value)
-        ),
+        matmul(f"{prefix}/attention out", hidden, Dim("heads", value), "heads", saved=float(value)),
     ]
     return ops
 

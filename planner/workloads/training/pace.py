@@ -174,9 +174,7 @@ def _stage_terms(
     forward = combine(t.forward.scaled(c) for n, c, _, t in here if n not in ends)
     backward = combine(t.backward.scaled(c) for n, c, _, t in here if n not in ends)
     again = combine(t.recompute.scaled(c * s) for _, c, s, t in here)
-    rest = combine(
-        p.scaled(c) for n, c, _, t in here if n in ends for p in (t.forward, t.backward)
-    )
+    rest = combine(p.scaled(c) for n, c, _, t in here if n in ends for p in (t.forward, t.backward))
     return [*_compute_terms(forward, backward, again, rest), *_comm_terms(forward, backward, rest)]
 
 

@@ -109,8 +109,6 @@ def checkpoint_bytes(context: Context) -> float:
 
     Frozen weights are read again from where they came and are not written.
     """
-    trained = sum(
-        block.count * block.weights(trainable=True) for block in context.graph.blocks
-    )
+    trained = sum(block.count * block.weights(trainable=True) for block in context.graph.blocks)
     masters = 4.0 if context.switches.master_weights else 0.0
     return trained * (context.activation_bytes + masters + context.moment_bytes)

@@ -119,9 +119,7 @@ def share(
     )
 
 
-def _frozen_gather_s(
-    context: Context, dims: ParallelDims, parameters: Fullest, layers: Num
-) -> Num:
+def _frozen_gather_s(context: Context, dims: ParallelDims, parameters: Fullest, layers: Num) -> Num:
     """Frozen weights are gathered under zero 3 and never reduced."""
     frozen = parameters.frozen
     message = frozen * context.frozen_bytes / layers

@@ -38,9 +38,7 @@ def traffic(
     return entries
 
 
-def _sent(
-    context: Context, dims: ParallelDims, layout: tuple[int, ...] | None
-) -> dict[str, float]:
+def _sent(context: Context, dims: ParallelDims, layout: tuple[int, ...] | None) -> dict[str, float]:
     """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
     m = float(dims.microbatches[0])
     layers_per_stage = context.spec.model.layers / float(dims.pp[0])
