@@ -10,6 +10,7 @@ from costmodels.breakdown import Breakdown
 from hardware_profiles.lookup import peak_flop_per_s
 from planner.dims import ParallelDims
 from planner.errors import InternalError
+from planner.graph import WorkloadGraph
 from planner.job import Job
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
@@ -23,6 +24,20 @@ COVERAGE = 0.9
 
 def _one(value: object) -> float:
     return float(np.asarray(value).reshape(-1)[0])
+
+
+def _model_flop_per_token(graph: WorkloadGraph) -> float:
+    """Count what the model needs: the backward of attention is two forwards, as everywhere else.
+
+    The fused kernel's backward computes the scores again; that is recomputation and not counted.
+    """
+    total = 0.0
+    for block, op in graph.ops():
+        if op.kind != "attention":
+            total += block.count * op.flop
+        elif op.phase == "forward":
+            total += block.count * 3.0 * op.flop
+    return total
 
 
 def prediction(
@@ -43,7 +58,7 @@ def prediction(
     step_s, used = _one(price.total_s), _one(price.total_bytes)
     spec, cluster = job.workload, context.cluster
     tokens_per_s = spec.global_batch * spec.sequence_length / step_s / cluster.devices
-    flop_per_s = tokens_per_s * context.graph.flop_per_token()
+    flop_per_s = tokens_per_s * _model_flop_per_token(context.graph)
     spread = context.stack.family.residual.value
     made: dict[str, object] = {
         "step_time_s": step_s,

@@ -96,8 +96,10 @@ def prepare(run: Run, file: RunsFile) -> Priced:
     PlannerError : the job is wrong, of another kind, or nothing can be built from its pins
     """
     job = _with_defaults(job_of(run, file))
-    (cluster,) = clusters(job.hardware)
-    context = training.make(job, cluster)
+    made = clusters(job.hardware)
+    if len(made) != 1:
+        raise PlannerError(f"a run is on one machine: its hardware allows {len(made)}")
+    context = training.make(job, made[0])
     dims, tally = training.candidates(job, context)
     if not len(dims):
         raise PlannerError("cannot be built: " + "; ".join(tally))
