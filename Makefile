@@ -24,7 +24,7 @@ smoke: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m pytest benchmarks/speed -s
 
-# What the documents show of real runs; VALIDATION: a file that `sixfold validate --json` wrote.
+# What the documents show of real runs; VALIDATION: what `sixfold validate --json` wrote, then its runs.
 docs: $(VENV)/installed
 	$(BIN)/python docs/refresh.py $(VALIDATION)
 

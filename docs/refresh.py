@@ -1,7 +1,9 @@
 """Renew what the documents show of real runs: plans, the picture, the accuracy table.
 
-    python docs/refresh.py                 # pasted output of commands, and the picture
-    python docs/refresh.py VALIDATION.json # the accuracy tables too, from `sixfold validate --json`
+    python docs/refresh.py                          # pasted output of commands, and the picture
+    python docs/refresh.py VALIDATION.json RUNS...  # the accuracy tables too
+
+VALIDATION.json is what `sixfold validate RUNS... --json VALIDATION.json` wrote.
 
 A marked block looks like this in a document, and everything between the marks is replaced:
 
@@ -16,8 +18,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import fsum
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FIRST_PLAN = ROOT / "planner" / "examples" / "llama3-70b-1024-h100.yaml"
@@ -44,42 +49,88 @@ def shown(what: str) -> str:
     return f"```text\n$ sixfold {command}\n{text.strip()}\n```\n"
 
 
-def refreshed(text: str, accuracy: str) -> str:
-    """Return a document with its marked blocks renewed; no accuracy given leaves that table."""
+def refreshed(text: str, tables: Mapping[str, str]) -> str:
+    """Return a document with its marked blocks renewed; a table that is not given stays."""
 
     def renew(match: re.Match[str]) -> str:
         what = match["what"]
-        if what == "accuracy":
-            return f"{match[1]}{accuracy}{match[3]}" if accuracy else match[0]
+        if what.startswith("accuracy"):
+            return f"{match[1]}{tables[what]}{match[3]}" if what in tables else match[0]
         return f"{match[1]}{shown(what)}{match[3]}"
 
     return MARKED.sub(renew, text)
 
 
-def accuracy_table(validation: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the summary of a validation as a Markdown table, a row a source."""
-    summary = validation["summary"]
-    sources, overall = summary["by_source"], summary["overall"]
-    assert isinstance(sources, dict)
-    lines = [
-        "| source | runs | mean error | median | bias | Kendall tau | regret | memory |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, figures in [*sorted(sources.items()), ("all", overall)]:
-        lines.append(f"| {name} | " + " | ".join(_cells(figures)) + " |")
-    return "\n".join(lines) + "\n"
+def accuracy_tables(validation: Mapping[str, Any], files: Sequence[Path]) -> dict[str, str]:
+    """Return the tables of a validation in Markdown: by source, by machine, by group, worst."""
+    summary, runs = validation["summary"], validation["runs"]
+    sources = [*sorted(summary["by_source"].items()), ("all", summary["overall"])]
+    head = "source | runs | mean error | median | bias | Kendall tau | regret | memory"
+    ranked = [(r["group"], f"{r['tau']:.2f}", _share(r["regret"])) for r in _rankings(summary)]
+    timed = [run for run in runs if run["error"] is not None]
+    worst = sorted(timed, key=lambda run: -abs(run["error"]))[:20]
+    return {
+        "accuracy": _table(head, [(name, *_figures(made)) for name, made in sources]),
+        "accuracy by machine": _by_machine(timed, files),
+        "accuracy by group": _table("group | Kendall tau | regret", ranked),
+        "accuracy, worst": _table(
+            "run | source | metric | measured | predicted | error",
+            [(r["id"], r["source"], r["metric"], f"{r['measured']:.4g}", f"{r['predicted']:.4g}",
+              _share(r["error"])) for r in worst],
+        ),
+        "accuracy, skipped": _table(
+            "runs | skipped because",
+            [(f"{many}", why) for why, many in summary["overall"]["skipped"].items()],
+        ),
+    }  # fmt: skip
 
 
-def _cells(figures: object) -> list[str]:
-    assert isinstance(figures, dict)
+def _rankings(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = summary["overall"]["rankings"]
+    return sorted(found, key=lambda ranking: str(ranking["group"]))
 
-    def share(key: str) -> str:
-        return "" if figures[key] is None else f"{figures[key]:.1%}"
 
-    tau = figures["kendall_tau"]
-    time = [share(key) for key in ("mean_absolute_error", "median_absolute_error", "bias")]
-    ranked = ["" if tau is None else f"{tau:.2f}", share("top1_regret_mean")]
-    return [f"{figures['priced']:,}", *time, *ranked, share("memory_error")]
+def _table(head: str, rows: Sequence[tuple[str, ...]]) -> str:
+    names = head.split(" | ")
+    if not rows:
+        return "None.\n"
+    right = [all(re.match(r"^[-+\d.,%e]*$", row[i]) for row in rows) for i in range(len(names))]
+    rule = " | ".join("---:" if figure else "---" for figure in right)
+    return "\n".join([f"| {head} |", f"| {rule} |", *(f"| {' | '.join(r)} |" for r in rows)]) + "\n"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _figures(made: Mapping[str, Any]) -> tuple[str, ...]:
+    tau = made["kendall_tau"]
+    shares = ("mean_absolute_error", "median_absolute_error", "bias")
+    time = [_share(made[key]) for key in shares]
+    order = ["" if tau is None else f"{tau:.2f}", _share(made["top1_regret_mean"])]
+    return (f"{made['priced']:,}", *time, *order, _share(made["memory_error"]))
+
+
+def _by_machine(timed: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> str:
+    """Errors by machine, dense models and mixtures of experts apart."""
+    from planner.runs import job_of, load_runs
+
+    kinds: dict[tuple[str, str], tuple[str, str]] = {}
+    for path in files:
+        file = load_runs(path)
+        for run in file.runs:
+            job = job_of(run, file)
+            model = "experts" if job.workload.model.moe else "dense"
+            kinds[file.source.name, run.id] = (job.hardware.systems[0], model)
+    errors: dict[tuple[str, str], list[float]] = {}
+    for entry in timed:
+        errors.setdefault(kinds[entry["source"], entry["id"]], []).append(entry["error"])
+    rows = [
+        (machine, model, f"{len(each):,}", _share(fsum(map(abs, each)) / len(each)),
+         _share(median(map(abs, each))), _share(fsum(each) / len(each)))
+        for (machine, model), each in sorted(errors.items())
+    ]  # fmt: skip
+    return _table("machine | model | runs | mean error | median | bias", rows)
 
 
 def picture() -> str:
@@ -94,13 +145,17 @@ def picture() -> str:
 
 
 def main() -> None:
-    """Rewrite README.md, docs/*.md and docs/first-plan.svg in place."""
+    """Rewrite the documents and docs/first-plan.svg in place."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("validation", type=Path, nargs="?")
-    given: Path | None = parser.parse_args().validation
-    accuracy = accuracy_table(json.loads(given.read_text("utf-8"))) if given else ""
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        path.write_text(refreshed(path.read_text("utf-8"), accuracy), "utf-8")
+    parser.add_argument("runs", type=Path, nargs="*")
+    given = parser.parse_args()
+    tables: dict[str, str] = {}
+    if given.validation:
+        tables = accuracy_tables(json.loads(given.validation.read_text("utf-8")), given.runs)
+    accuracy = ROOT / "benchmarks" / "accuracy" / "README.md"
+    for path in [ROOT / "README.md", accuracy, *sorted((ROOT / "docs").glob("*.md"))]:
+        path.write_text(refreshed(path.read_text("utf-8"), tables), "utf-8")
     (ROOT / "docs" / "first-plan.svg").write_text(picture(), "utf-8")
 
 
