@@ -95,7 +95,7 @@ BY_SUFFIX: dict[str, Numbers] = {
 FRACTIONS = ("checkpoint", "rework", "restart", "waiting", "short")
 COUNTS = ("ranks", "devices", "hosts", "chunks", "microbatches", "count", "stages")
 CHOICES: dict[str, tuple[object, ...]] = {
-    "algorithm": ("auto", *ALGORITHMS[:3]),  # the switch of a random span need not reduce
+    "algorithm": ("auto", *ALGORITHMS),
     "tile_m": (64, 128),
     "tile_n": (128, 256),
     "units": (1, 132),

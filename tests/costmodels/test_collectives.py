@@ -1,13 +1,11 @@
 """Collectives: hand arithmetic by algorithm and level, plain counts of messages, measured times."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 
 from costmodels.collectives import (
-    ALGORITHMS,
     Hop,
     Span,
     all_gather_s,
@@ -62,11 +60,14 @@ def test_a_switch_that_reduces_moves_each_byte_once() -> None:
     assert of(1e9, both, "in-switch") == pytest.approx(expected + beyond, rel=1e-12)
 
 
-def test_what_cannot_be_is_forbidden() -> None:
-    assert of(1e9, ONE_NODE, "in-switch") == math.inf  # the switch does not reduce
-    pair = (Hop("node", 2.0, 3e-6, 450e9, True),)
-    assert of(1e9, pair, "in-switch") == math.inf  # two ranks exchange directly
-    assert all(math.isfinite(of(1e9, ONE_NODE, name)) for name in ("auto", *ALGORITHMS[:3]))
+def test_an_algorithm_that_a_group_cannot_use_falls_back_to_the_cheapest() -> None:
+    assert of(1e9, ONE_NODE, "in-switch") == of(1e9, ONE_NODE, "ring")  # no switch that reduces
+    pair = (Hop("node", 2.0, 3e-6, 450e9, True),)  # two ranks exchange directly
+    assert of(1e9, pair, "in-switch") == of(1e9, pair, "auto") == of(1e9, pair, "ring")
+    column = (Hop("node", np.array([2.0, 8.0]), 3e-6, 450e9, True),)
+    mixed = np.asarray(all_reduce_s(1e9, column, "in-switch"))
+    assert mixed[0] == of(1e9, pair, "ring")
+    assert mixed[1] == of(1e9, (Hop("node", 8.0, 3e-6, 450e9, True),), "in-switch")
 
 
 def test_gather_and_scatter_are_half_an_all_reduce() -> None:
