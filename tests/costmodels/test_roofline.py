@@ -54,6 +54,8 @@ def test_tile_quantization_of_the_vendors_guide() -> None:
     wide, narrow = (float(matmul_s(4096.0, n, 4096.0, 1e14, 1e30, 0.0)) for n in (256.0, 136.0))
     assert narrow == wide
     assert float(matmul_s(4096.0, 128.0, 4096.0, 1e14, 1e30, 0.0)) == wide / 2
+    tall, short = (float(matmul_s(m, 4096.0, 4096.0, 1e14, 1e30, 0.0)) for m in (256.0, 136.0))
+    assert short == tall == wide
 
 
 def test_wave_quantization_on_average() -> None:
