@@ -1,14 +1,8 @@
 """The number that chose the plan is the number in the report: every example, every figure."""
 
-import sys
-from pathlib import Path
-
+import oracle
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "helpers"))
-
-import oracle  # noqa: E402
-from plans import exact_sum, names, pinned, planned  # noqa: E402
+from plans import exact_sum, names, pinned, planned
 
 every_example = pytest.mark.parametrize("name", names())
 

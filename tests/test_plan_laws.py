@@ -4,21 +4,17 @@ import json
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
+from jobs import jobs, text_of
+from plans import EXAMPLES, exact_sum, load_example, names, pinned, stable
 
 from hardware_profiles.load import load
 from hardware_profiles.stack import load_stack
 from planner import recommend, spec
 from planner.errors import NoFeasiblePlan, PlannerError
-
-sys.path.append(str(Path(__file__).parent / "helpers"))
-
-from jobs import jobs, text_of  # noqa: E402
-from plans import EXAMPLES, exact_sum, load_example, names, pinned, stable  # noqa: E402
 
 INFINITE = float("inf")
 PHASES = (Phase.explicit, Phase.generate)
@@ -109,7 +105,7 @@ def test_a_pinned_plan_never_beats_the_free_one(raw, data):
 
 
 def shuffled(value, order):
-    """The same mapping with the keys of every mapping in another order."""
+    """Return the same mapping with the keys of every mapping in another order."""
     if isinstance(value, dict):
         keys = list(value)
         order.shuffle(keys)

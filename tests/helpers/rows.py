@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from planner.choices import clusters
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
 from planner.job import Job

@@ -1,17 +1,11 @@
 """The runners-up, what pins cost, the frontier."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from rows import job_of
 
 from planner import alternatives
 from planner.prediction import prediction
 from planner.searched import best_of, search
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import job_of  # noqa: E402
 
 
 def searched(job):

@@ -1,17 +1,12 @@
 """Why nothing is feasible: the rule, the nearest miss, and a cure that works."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
+from rows import job_of
 
 from planner import recommend
 from planner.errors import NoFeasiblePlan
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import job_of  # noqa: E402
 
 BIG = {"name": "big", "layers": 96, "hidden": 12288, "ffn_hidden": 49152, "heads": 96,
        "vocab": 51200}  # fmt: skip

@@ -1,19 +1,13 @@
 """The figures of one plan follow from its price by the contract's formulas."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from rows import GPT, context_of, job_of, row, taken
 
 from hardware_profiles.load import load
 from planner.prediction import COVERAGE, prediction, time_terms
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import GPT, context_of, job_of, row, taken  # noqa: E402
 
 
 def predicted(job, **strategy):

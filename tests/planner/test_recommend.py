@@ -1,18 +1,13 @@
 """The path from a job to its plan: objectives, limits, choices, pins, refusals."""
 
 import json
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
+from rows import job_of
 
 from planner import recommend, spec
 from planner.errors import NoFeasiblePlan, TimeLimitReached
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import job_of  # noqa: E402
 
 KEYS = {
     "schema_version", "job", "provenance", "checklist", "design", "axes", "patterns", "strategy",

@@ -1,19 +1,14 @@
 """Scaling: the plan's mesh at other device counts, priced by the plan's own cost function."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from rows import context_of, job_of, row, taken
 
 from planner import recommend, spec
 from planner.scaling import MOST_POINTS, scaling
 from planner.workloads import training
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import context_of, job_of, row, taken  # noqa: E402
 
 
 def scaled(job, **strategy):

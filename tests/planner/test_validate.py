@@ -1,19 +1,14 @@
-"""Predicted against measured: errors, metrics, ranking, memory verdicts; nothing skipped in silence."""
+"""Predicted against measured: errors, metrics, ranking, memory verdicts, reasons of skipping."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from rows import GPT, job_of
 
 from planner import recommend, spec
 from planner.errors import SpecError
 from planner.validate import prepare_all, validate
 from planner.workloads.training.graph import flop_per_token
-
-sys.path.append(str(Path(__file__).parents[1] / "helpers"))
-
-from rows import GPT, job_of  # noqa: E402
 
 STRATEGY = {"tp": 1, "pp": 1, "micro_batch": 1, "recompute": "none", "zero": 1}
 TOKENS = 64 * 2048 / 8
@@ -69,18 +64,16 @@ def test_throughputs_are_turned_into_time_first(judged):
     assert slow["metric"] == "tokens_per_s_per_device"
     assert slow["error"] == pytest.approx(1.0)  # twice as slow as measured
     rate = TOKENS * flop / (step * 2)
-    (fast,) = judged(
-        [run("a", {"model_flop_per_s_per_device": rate})], attention_flop="full"
-    )["runs"]
+    (fast,) = judged([run("a", {"model_flop_per_s_per_device": rate})], attention_flop="full")[
+        "runs"
+    ]
     assert fast["error"] == pytest.approx(-0.5)
     assert fast["predicted"] == pytest.approx(TOKENS * flop / step)
 
 
 def test_flop_are_compared_in_the_source_s_own_terms(judged):
     one = [run("a", {"model_flop_per_s_per_device": 4e14})]
-    (full,), (causal,) = (
-        judged(one, attention_flop=kind)["runs"] for kind in ("full", "causal")
-    )
+    (full,), (causal,) = (judged(one, attention_flop=kind)["runs"] for kind in ("full", "causal"))
     assert full["predicted"] > causal["predicted"]
     assert full["error"] < causal["error"]
 

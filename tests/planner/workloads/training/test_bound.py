@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import Phase, given, settings
 from jobs import jobs, text_of
+from rows import GPT, context_of, job_of, row, taken
+
 from planner import spec
 from planner.workloads import training
-from rows import GPT, context_of, job_of, row, taken
 
 
 @settings(max_examples=15, phases=[Phase.explicit, Phase.generate])

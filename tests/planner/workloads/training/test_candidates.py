@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from jobs import jobs, text_of
+from rows import GPT, context_of, job_of
+
 from planner import recommend, spec
 from planner.dims import ALL_LAYERS, CODES, ParallelDims
 from planner.workloads import training
-from rows import GPT, context_of, job_of
 
 MOE = {**GPT, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 1024}}
 
@@ -203,9 +204,7 @@ SMALL = {**GPT, "layers": 4, "hidden": 1024, "ffn_hidden": 4096, "heads": 8, "kv
                                                         "ffn_hidden": 1024}}, 8, 24)],
     ids=["dense", "twelve", "mixture"],
 )  # fmt: skip
-def test_the_search_is_no_worse_than_every_combination(
-    model, devices, batch, preset, memory_bytes
-):
+def test_the_search_is_no_worse_than_every_combination(model, devices, batch, preset, memory_bytes):
     job = job_of(model=model, devices=devices, batch=batch, preset=preset,
                  hardware={"set": {"memory_bytes": memory_bytes}})  # fmt: skip
     context = context_of(job)
@@ -233,6 +232,5 @@ def test_candidates_are_the_same_every_time(system, preset):
     (_, first, tally), (_, second, again) = listed(job), listed(job)
     assert tally == again
     assert all(
-        np.array_equal(getattr(first, name), getattr(second, name))
-        for name in ParallelDims.names()
+        np.array_equal(getattr(first, name), getattr(second, name)) for name in ParallelDims.names()
     )

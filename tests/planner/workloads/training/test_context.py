@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from rows import context_of, job_of
+
 from hardware_profiles.load import load
 from planner.workloads.training.context import documents_of
-from rows import context_of, job_of
 
 
 def test_bytes_of_a_number_follow_the_precision():

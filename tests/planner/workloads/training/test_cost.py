@@ -6,10 +6,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jobs import PRESETS, jobs, text_of
-from planner import spec
-from planner.dims import ParallelDims
-from planner.workloads import training
 from rows import GPT, context_of, job_of, row, taken
+
+from planner import spec
+from planner.workloads import training
 
 SWITCHED = tuple(system for system in PRESETS if not system.startswith("tpu"))
 """Systems whose networks the oracle knows: all but the torus."""
@@ -104,7 +104,8 @@ def test_pinned_layouts_agree_with_the_oracle(layout):
 
 @pytest.mark.parametrize("switch", ["overlap_tp", "overlap_ep", "compile", "flash_attention",
                                     "fused_kernels", "overlap_grad_reduce", "chunked_loss",
-                                    "overlap_param_gather", "overlap_p2p", "master_weights"])  # fmt: skip
+                                    "overlap_param_gather", "overlap_p2p",
+                                    "master_weights"])  # fmt: skip
 @pytest.mark.parametrize("value", [True, False])
 def test_every_switch_agrees_with_the_oracle(switch, value):
     model = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024, "shared_experts": 1}}
@@ -175,10 +176,3 @@ def test_the_optimizer_step_moves_every_state_twice():
     moved = parameters * (2 * 12 + 2 * 2 + 2)
     rate = context.cluster.profile.memory_bytes_per_s.value * family.optimizer_efficiency.value
     assert named["optimizer step"] == pytest.approx(moved / rate + family.step_s.value, rel=1e-9)
-
-
-def test_an_empty_column_is_priced_as_nothing():
-    context = context_of(job_of(devices=8, batch=8))
-    none = row(context).part(0, 0)
-    assert isinstance(none, ParallelDims)
-    assert np.size(training.cost(context, none).total_s) == 0

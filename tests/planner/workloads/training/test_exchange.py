@@ -1,15 +1,16 @@
-"""Who talks to whom and how much: groups against enumerated ranks, bytes against published counts."""
+"""Who talks to whom and how much: groups by enumerated ranks, bytes by published counts."""
 
 import itertools
 
 import pytest
+from rows import GPT, context_of, job_of, row, taken
+
 from planner.workloads.training.exchange import (
     axis_span,
     inside_block,
     segments,
     stage_boundary_s,
 )
-from rows import GPT, context_of, job_of, row, taken
 
 MOE = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
 MESH = {"tp": 2, "cp": 2, "pp": 4, "zero": 3, "zero_group": 16, "ep": 8, "etp": 1}
@@ -80,8 +81,10 @@ def test_ranks_by_level_on_nodes_of_eight(axis, inside, outside):
 
 
 def test_tensor_parallel_bytes_are_megatron_s():
-    """Shoeybi et al. 2019: two all-reduces of b s h in each pass of a layer; with sequence
-    parallelism an all-gather and a reduce-scatter each, the same bytes."""  # noqa: D209, D205
+    """Shoeybi et al. 2019: two all-reduces of b s h in each pass of a layer.
+
+    With sequence parallelism an all-gather and a reduce-scatter each: the same bytes.
+    """
     context = context_of(job_of(devices=8, batch=64))
     block = context.layer_blocks[0]
     message = 2 * TOKENS * GPT["hidden"] * 2

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from rows import GPT, context_of, job_of, row, taken
+
 from planner.workloads.training.cost import memory_of, stage_bytes
 from planner.workloads.training.footprint import fetched_bytes, kept_bytes, offloaded
 from planner.workloads.training.states import Fullest
-from rows import GPT, context_of, job_of, row, taken
 
 S, H, HEADS = 2048, 2048, 16
 SBH = S * 1 * H

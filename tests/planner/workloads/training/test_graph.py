@@ -1,6 +1,7 @@
 """The graph of a transformer against published counts, sums over tokens and plain arithmetic."""
 
 import pytest
+
 from planner.models.config import ModelConfig
 from planner.models.count import count
 from planner.models.load import load, names

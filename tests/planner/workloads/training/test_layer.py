@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planner.workloads.training.layer import CATEGORIES, RECOMPUTED, block_time, combine
 from rows import GPT, context_of, job_of, row, taken
+
+from planner.workloads.training.layer import CATEGORIES, RECOMPUTED, block_time, combine
 
 COMPUTE = ("matmul", "experts", "attention", "memory")
 MOE = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
@@ -20,7 +21,7 @@ def total(one):
 
 
 def test_products_of_a_layer_by_hand():
-    """Four products, each: fixed + (arithmetic^4 + traffic^4)^(1/4), whole tiles and half a wave."""
+    """Four products, each: fixed + (arithmetic^4 + traffic^4)^(1/4), whole tiles, half a wave."""
     context = context_of(job_of(batch=8))
     rates = context.rates
     seconds = 0.0

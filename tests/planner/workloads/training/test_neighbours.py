@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from rows import context_of, job_of, row, taken
+
 from planner.dims import ParallelDims
 from planner.workloads import training
-from rows import context_of, job_of, row, taken
 
 VARIED = {"vpp", "zero_group", "micro_batch", "microbatches", "lean"}
 
@@ -46,9 +47,7 @@ def test_a_pinned_key_is_left_alone(key):
     context = context_of(job_of(devices=16, batch=96))
     value = int(taken(getattr(row(context, **START), key)))
     schedule = {"schedule": "interleaved"} if key == "vpp" else {}
-    _, start, found = near(
-        job_of(devices=16, batch=96, strategy={key: value, **schedule}), **START
-    )
+    _, start, found = near(job_of(devices=16, batch=96, strategy={key: value, **schedule}), **START)
     assert (getattr(found, key) == taken(getattr(start, key))).all()
 
 

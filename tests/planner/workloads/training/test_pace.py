@@ -1,10 +1,11 @@
 """The pace of a pipeline: the slowest stage, the bubble, microbatches."""
 
 import pytest
+from rows import GPT, context_of, job_of, row, taken
+
 from planner.workloads.training import stages, states
 from planner.workloads.training.cost import kinds_of
 from planner.workloads.training.pace import pace_of
-from rows import GPT, context_of, job_of, row, taken
 
 SMALL_ENDS = {**GPT, "layers": 16, "hidden": 8192, "ffn_hidden": 32768, "heads": 64, "kv_heads": 64,
               "vocab": 256}  # fmt: skip

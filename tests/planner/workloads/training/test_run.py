@@ -3,9 +3,10 @@
 import math
 
 import pytest
+from rows import context_of, job_of, row, taken
+
 from planner.workloads import training
 from planner.workloads.training.run import checkpoint_bytes, economics
-from rows import context_of, job_of, row, taken
 
 
 def run_of(job, **strategy):

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
+from rows import GPT, context_of, job_of, row, taken
+
 from planner.dims import ALL_LAYERS, CODES
 from planner.workloads import training
-from rows import GPT, context_of, job_of, row, taken
 
 FULL, NONE = CODES["recompute"].index("full"), CODES["recompute"].index("none")
 
 
 def saved(context, dims, limit, *, offload=True, partial=True):
-    more, used = training.with_savings(
-        context, dims, None, limit, offload=offload, partial=partial
-    )
+    more, used = training.with_savings(context, dims, None, limit, offload=offload, partial=partial)
     return more, np.asarray(used)
 
 

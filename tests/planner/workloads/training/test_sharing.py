@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from costmodels import collectives
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import GPT, context_of, job_of, row, taken
+
+from costmodels import collectives
 from planner.workloads.training.exchange import axis_span
 from planner.workloads.training.sharing import share
 from planner.workloads.training.states import Fullest
-from rows import GPT, context_of, job_of, row, taken
 
 PSI = 1e9
 ONE = Fullest(PSI, 0.0, 0.0)
@@ -96,9 +97,7 @@ def test_a_group_inside_a_node_reduces_inside_and_then_across():
 def test_fsdp_pays_for_every_microbatch_and_megatron_once_a_step():
     for preset, times in (("fsdp-compile", 4.0), ("megatron-core", 1.0)):
         context = context_of(job_of(devices=8, batch=32, preset=preset))
-        one, four = (
-            shared(context, row(context, zero=3, micro_batch=m)) for m in (4, 1)
-        )
+        one, four = (shared(context, row(context, zero=3, micro_batch=m)) for m in (4, 1))
         assert taken(four.reduce_exposed_s) == pytest.approx(times * taken(one.reduce_exposed_s))
         assert taken(four.gather_exposed_s) == pytest.approx(times * taken(one.gather_exposed_s))
 

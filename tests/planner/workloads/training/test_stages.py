@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planner.workloads.training.stages import even_layout, every_stage, slots_of
 from rows import context_of, job_of, row
+
+from planner.workloads.training.stages import even_layout, every_stage, lean_layout, slots_of
 
 
 def dealt(kinds, pp, vpp, layout):
@@ -70,6 +71,15 @@ def test_slots_are_the_stages_folded(shape, data):
     assert slot_alike == dict(alike)
 
 
+@given(st.integers(2, 16), st.integers(2, 8), st.integers(0, 4))
+def test_a_lean_last_chunk_gives_its_layers_to_the_others(chunks, each, lean):
+    lean = min(lean, each - 1)
+    layout = lean_layout(chunks * each, chunks, lean)
+    assert sum(layout) == chunks * each
+    assert layout[-1] == each - lean
+    assert max(layout[:-1]) - min(layout[:-1]) <= 1
+
+
 def test_126_layers_on_16_stages_are_priced_not_refused():
     """Llama 3.1 405B (Grattafiori et al. 2024): its first and last stages hold one layer fewer."""
     layout = even_layout(126, 16)
@@ -83,7 +93,9 @@ def test_columns_are_the_rows_side_by_side(rows_):
     kinds = [0, 0, 1, 1, 1, 0, 1, 1, 0]
     alone = [slots_of(kinds, row(CONTEXT, pp=p, vpp=v, dp=64 / p)) for p, v in rows_]
     columns = {
-        name: np.concatenate([getattr(row(CONTEXT, pp=p, vpp=v, dp=64 / p), name) for p, v in rows_])
+        name: np.concatenate(
+            [getattr(row(CONTEXT, pp=p, vpp=v, dp=64 / p), name) for p, v in rows_]
+        )
         for name in type(row(CONTEXT)).names()
     }
     together = slots_of(kinds, type(row(CONTEXT))(**columns))

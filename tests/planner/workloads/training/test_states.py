@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from rows import GPT, context_of, job_of, row, taken
+
 from planner.models.count import count
 from planner.workloads.training.cost import kinds_of
 from planner.workloads.training.stages import slots_of
 from planner.workloads.training.states import Parameters, parameters_of, state_bytes
-from rows import GPT, context_of, job_of, row, taken
 
 MOE = {**GPT, "tied_embeddings": True,
        "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024, "first_dense_layers": 2}}  # fmt: skip
@@ -18,9 +19,7 @@ def held(context, **strategy):
     return dims, slots, parameters_of(context, dims, slots)
 
 
-@pytest.mark.parametrize(
-    ("zero", "gigabytes"), [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.9)]
-)
+@pytest.mark.parametrize(("zero", "gigabytes"), [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.9)])
 def test_the_table_of_the_zero_paper(zero, gigabytes):
     """Rajbhandari et al., SC 2020, figure 1: 7.5 B parameters on 64 ranks, Adam, K = 12."""
     context = context_of(job_of(devices=64, batch=64))
@@ -35,9 +34,7 @@ def test_the_table_of_the_zero_paper(zero, gigabytes):
 def test_the_contract_s_case_of_shards_and_replicas():
     """512 devices, tp 2, cp 2, pp 4, dp 32, zero 3, zero_group 16, ep 8, etp 1."""
     context = context_of(job_of(model=MOE, devices=512, batch=512))
-    dims, slots, parameters = held(
-        context, tp=2, cp=2, pp=4, zero=3, zero_group=16, ep=8, etp=1
-    )
+    dims, slots, parameters = held(context, tp=2, cp=2, pp=4, zero=3, zero_group=16, ep=8, etp=1)
     assert taken(dims.dp) == 32
     assert taken(dims.shards) == 16
     assert taken(dims.replicas / dims.shards) == 4
@@ -61,9 +58,7 @@ def test_the_contract_s_case_of_shards_and_replicas():
 
 
 @pytest.mark.parametrize("model", [GPT, MOE, {**GPT, "tied_embeddings": True}])
-@pytest.mark.parametrize(
-    "mesh", [{}, {"tp": 4}, {"pp": 4}, {"tp": 2, "pp": 2, "vpp": 2}], ids=str
-)
+@pytest.mark.parametrize("mesh", [{}, {"tp": 4}, {"pp": 4}, {"tp": 2, "pp": 2, "vpp": 2}], ids=str)
 def test_the_shares_of_all_ranks_add_up_to_the_model(model, mesh):
     job = job_of(model=model, devices=16, batch=64)
     context = context_of(job)

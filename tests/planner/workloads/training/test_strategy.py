@@ -4,11 +4,12 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jobs import jobs, text_of
+from rows import context_of, job_of, row, taken
+
 from planner import spec
 from planner.dims import ParallelDims
 from planner.strategy import Strategy
 from planner.workloads import training
-from rows import context_of, job_of, row, taken
 
 
 @settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
@@ -44,7 +45,8 @@ def test_a_strategy_has_every_key_of_the_contract_but_what_the_solver_chooses():
 def test_names_and_types_are_those_of_the_spec():
     context = context_of(job_of(devices=64, batch=64))
     dims = row(context, tp=2, cp=2, pp=4, cp_comm="all-gather", recompute="full",
-               recompute_layers=1.0, offload=("optimizer",), schedule="interleaved", vpp=2)  # fmt: skip
+               recompute_layers=1.0, offload=("optimizer",), schedule="interleaved",
+               vpp=2)  # fmt: skip
     strategy = training.strategy_of(context, dims, 0)
     assert strategy["dp"] * 2 * 2 * 4 == 64
     assert strategy["microbatches"] == 64 / strategy["dp"]

@@ -1,8 +1,9 @@
 """Bytes by axis and level: what a device sends in a step, by hand."""
 
 import pytest
-from planner.workloads.training.traffic import traffic
 from rows import GPT, context_of, job_of, row
+
+from planner.workloads.training.traffic import traffic
 
 TOKENS, H, LAYERS = 2048, 2048, 8
 

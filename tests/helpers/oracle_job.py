@@ -1,0 +1,232 @@
+"""The oracle's job: every figure as a number, and the time of one pass through one layer."""
+
+import math
+from typing import Any
+
+from oracle_model import Layer, Model, Work
+from oracle_network import Network
+
+from hardware_profiles.load import load, matmul_kernel, peak_flop_per_s, with_overrides
+from hardware_profiles.stack import load_stack
+
+__all__ = ["FLOWS", "Job"]
+
+WIDTH = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03}
+FLOWS = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
+
+
+class Job(Model, Network):
+    """A job, its machine and its stack, as numbers."""
+
+    def __init__(self, job: dict[str, Any], plan: dict[str, Any]) -> None:
+        work, hardware = job["workload"], job["hardware"]
+        profile = with_overrides(load(hardware["system"]), hardware.get("set") or {})
+        Model.__init__(self, work["model"], float(work["sequence_length"]))
+        Network.__init__(self, profile, hardware["devices"], plan)
+        software = job.get("software") or {}
+        self.stack = load_stack(software.get("preset", "megatron-core"))
+        self.family = self.stack.family
+        given = {k: v for k, v in software.items() if k not in ("preset", "runtime")}
+        self.on = self.stack.switches.model_copy(update=given)
+        self.precision = work.get("precision", "bf16")
+        wide = self.precision != "fp32"
+        self.act = 2.0 if wide else 4.0
+        self.product = WIDTH[self.precision]
+        self.grad = WIDTH[self.on.grad_dtype]
+        copies = wide and self.on.master_weights and not self.family.shards_master
+        self.master = 4.0 if copies else 0.0
+        self.moments = {"adam": 8.0, "adamw": 8.0, "sgd": 4.0}[work.get("optimizer", "adam")]
+        self.stored = self.act
+        if self.family.shards_master:
+            self.stored = 4.0 if self.on.master_weights or not wide else 2.0
+        moe = self.model.get("moe")
+        self.load = 1.0
+        if moe:
+            self.load = 1.15 if moe.get("imbalance") is None else moe["imbalance"]
+            if not moe.get("dropless", True):
+                self.load = moe.get("capacity_factor") or 1.0
+        self.kernel()
+
+    def kernel(self) -> None:
+        """Rates of the chip's kernels."""
+        kernels, profile = self.profile.kernels, self.profile
+        self.bandwidth = profile.memory_bytes_per_s.value * kernels.memory.efficiency.value
+        self.memory_fixed = kernels.memory.fixed_s.value
+        wide = self.precision if self.precision in ("fp32", "fp16") else "bf16"
+        self.rate = {}
+        for name, kind in (("low", self.precision), ("wide", wide)):
+            kernel = matmul_kernel(profile, kind)
+            peak = peak_flop_per_s(profile, kind).value
+            self.rate[name] = (peak * kernel.efficiency.value, kernel.fixed_s.value)
+        peak = peak_flop_per_s(profile, wide).value
+        self.attention_rate = (
+            peak * kernels.attention_forward.efficiency.value,
+            peak * kernels.attention_backward.efficiency.value,
+        )
+        self.attention_fixed = kernels.attention_forward.fixed_s.value
+        self.grouped = kernels.grouped_matmul.efficiency.value
+        self.tile = (kernels.tile_m, kernels.tile_n, kernels.units)
+
+    def hides(self, axis: str) -> float:
+        """Share of the exchange on an axis that can run under compute."""
+        switch = {
+            "dp": self.on.overlap_grad_reduce, "gather": self.on.overlap_param_gather,
+            "tp": self.on.overlap_tp, "cp": self.on.overlap_cp, "ep": self.on.overlap_ep,
+            "pp": self.on.overlap_p2p,
+        }[axis]  # fmt: skip
+        if not switch:
+            return 0.0
+        shares = self.family.overlap_compiled if self.on.compile else self.family.overlap
+        return float(getattr(shares, "dp" if axis == "gather" else axis).value)
+
+    def local(self, region: str) -> float:
+        """Tokens of a microbatch that a rank sees in a region."""
+        p = self.plan
+        tokens = p["micro_batch"] * self.tokens / p["cp"]
+        if region == "experts":
+            return tokens / p["tp"] * p["etp"]
+        if region in ("", "sequence"):
+            return tokens / p["tp"] if p["sp"] else tokens
+        return tokens
+
+    def matmul(self, m: float, n: float, k: float, wide: bool) -> float:
+        rate, fixed = self.rate["wide" if wide else "low"]
+        element = self.act if wide else self.product
+        tile_m, tile_n, units = self.tile
+        tiles = math.ceil(m / tile_m) * math.ceil(n / tile_n)
+        arithmetic = 2 * k * tile_m * tile_n * (tiles + 0.5 * (units - 1)) / rate
+        traffic = ((m * k + k * n) * element + m * n * self.act) / self.bandwidth
+        return fixed + power_norm(arithmetic, traffic, 4.0)
+
+    def experts(self, inner: float, outer: float) -> float:
+        moe, p = self.model["moe"], self.plan
+        rate, fixed = self.rate["low"]
+        local = moe["experts"] / p["ep"]
+        rows = moe["top_k"] * self.local("experts") * (self.load if p["ep"] > 1 else 1.0)
+        rows += local * self.tile[0] / 2
+        arithmetic = 2 * rows * inner * outer / (rate * self.grouped)
+        moved = rows * (inner + outer) * 0.5 * (self.product + self.act)
+        moved += local * inner * outer * self.product
+        return fixed + power_norm(arithmetic, moved / self.bandwidth, 4.0)
+
+    def attend(self, op: Work, forward: bool) -> float:
+        p, m = self.plan, self.model
+        tokens = p["micro_batch"] * self.tokens / p["cp"] / p["tp"]
+        causal = (m.get("attention") or {}).get("causal", True)
+        pairs = (self.tokens + 1) / 2 if causal else self.tokens
+        flop = 4 * pairs * op.width_in * tokens * (1.0 if forward else 2.5)
+        touched = op.touched * tokens * self.act * (1.0 if forward else 2.0)
+        if self.on.flash_attention:
+            rate = self.attention_rate[0 if forward else 1]
+            joined = power_norm(flop / rate, touched / self.bandwidth, 4.0)
+            return self.attention_fixed * p["cp"] + joined
+        passes = (6.5 if forward else 9.0) * (1.0 if self.on.fused_kernels else 2.0)
+        scores = passes * m["heads"] * self.tokens * tokens * self.act
+        product = (2.0 if causal else 1.0) * flop / self.rate["wide"][0]
+        return product + (touched + scores) / self.bandwidth + 5 * self.memory_fixed
+
+    def run(self, layer: Layer, forward: bool) -> tuple[dict[str, float], float]:
+        """Exposed seconds of a pass by flow, and those that compute gradients of weights."""
+        p = self.plan
+        fused = self.on.fused_kernels or self.on.compile
+        times = dict.fromkeys(FLOWS, 0.0)
+        starts = weight = 0.0
+        for op in layer.ops:
+            if op.kind == "dispatch":
+                # a trip is a product of tokens to nobody: its backward is one more of itself
+                starts += 1.0
+            elif op.kind == "memory":
+                share = {"sequence": 1, "heads": p["tp"], "experts": p["etp"]}[op.region]
+                moved = op.touched * (1.0 if forward else 1.6) * self.local(op.region) / share
+                moved *= self.act * (1.0 if fused else 2.2)
+                times["memory"] += moved / self.bandwidth + self.memory_fixed * op.starts
+                starts += op.starts * (1.0 if fused else 4.0)
+            elif op.kind == "attention":
+                times["attention"] += self.attend(op, forward)
+                starts += (1.0 if forward else 2.0) * (1.0 if self.on.flash_attention else 5.0)
+            else:
+                degree = p["etp"] if op.kind == "grouped" else p["tp"]
+                inner = op.width_in / (degree if op.split == "in" else 1)
+                outer = op.width_out / (degree if op.split == "out" else 1)
+                rows = self.local(op.region)
+                if op.kind == "grouped":
+                    each = [self.experts(inner, outer)] * (1 if forward else 2)
+                    times["experts"] += sum(each)
+                elif forward:
+                    each = [self.matmul(rows, outer, inner, op.wide)]
+                    times["matmul"] += sum(each)
+                else:
+                    each = [
+                        self.matmul(rows, inner, outer, op.wide),
+                        self.matmul(inner, outer, rows, op.wide),
+                    ]
+                    times["matmul"] += sum(each)
+                starts += len(each)
+                weight += each[-1] if not forward else 0.0
+        return self.expose(layer, times, starts, forward), weight
+
+    def expose(
+        self, layer: Layer, times: dict[str, float], starts: float, forward: bool
+    ) -> dict[str, float]:
+        """Add what communication shows, and what the host's launches add."""
+        device = sum(times[f] for f in ("matmul", "experts", "attention", "memory"))
+        under = {"tp": device, "ep": device, "cp": times["attention"]}
+        alone = {
+            "tp": self.tensor_s(layer),
+            "cp": self.context_s(layer, forward),
+            "ep": self.expert_s(layer),
+        }
+        for axis, seconds in alone.items():
+            able = self.hides(axis) * seconds
+            times[axis] = seconds - able + max(0.0, able - under[axis])
+        busy = device + times["tp"] + times["cp"] + times["ep"]
+        figure = self.family.launch_s_compiled if self.on.compile else self.family.launch_s
+        each = figure.value * (1 + self.family.launch_tp_growth.value * math.log2(self.plan["tp"]))
+        times["launch"] = power_norm(busy, starts * each, self.family.launch_power.value) - busy
+        return times
+
+    def tensor_s(self, layer: Layer) -> float:
+        p = self.plan
+        if p["tp"] == 1:
+            return 0.0
+        size = p["micro_batch"] * self.tokens / p["cp"] * self.model["hidden"] * self.act
+        ranks = self.group("tp")
+        pair = 2 * self.gather(ranks, size) if p["sp"] else self.reduce(ranks, size, "tp")
+        return layer.pairs * pair
+
+    def context_s(self, layer: Layer, forward: bool) -> float:
+        p = self.plan
+        found = [op for op in layer.ops if op.kind == "attention"]
+        if not found or p["cp"] == 1:
+            return 0.0
+        (op,) = found
+        share = p["micro_batch"] * self.tokens / p["cp"] / p["tp"] * self.act
+        keys, everything = 2 * op.width_out * share, (2 * op.width_in + 2 * op.width_out) * share
+        ranks, turns = self.group("cp"), 1 if forward else 2
+        if p["cp_comm"] == "p2p":
+            return turns * (len(ranks) - 1) * self.send(ranks, keys)
+        if p["cp_comm"] == "all-gather":
+            return turns * self.gather(ranks, keys * len(ranks))
+        if p["cp_comm"] == "a2a":
+            return self.exchange(ranks, everything)
+        node = self.levels[0].domain
+        inner = [r for r in ranks if r // node == 0]
+        outer = ranks[:: len(inner)]
+        around = turns * (len(outer) - 1) * self.send(outer, keys) if len(outer) > 1 else 0.0
+        return self.exchange(inner, everything) + around
+
+    def expert_s(self, layer: Layer) -> float:
+        if not layer.trips:
+            return 0.0
+        p, moe = self.plan, self.model["moe"]
+        tokens = p["micro_batch"] * self.tokens / p["cp"] / p["tp"]
+        size = tokens * moe["top_k"] * self.model["hidden"] * self.act
+        load = self.load if moe.get("dropless", True) else 1.0
+        swap = load * self.exchange(self.group("ep"), size, float(moe["top_k"]))
+        return layer.trips * (swap + self.gather(self.group("etp"), size * p["etp"]))
+
+
+def power_norm(a: float, b: float, power: float) -> float:
+    """Join two bounds."""
+    high, low = max(a, b), min(a, b)
+    return high * (1 + (low / high) ** power) ** (1 / power) if high else 0.0

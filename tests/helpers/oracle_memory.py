@@ -1,0 +1,138 @@
+"""The oracle's memory: bytes by name on every stage."""
+
+from oracle_job import Job
+from oracle_model import Layer
+from oracle_stage import Stage
+
+__all__ = ["bytes_of", "kept_bytes"]
+
+
+def bytes_of(job: Job, stages: list[Stage]) -> dict[str, float]:
+    """Bytes by name on the fullest stage, the first of several that tie."""
+    every = [_stage_bytes(job, stage, stages) for stage in stages]
+    best = every[0]
+    for one in every:
+        if sum(one.values()) > sum(best.values()) * (1 + 1e-15):
+            best = one
+    return best
+
+
+def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float]:
+    p, family = job.plan, job.family
+    z, pp, vpp, m = p["zero"], p["pp"], p["vpp"], p["microbatches"]
+    shards, expert_shards = job.shards(), job.expert_shards()
+
+    def over(least: int) -> float:
+        on = z >= least
+        return stage.dense / (shards if on else 1) + stage.expert / (expert_shards if on else 1)
+
+    whole = stage.dense + stage.expert
+    if family.shards_master:
+        weights = job.stored * over(1) + (job.act * whole if z < 3 else 0.0)
+    else:
+        weights = job.stored * over(3)
+    gathered = 0.0
+    if z >= 3 and p["dp"] * p["cp"] > 1:
+        widest = max(s.widest for s in stages)
+        gathered = widest * (family.gathered_layers + 1.0) * job.act
+        if pp > 1:
+            gathered = (job.act + job.grad) * whole
+    count = max(1, len(stage.layers))
+    if "parameters" in p["offload"]:
+        gathered += 2 * weights / count
+        weights = 0.0
+    twice = 2.0 if p["schedule"] == "dualpipe" else 1.0
+    s = stage.index
+    flight = {
+        "gpipe": m * vpp, "1f1b": min(m, pp - s), "zero-bubble": min(m, pp - s),
+        "interleaved": min(m * vpp, 2 * (pp - s - 1) + (vpp - 1) * pp + 1),
+        "dualpipe": min(m, pp + 1),
+    }[p["schedule"]]  # fmt: skip
+    kept = work = 0.0
+    for layer in stage.layers:
+        kept += kept_bytes(job, layer, stage.share)
+    for other in stages:
+        for layer in other.layers:
+            work = max(work, _working(job, layer))
+    loss = 0.0
+    if stage.last:
+        each = family.logit_bytes_compiled if job.on.compile else family.logit_bytes
+        loss = p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"] * each.value
+        loss /= 8.0 if job.on.chunked_loss else 1.0
+    work = max(0.0, work - loss)
+    in_flight = kept * flight / vpp
+    if "activations" in p["offload"]:
+        in_flight = 2 * kept / count
+    states = 0.0 if "optimizer" in p["offload"] else (job.master + job.moments) * over(1)
+    axes = sum(1 for a in ("tp", "cp", "pp", "dp", "ep") if p[a] > 1)
+    return {
+        "weights": weights * twice,
+        "gradients": job.grad * over(2),
+        "optimizer states": states,
+        "gathered layers": gathered,
+        "optimizer's copies": job.stack.optimizer_transient_bytes * over(1),
+        "activations in flight": in_flight,
+        "working layer": work,
+        "logits and loss": loss,
+        "communication buffers": family.group_bytes.value * axes + job.stack.bucket_bytes,
+        "framework": family.base_bytes.value,
+        "fragmentation": family.fragmentation.value * (in_flight + work + loss),
+    }
+
+
+def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, float]:
+    """Bytes of a layer: all kept, softmax, input, results of products, of attention, largest."""
+    p = job.plan
+    every = softmax = products = attention = largest = 0.0
+    sequence, memory_heads = job.local("sequence"), ("memory", "heads")
+    for op in layer.ops:
+        element = job.act
+        if op.kind in ("matmul", "grouped") and not (layer.name == "head" and op.wide):
+            element = min(job.product, job.act)
+        if op.region == "experts":
+            split = op.split == "in" or op.kind == "memory"
+            kept = op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
+        elif op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
+            kept = op.kept * job.local("heads") / p["tp"]
+        else:
+            kept = op.kept * sequence
+        every += kept * element
+        if op.kind == "attention" and not job.on.flash_attention:
+            softmax += op.scores * job.local("heads") / p["tp"] * job.act
+        if op.kind == "grouped":
+            width = p["etp"] if op.split == "out" else 1
+            out = op.result * job.local("experts") / width * job.load
+        elif op.kind == "attention" or op.split == "out":
+            out = op.result * job.local("heads") / p["tp"]
+        else:
+            out = op.result * sequence
+        out *= job.act
+        products += out if op.kind in ("matmul", "grouped") else 0.0
+        attention += out if op.kind == "attention" else 0.0
+        largest = max(largest, out)
+    entry = job.model["hidden"] * sequence * job.act
+    return every + softmax, softmax, entry, products, attention, largest
+
+
+def _mode(job: Job, layer: Layer) -> float:
+    every, softmax, entry, products, attention, _ = _parts(job, layer)
+    mode = job.plan["recompute"]
+    return {
+        "none": every, "selective": every - softmax, "full": entry,
+        "per-operator": entry + attention + 0.5 * products, "projections": entry + products,
+    }["full" if isinstance(mode, dict) else mode]  # fmt: skip
+
+
+def kept_bytes(job: Job, layer: Layer, share: float) -> float:
+    every, _, entry, _, _, _ = _parts(job, layer)
+    mode = job.plan["recompute"]
+    if isinstance(mode, dict) or mode == "full":
+        return share * entry + (1 - share) * every
+    return _mode(job, layer)
+
+
+def _working(job: Job, layer: Layer) -> float:
+    every, _, _, _, _, largest = _parts(job, layer)
+    mode = job.plan["recompute"]
+    plain = mode in ("none", "selective")
+    return (0.0 if plain else every - _mode(job, layer)) + 2 * largest

@@ -1,0 +1,99 @@
+"""The oracle's pipeline stage: its layers, what it holds, what a microbatch takes on it."""
+
+from oracle_job import FLOWS, Job
+from oracle_model import Layer
+
+__all__ = ["AGAIN", "Stage"]
+
+AGAIN = {
+    "none": {},
+    "selective": {"attention": 1.0},
+    "per-operator": {"matmul": 0.5, "experts": 0.5, "memory": 1.0, "launch": 0.6, "tp": 0.5},
+    "projections": {"attention": 1.0, "memory": 1.0, "launch": 0.5, "cp": 1.0},
+    "full": dict.fromkeys(FLOWS, 1.0),
+}
+
+
+class Stage:
+    """The layers of one pipeline stage, and what a microbatch takes on it."""
+
+    def __init__(self, job: Job, index: int) -> None:
+        p = job.plan
+        self.job, self.index = job, index
+        self.first, self.last = index == 0, index == p["pp"] - 1
+        numbers, start = [], 0
+        for chunk, size in enumerate(p["layers_per_stage"]):
+            if chunk % p["pp"] == index:
+                numbers += range(start, start + size)
+            start += size
+        self.layers = [job.layer(n) for n in numbers]
+        self.ends = [job.embedding()] * self.first + [job.head()] * self.last
+        self.parameters()
+        self.microbatch()
+
+    def parameters(self) -> None:
+        """Weights that one rank holds: (dense, of experts)."""
+        self.dense = self.expert = self.widest = 0.0
+        for layer in [*self.layers, *self.ends]:
+            dense, expert = self.weights_of(layer)
+            self.dense, self.expert = self.dense + dense, self.expert + expert
+            if layer in self.layers:
+                self.widest = max(self.widest, dense + expert)
+        if self.last and not self.first and self.job.model.get("tied_embeddings"):
+            self.dense += self.weights_of(self.job.embedding())[0]
+
+    def weights_of(self, layer: Layer) -> tuple[float, float]:
+        p = self.job.plan
+        dense = expert = 0.0
+        for op in layer.ops:
+            if op.kind == "grouped":
+                expert += op.weights / (p["ep"] * p["etp"])
+            elif op.split or layer.name == "embedding" or op.region == "heads":
+                dense += op.weights / p["tp"]
+            else:
+                dense += op.weights
+        return dense, expert
+
+    def microbatch(self) -> None:
+        """Seconds of one microbatch, forward and backward, by flow."""
+        job, p = self.job, self.job.plan
+        mode, count = p["recompute"], len(self.layers)
+        every = not isinstance(mode, dict)
+        name = mode if every else "full"
+        share = 1.0 if every else min(mode["full"], count) / max(1, count)
+        self.share = share
+        self.forward, self.backward, self.again = [], [], []
+        self.end_passes = []
+        weight = 0.0
+        for layer in self.layers:
+            go, _ = job.run(layer, True)
+            back, grad = job.run(layer, False)
+            weight += grad
+            self.forward.append(go)
+            self.backward.append(back)
+            self.again.append({f: share * AGAIN[name].get(f, 0.0) * go[f] for f in FLOWS})
+        for end in self.ends:
+            go, _ = job.run(end, True)
+            back, grad = job.run(end, False)
+            weight += grad
+            self.end_passes += [(go, True), (back, False)]
+        self.weight_s = weight
+        self.forward_s = sum(sum(x.values()) for x in self.forward)
+        self.backward_s = sum(sum(x.values()) for x in [*self.backward, *self.again])
+        self.forward_s += sum(sum(x.values()) for x, go in self.end_passes if go)
+        self.backward_s += sum(sum(x.values()) for x, go in self.end_passes if not go)
+        device = ("matmul", "experts", "attention", "memory", "launch")
+        self.forward_device = sum(x[f] for x in self.forward for f in device)
+        self.backward_device = sum(x[f] for x in [*self.backward, *self.again] for f in device)
+        self.forward_device += sum(x[f] for x, go in self.end_passes if go for f in device)
+        self.backward_device += sum(x[f] for x, go in self.end_passes if not go for f in device)
+        self.accumulate_s = 0.0
+        if p["microbatches"] > 1:
+            self.accumulate_s = 2 * job.grad * (self.dense + self.expert) / job.bandwidth
+        self.sends_s = 0.0
+        if p["pp"] > 1:
+            tokens = p["micro_batch"] * job.tokens / p["cp"] / (p["tp"] if p["sp"] else 1)
+            size = tokens * job.model["hidden"] * job.act
+            self.sends_s = 2 * p["vpp"] * job.send(job.group("pp"), size)
+        shown = self.sends_s * (1 - job.hides("pp"))
+        self.total_s = self.forward_s + self.backward_s + shown + self.accumulate_s
