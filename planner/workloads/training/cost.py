@@ -5,6 +5,8 @@ its two halves, for a search that drops by memory before it prices. Terms are su
 right.
 """
 
+import dataclasses
+
 import numpy as np
 
 from costmodels.breakdown import Breakdown, Term
@@ -21,6 +23,8 @@ __all__ = ["cost", "memory_of", "stage_bytes", "times_of"]
 
 HOST_ADAM_BYTES_PER_S = 50e9
 """What a host's memory gives one device's share of an offloaded optimizer step (assumed)."""
+MEMORY_COLUMNS = tuple(name for name in ParallelDims.names() if name != "cp_comm")
+"""What decides a footprint: all but how context-parallel ranks exchange."""
 Layout = tuple[int, ...] | None
 
 
@@ -84,8 +88,10 @@ def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
 
 
 def memory_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdown:
-    """Price the bytes of the fullest device alone."""
-    return Breakdown((), _footprint(context, dims, layout).memory())
+    """Price the bytes of the fullest device alone; rows that agree in them are priced once."""
+    folded = fold(dims, MEMORY_COLUMNS)
+    held = _footprint(context, folded.few, layout).memory()
+    return Breakdown((), tuple(dataclasses.replace(m, bytes=folded.spread(m.bytes)) for m in held))
 
 
 def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprint.Footprint:

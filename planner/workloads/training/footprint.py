@@ -204,7 +204,7 @@ def footprint(
     ]
     made = Footprint(
         tuple((name, kind, source) for name, kind, _, source in parts),
-        tuple(np.where(slots.multiplicity > 0, each, 0.0) for _, _, each, _ in parts),
+        tuple(np.broadcast_to(each, every_slot.shape) for _, _, each, _ in parts),
         np.zeros(len(dims), np.intp),
     )
     fullest = np.argmax(np.where(slots.multiplicity > 0, made.total(), -1.0), axis=0)

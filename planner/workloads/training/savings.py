@@ -11,15 +11,12 @@ import numpy as np
 
 from costmodels.units import Column
 from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE, ParallelDims
-from planner.fold import fold
 from planner.workloads.training.context import Context
 from planner.workloads.training.cost import memory_of
 
 __all__ = ["with_savings"]
 
 CHUNK = 16384
-MEMORY_COLUMNS = tuple(name for name in ParallelDims.names() if name != "cp_comm")
-"""What decides a footprint: all but how context-parallel ranks exchange."""
 NONE, FULL = RECOMPUTE.index("none"), RECOMPUTE.index("full")
 Layout = tuple[int, ...] | None
 
@@ -59,14 +56,13 @@ def with_savings(
 
 
 def _used_bytes(context: Context, dims: ParallelDims, layout: Layout) -> Column:
-    """Footprint of every row: (optimizer states, all the rest); rows that agree are priced once."""
-    folded = fold(dims, MEMORY_COLUMNS)
-    few, parts = folded.few, [np.zeros((2, 0))]
-    for start in range(0, len(few), CHUNK):
-        held = memory_of(context, few.part(start, start + CHUNK), layout)
+    """Footprint of every row: (optimizer states, all the rest)."""
+    parts = [np.zeros((2, 0))]
+    for start in range(0, len(dims), CHUNK):
+        held = memory_of(context, dims.part(start, start + CHUNK), layout)
         optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
         parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
-    return np.asarray(folded.spread(np.concatenate(parts, axis=1)))
+    return np.concatenate(parts, axis=1)
 
 
 def _partly_recomputed(
