@@ -25,6 +25,7 @@ __all__ = [
     "all_to_all_s",
     "point_to_point_s",
     "reduce_scatter_s",
+    "usable",
 ]
 
 ALGORITHMS = ("ring", "tree", "hierarchical", "in-switch")
@@ -168,6 +169,11 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
         return best
     named = each[ALGORITHMS.index(algorithm)]
     return np.where(np.isfinite(named), named, best)
+
+
+def usable(span: Span, algorithm: str) -> bool:
+    """Tell whether a group can reduce by an algorithm (for one plan, not for columns)."""
+    return bool(np.isfinite(_all_reduce_each(1.0, span)[ALGORITHMS.index(algorithm)]).all())
 
 
 def all_reduce_choice(message_bytes: float, span: Span) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from costmodels.collectives import ALGORITHMS, all_reduce_s, point_to_point_s
+from costmodels.collectives import ALGORITHMS, all_reduce_s, point_to_point_s, usable
 from planner.dims import CP_COMM, ParallelDims
 from planner.one_plan import OnePlan, scalar
 from planner.workloads import training
@@ -76,7 +76,7 @@ def algorithm_prices(plan: OnePlan, axis: str) -> dict[str, float]:
     kept = tuple(pair for pair in plan.context.algorithms if pair[0] != axis)
     prices: dict[str, float] = {}
     for name in ALGORITHMS:
-        if all(math.isfinite(scalar(all_reduce_s(1.0, span, name))) for span in spans):
+        if all(usable(span, name) for span in spans):
             pinned = replace(plan.context, algorithms=(*kept, (axis, name)))
             more_s = step_s(plan, pinned, dims) - plan.step_s
             prices[name] = more_s if abs(more_s) > NOTHING_S else 0.0

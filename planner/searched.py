@@ -33,8 +33,9 @@ MOST_BETWEEN = 12
 """Device counts tried between the fewest that do and the next fewer that do not."""
 FEW_CLUSTERS = 6
 """Clusters up to which each is searched on the full grid and keeps all its candidates."""
-POLISHES, POLISHED = 2, 32
-"""Rounds in which neighbours are tried, and the best rows of a cluster whose neighbours are."""
+POLISHES, POLISHED = 2, 48
+"""Rounds in which neighbours are tried, and the best meshes of a cluster whose neighbours are."""
+MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "schedule", "recompute")
 Progress = Callable[[str, int, int], None]
 
 
@@ -157,7 +158,10 @@ def _not_reached(last: Searched) -> Searched:
 def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
     """Add the neighbours of the best plans that the rules of convenience left out."""
     context, layout, found = result.context, result.layout, result.found
-    near = training.neighbours(job, context, result.dims.take(found.rows[:POLISHED]))
+    if not len(found.rows):
+        return result
+    best_rows = _one_a_mesh(result.dims, found.rows)
+    near = training.neighbours(job, context, result.dims.take(best_rows))
     if not len(near):
         return result
     used = np.asarray(training.memory_of(context, near, layout).total_bytes)
@@ -182,6 +186,14 @@ def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> S
     return dataclasses.replace(
         result, dims=dims, found=best, candidates=result.candidates + len(near)
     )
+
+
+def _one_a_mesh(dims: ParallelDims, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Take the best rows of the POLISHED best meshes, and the very best ones beside them."""
+    meshes = np.stack([getattr(dims, name)[rows] for name in MESH], axis=1)
+    _, first = np.unique(meshes, axis=0, return_index=True)
+    places = np.union1d(np.sort(first)[:POLISHED], np.arange(min(8, len(rows))))
+    return rows[places]
 
 
 def _bound_of(

@@ -6,7 +6,7 @@ types; which combinations are possible is said by `planner.workloads.training`.
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from planner.fields import Axis, Choice, Count, Devices, Name, Section, whole
 
@@ -139,6 +139,12 @@ class Strategy(Section):
     consistency: Literal["synchronous", "asynchronous"] | LocalSgd | Stale | None = Field(
         default=None, description="how replicas agree; absent: synchronous"
     )
+
+    @field_validator("placement", "collectives", mode="after")
+    @classmethod
+    def _in_order(cls, value: object) -> object:
+        """Sort the keys: their order in the file means nothing."""
+        return dict(sorted(value.items())) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _whole_mesh(self) -> "Strategy":

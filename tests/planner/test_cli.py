@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,7 +59,10 @@ def planned(stand_in: Callable[..., None], sample: dict[str, Any]) -> list[dict[
         options["progress"]("meshes", 1, 2)
         return sample
 
-    stand_in("spec", load=lambda path, sets=(): f"job of {path}", schema=lambda: {"type": "x"})
+    def load(path: Path, sets: tuple[str, ...] = ()) -> SimpleNamespace:
+        return SimpleNamespace(path=str(path), emit=())
+
+    stand_in("spec", load=load, schema=lambda: {"type": "x"})
     stand_in("recommend", plan=plan, predict=lambda job: sample)
     return calls
 
@@ -73,7 +76,7 @@ def test_plan_prints_the_recommendation(planned: list[dict[str, Any]]) -> None:
     code, out, err = run("plan", "job.yaml", "--time-limit", "2.5")
     assert (code, err) == (0, "")
     assert "llama-3.1-70b on 1,024 x dgx-h100 with tp 8, pp 4" in out
-    assert planned[0]["job"] == "job of job.yaml"
+    assert planned[0]["job"].path == "job.yaml"
     assert planned[0]["time_limit_s"] == 2.5
 
 
@@ -104,7 +107,7 @@ def test_out_writes_the_plan_the_page_and_the_configurations(
     def emit_all(plan: dict[str, Any], targets: Sequence[str]) -> dict[str, str]:
         return {f"{target}/run.sh": plan["job"]["name"] for target in targets}
 
-    stand_in("emit", emit_all=emit_all)
+    stand_in("emit", emit_all=emit_all, check_targets=lambda targets: None)
     stand_in("emit.write", write_files=lambda files, out: written.update(files=files, out=out))
     code, out, err = run("plan", "job.yaml", "--out", "o")
     assert code == 0

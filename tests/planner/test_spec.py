@@ -353,7 +353,7 @@ jobs = st.fixed_dictionaries(
     optional={
         "name": st.text(min_size=1, max_size=20),
         "objective": st.fixed_dictionaries({"metric": st.sampled_from(["cost", "devices"])}),
-        "constraints": st.fixed_dictionaries({}, optional={"deadline_s": rate}),
+        "constraints": st.fixed_dictionaries({}, optional={"min_tokens_per_s": rate}),
         "failure": st.fixed_dictionaries({}, optional={"spare_nodes": st.integers(0, 9)}),
         "software": st.fixed_dictionaries({}, optional={"compile": st.booleans()}),
         "strategy": st.fixed_dictionaries(
