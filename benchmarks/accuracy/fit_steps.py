@@ -219,6 +219,7 @@ def write(scale: dict[str, float], errors: np.ndarray, runs: int) -> None:
     """Change the figures in their files, in place."""
     yaml = YAML()
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     note = f"fit_steps.py: {runs} training runs, median error {np.median(np.abs(errors)):.1%}"
     for c in CONSTANTS:
         for file in c.files:
@@ -250,6 +251,7 @@ def write_residuals(runs: list[Priced], errors: np.ndarray) -> None:
     """
     yaml = YAML()
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     sizes = Counter(run.source for run in runs)
     for family in sorted({run.context.stack.family.name for run in runs}):
         chosen = [i for i, run in enumerate(runs) if run.context.stack.family.name == family]
