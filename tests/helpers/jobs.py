@@ -40,6 +40,9 @@ def models(draw: st.DrawFn, moe: bool | None = None) -> dict[str, Any]:
         "tied_embeddings": draw(st.booleans()),
         "position": draw(st.sampled_from(("rope", "learned"))),
     }
+    for switch in ("qk_norm", "qkv_bias", "linear_bias", "norm_bias", "post_norms"):
+        if draw(st.integers(0, 4)) == 0:
+            model[switch] = True
     if moe if moe is not None else draw(st.integers(0, 3)) == 0:
         model["moe"] = {
             "experts": draw(st.sampled_from((8, 16))),

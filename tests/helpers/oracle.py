@@ -95,7 +95,7 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
     often = 1
     if family.gather_per_microbatch and p["pp"] == 1 and p["zero"] >= 2:
         often = p["microbatches"]
-    forward, backward = slow.forward_device, slow.backward_device
+    forward, backward = slow.forward_spare, slow.backward_spare
     again = gather if p["zero"] >= 3 else 0.0
     able = job.hides("gather")
     hidden = min(able * again, backward)

@@ -125,8 +125,8 @@ class Job(Model, Network):
         product = (2.0 if causal else 1.0) * flop / self.rate["wide"][0]
         return product + (touched + scores) / self.bandwidth + 5 * self.memory_fixed
 
-    def run(self, layer: Layer, forward: bool) -> tuple[dict[str, float], float]:
-        """Exposed seconds of a pass by flow, and those that compute gradients of weights."""
+    def run(self, layer: Layer, forward: bool) -> tuple[dict[str, float], float, float]:
+        """Exposed seconds of a pass by flow, those with nothing under them, those of weights."""
         p = self.plan
         fused = self.on.fused_kernels or self.on.compile
         times = dict.fromkeys(FLOWS, 0.0)
@@ -163,27 +163,33 @@ class Job(Model, Network):
                     times["matmul"] += sum(each)
                 starts += len(each)
                 weight += each[-1] if not forward else 0.0
-        return self.expose(layer, times, starts, forward), weight
+        return *self.expose(layer, times, starts, forward), weight
 
     def expose(
         self, layer: Layer, times: dict[str, float], starts: float, forward: bool
-    ) -> dict[str, float]:
-        """Add what communication shows, and what the host's launches add."""
+    ) -> tuple[dict[str, float], float]:
+        """Add what communication shows, and what the host's launches add; return what hides too.
+
+        Compute hides one thing at a time: the context's exchange (under attention alone), then
+        the tensor's, then the experts'.
+        """
         device = sum(times[f] for f in ("matmul", "experts", "attention", "memory"))
-        under = {"tp": device, "ep": device, "cp": times["attention"]}
         alone = {
-            "tp": self.tensor_s(layer),
             "cp": self.context_s(layer, forward),
+            "tp": self.tensor_s(layer),
             "ep": self.expert_s(layer),
         }
+        left = device
         for axis, seconds in alone.items():
-            able = self.hides(axis) * seconds
-            times[axis] = seconds - able + max(0.0, able - under[axis])
+            under = min(left, times["attention"]) if axis == "cp" else left
+            hides = min(self.hides(axis) * seconds, under)
+            times[axis] = seconds - hides
+            left -= hides
         busy = device + times["tp"] + times["cp"] + times["ep"]
         figure = self.family.launch_s_compiled if self.on.compile else self.family.launch_s
         each = figure.value * (1 + self.family.launch_tp_growth.value * math.log2(self.plan["tp"]))
         times["launch"] = power_norm(busy, starts * each, self.family.launch_power.value) - busy
-        return times
+        return times, left + times["launch"]
 
     def tensor_s(self, layer: Layer) -> float:
         p = self.plan

@@ -62,7 +62,7 @@ class Model:
                          result=outer)  # fmt: skip
 
         ops = [norm, product(h, q + 2 * k, "out", bool(m.get("qkv_bias")) or bias)]
-        if m.get("qkpower_norm"):
+        if m.get("qk_norm"):
             ops.append(Work("memory", "heads", touched=2 * (q + k), kept=q + k,
                              weights=2.0 * head, starts=2.0))  # fmt: skip
         if m.get("position", "rope") == "rope":
@@ -70,7 +70,7 @@ class Model:
         attention = Work("attention", "heads", q, k, touched=2 * q + 2 * k, kept=q + 2 * k,
                           scores=2.5 * m["heads"] * self.tokens, result=q)  # fmt: skip
         ops += [attention, product(q, h, "in", bias)]
-        post = [norm] if m.get("postpower_norms") else []
+        post = [norm] if m.get("post_norms") else []
         ops += [*post, residual, norm]
         moe = m.get("moe")
         mixture = moe and number >= moe.get("first_dense_layers", 0) and (

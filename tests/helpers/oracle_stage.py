@@ -64,29 +64,30 @@ class Stage:
         self.share = share
         self.forward, self.backward, self.again = [], [], []
         self.end_passes = []
-        weight = 0.0
+        device = ("matmul", "experts", "attention", "memory", "launch")
+        weight = self.forward_spare = self.backward_spare = 0.0
         for layer in self.layers:
-            go, _ = job.run(layer, True)
-            back, grad = job.run(layer, False)
+            go, idle, _ = job.run(layer, True)
+            back, idle_back, grad = job.run(layer, False)
+            again = {f: share * AGAIN[name].get(f, 0.0) * go[f] for f in FLOWS}
             weight += grad
+            self.forward_spare += idle
+            self.backward_spare += idle_back + sum(again[f] for f in device)
             self.forward.append(go)
             self.backward.append(back)
-            self.again.append({f: share * AGAIN[name].get(f, 0.0) * go[f] for f in FLOWS})
+            self.again.append(again)
         for end in self.ends:
-            go, _ = job.run(end, True)
-            back, grad = job.run(end, False)
+            go, idle, _ = job.run(end, True)
+            back, idle_back, grad = job.run(end, False)
             weight += grad
+            self.forward_spare += idle
+            self.backward_spare += idle_back
             self.end_passes += [(go, True), (back, False)]
         self.weight_s = weight
         self.forward_s = sum(sum(x.values()) for x in self.forward)
         self.backward_s = sum(sum(x.values()) for x in [*self.backward, *self.again])
         self.forward_s += sum(sum(x.values()) for x, go in self.end_passes if go)
         self.backward_s += sum(sum(x.values()) for x, go in self.end_passes if not go)
-        device = ("matmul", "experts", "attention", "memory", "launch")
-        self.forward_device = sum(x[f] for x in self.forward for f in device)
-        self.backward_device = sum(x[f] for x in [*self.backward, *self.again] for f in device)
-        self.forward_device += sum(x[f] for x, go in self.end_passes if go for f in device)
-        self.backward_device += sum(x[f] for x, go in self.end_passes if not go for f in device)
         self.accumulate_s = 0.0
         if p["microbatches"] > 1:
             self.accumulate_s = 2 * job.grad * (self.dense + self.expert) / job.bandwidth

@@ -32,13 +32,13 @@ def agree(job, context, dims, layout=None):
         assert gap < 1e-9, f"{name}: {ours} is {held.get(name, 0.0)} by the oracle: {strategy}"
 
 
-@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
 @given(jobs(systems=SWITCHED, moe=False), st.randoms(use_true_random=False))
 def test_dense_plans_cost_what_plain_loops_say(raw, random):
     _sampled(raw, random)
 
 
-@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(jobs(systems=SWITCHED, moe=True), st.randoms(use_true_random=False))
 def test_mixtures_cost_what_plain_loops_say(raw, random):
     _sampled(raw, random)
