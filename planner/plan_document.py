@@ -100,7 +100,7 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
     if len(results) > FEW_CLUSTERS:
-        said += "; on each of these clusters a coarse grid, refined near its best plans"
+        said += "; on each of these clusters a coarse grid, on the best of them all"
     return said
 
 

@@ -31,8 +31,9 @@ KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
 MOST_BETWEEN = 12
 """Device counts tried between the fewest that do and the next fewer that do not."""
-FEW_CLUSTERS = 6
-"""Clusters up to which each is searched on the full grid and keeps all its candidates."""
+FEW_CLUSTERS, REFINED = 6, 4
+"""Clusters up to which each is searched on the full grid and keeps all its candidates; of more
+than that, how many of the best are searched so after a coarse grid."""
 POLISHES, POLISHED = 2, 48
 """Rounds in which neighbours are tried, and the best meshes of a cluster whose neighbours are."""
 MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "schedule", "recompute")
@@ -80,6 +81,8 @@ def search(
     """
     made = clusters(job.hardware)
     results = _search(job, made, limit_memory, deadline, progress)
+    if len(made) > FEW_CLUSTERS:
+        results = _refined(job, results, limit_memory, deadline, progress)
     if job.objective.metric == "devices":
         results += _fewer(job, results, deadline, progress)
     if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
@@ -93,6 +96,22 @@ def search(
         )
         if any(len(r.found.rows) for r in again):
             return again
+    return results
+
+
+def _refined(
+    job: Job[TrainingSpec],
+    results: list[Searched],
+    limit_memory: bool,
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    """Search the clusters that came out best on the coarse grid again, on the full one."""
+    order = sorted(range(len(results)), key=lambda i: results[i].objective)
+    for place in order[:REFINED]:
+        if np.isfinite(results[place].objective):
+            cluster = results[place].context.cluster
+            (results[place],) = _search(job, [cluster], limit_memory, deadline, progress)
     return results
 
 
