@@ -122,6 +122,17 @@ def test_the_tally_names_the_rule_that_dropped_everything(strategy, rule):
     assert rule in tally
 
 
+def test_latent_attention_is_split_by_whole_heads():
+    """Twelve heads on eight ranks: no key-value heads there to forbid it first."""
+    latent = {"kind": "mla", "kv_lora_rank": 64, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
+              "v_head_dim": 64}  # fmt: skip
+    model = {"name": "m", "layers": 4, "hidden": 1536, "ffn_hidden": 4096, "heads": 12,
+             "vocab": 32000, "attention": latent}  # fmt: skip
+    _, dims, tally = listed(job_of(model=model, devices=16, batch=64))
+    assert values(dims, "tp") == [1.0, 2.0, 4.0]
+    assert tally["tp divides heads"] > 0
+
+
 def test_placement_keeps_an_axis_inside_a_level():
     def widest(strategy):
         _, dims, _ = listed(job_of(model=MOE, devices=32, batch=64, strategy=strategy))

@@ -89,6 +89,20 @@ def test_communication_is_exposed_or_hidden_and_never_lost(tp, cp, micro_batch, 
         assert busy <= total(one) <= total(alone) * (1 + 1e-12)
 
 
+@given(st.sampled_from([1e8, 1e9, 1e10, 1e11]), st.sampled_from([2, 4]), st.sampled_from([2, 4]))
+def test_compute_hides_at_most_itself(bytes_per_s, tp, cp):
+    """What one second of compute hides, it hides once, whatever the number of exchanges."""
+    switches = {"overlap_tp": True, "overlap_ep": True, "overlap_cp": True}
+    slow = {"set": {"intra_node_bytes_per_s": bytes_per_s, "inter_node_bytes_per_s": bytes_per_s}}
+    context = context_of(job_of(model=MOE, devices=32, batch=128, software=switches, hardware=slow))
+    time = block_time(context, dense(context), row(context, tp=tp, cp=cp, ep=4))
+    for one in (time.forward, time.backward):
+        busy = sum(taken(one.exposed[c]) for c in COMPUTE)
+        hidden = sum(taken(one.hidden[axis]) for axis in ("tp", "cp", "ep"))
+        assert 0 < hidden <= busy * (1 + 1e-12)
+        assert taken(one.spare_s) >= taken(one.exposed["launch"]) - 1e-12 * busy
+
+
 def test_a_bigger_micro_batch_is_never_slower_to_the_token():
     context = context_of(job_of(devices=8, batch=256))
     block = dense(context)
