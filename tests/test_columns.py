@@ -26,6 +26,7 @@ from costmodels.units import Column, Num
 
 NOT_OF_COLUMNS = {
     "collectives.all_reduce_choice": "names the algorithm of one plan",
+    "collectives.usable": "tells what one plan can use",
     "speedup.fit": "takes the measurements of one design",
 }
 SIGNED = {"quantiles.normal_quantile": "negative below the median"}
