@@ -113,6 +113,7 @@ def _search(
         for rule, dropped in result.tally.items():
             rules[rule] = rules.get(rule, 0) + dropped
     limited = any(r.found.status == "time_limit" for r in results)
+    coarse = len(results) > FEW_CLUSTERS
     value = best.objective
     bound = min(r.found.bound for r in results)
     return {
@@ -120,10 +121,10 @@ def _search(
         "priced": sum(r.found.priced for r in results),
         "over_memory": sum(r.found.dropped for r in results),
         "rules": rules,
-        "status": "time_limit" if limited else "optimal",
+        "status": "time_limit" if limited else "feasible" if coarse else "optimal",
         "objective": value,
         "bound": bound,
         "gap": float(np.maximum(0.0, value - bound) / value) if value > 0 else 0.0,
-        "covers": _covers(job, results),
+        "covers": ("as far as the time limit allowed, " if limited else "") + _covers(job, results),
         "wall_s": wall_s,
     }

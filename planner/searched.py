@@ -149,6 +149,9 @@ def _search(
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
+        if many and len(dims):  # what a coarse grid leaves out is bounded by arithmetic alone
+            least = float(_bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
+            found = dataclasses.replace(found, bound=min(found.bound, least))
         result = Searched(context, dims, layout, tally, found, len(dims))
         for _ in range(POLISHES):
             result = _polished(job, result, limit)

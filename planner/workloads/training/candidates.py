@@ -228,10 +228,12 @@ def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
 def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     layers = context.spec.model.layers
     code = float(CODES["schedule"].index("interleaved"))
+    if 1.0 not in wants.values("vpp", [1.0]):
+        table.require("vpp above 1 needs an interleaved pipeline", table["schedule"] == code)
+        if not len(table):
+            return
     interleaved = table["schedule"] == code
-    options = []
-    plain = 1.0 if wants.free("vpp") else min(wants.values("vpp", ()))
-    options.append((plain if plain == 1.0 else 1.0, ~interleaved))
+    options: list[tuple[float, NDArray[np.bool_]]] = [(1.0, ~interleaved)]
     free = (2.0, 4.0, 8.0, 16.0) if wants.coarse else [float(v) for v in range(2, 25)]
     for vpp in wants.values("vpp", free):
         chunks = table["pp"] * vpp
