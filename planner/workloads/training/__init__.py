@@ -1,4 +1,4 @@
-"""Training of decoder-only transformers: the shape that `planner.shape.Shape` asks for."""
+"""Training of decoder-only transformers: everything that the planner asks of a kind of job."""
 
 from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates

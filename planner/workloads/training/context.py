@@ -14,7 +14,7 @@ from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
 from planner.job import Job
-from planner.workloads.training.documents import Documents
+from planner.workloads.training.documents import Documents, layer_kinds
 from planner.workloads.training.graph import build
 from planner.workloads.training.operators import Adapters
 from planner.workloads.training.spec import TrainingSpec
@@ -92,6 +92,12 @@ class Context:
     def layer_blocks(self) -> tuple[Block, ...]:
         """Blocks of decoder layers, one a kind."""
         return tuple(block for block in self.graph.blocks if block.layers)
+
+    @property
+    def kinds(self) -> list[int]:
+        """Index into `layer_blocks`, for every decoder layer in order."""
+        order = {block.name: i for i, block in enumerate(self.layer_blocks)}
+        return [order[kind.name] for kind in layer_kinds(self.spec.model)]
 
     def block(self, name: str) -> Block | None:
         """Block called `name`, or None."""

@@ -16,7 +16,6 @@ from planner.dims import ParallelDims
 from planner.fold import Folding, fold
 from planner.workloads.training import footprint, sharing, stages, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.documents import layer_kinds
 from planner.workloads.training.pace import STAGE_COLUMNS, pace_of
 
 __all__ = ["cost", "memory_of", "stage_bytes", "times_of"]
@@ -43,16 +42,10 @@ def cost(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdo
     return Breakdown(times_of(context, dims, layout).terms, memory_of(context, dims, layout).memory)
 
 
-def kinds_of(context: Context) -> list[int]:
-    """Index into the layer blocks, for every decoder layer in order."""
-    order = {block.name: i for i, block in enumerate(context.layer_blocks)}
-    return [order[kind.name] for kind in layer_kinds(context.spec.model)]
-
-
 def times_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdown:
     """Price the step's seconds alone."""
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(kinds_of(context), folded.few, layout)
+    slots = stages.slots_of(context.kinds, folded.few, layout)
     few_parameters = states.parameters_of(context, folded.few, slots)
     pace = pace_of(context, folded.few, slots, few_parameters)
     fullest = few_parameters.fullest().spread(folded)
@@ -96,7 +89,7 @@ def memory_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Br
 
 def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprint.Footprint:
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(kinds_of(context), folded.few, layout)
+    slots = stages.slots_of(context.kinds, folded.few, layout)
     parameters = states.parameters_of(context, folded.few, slots)
     working = footprint.activations_of(context, folded.few, slots)
     held = states.state_bytes(context, dims, parameters.spread(folded))
@@ -106,7 +99,7 @@ def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprin
 def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> list[float]:
     """Bytes of every pipeline stage of one plan, first to last."""
     pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
-    kinds = kinds_of(context)
+    kinds = context.kinds
     chunks = layout or stages.lean_layout(len(kinds), pp * vpp, int(dims.lean[0]))
     each = stages.every_stage(kinds, pp, vpp, chunks)
     held = states.state_bytes(context, dims, states.parameters_of(context, dims, each))

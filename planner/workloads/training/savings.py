@@ -83,17 +83,16 @@ def _partly_recomputed(
     share = (most - limit_bytes) / np.maximum(most - least, 1.0)
     fewest = np.ceil(share * layers)
     open_rows = np.flatnonzero((most > limit_bytes) & (fewest < layers))
-    tried = full.take(open_rows)
-    counts = [fewest[open_rows], np.minimum(fewest[open_rows] + 1.0, layers[open_rows] - 1.0)]
+    tried, fewest, layers = full.take(open_rows), fewest[open_rows], layers[open_rows]
     found, kept = tried.part(0, 0), np.zeros((2, 0))
-    for count in counts:
-        made = dataclasses.replace(tried, recompute_layers=np.maximum(count, 1.0))
+    for more in (0.0, 1.0):
+        count = np.maximum(np.minimum(fewest + more, layers - 1.0), 1.0)
+        made = dataclasses.replace(tried, recompute_layers=count)
         bytes_of_made = _used_bytes(context, made, layout)
         fits = bytes_of_made.sum(axis=0) <= limit_bytes
         found = found.joined(made.take(np.flatnonzero(fits)))
         kept = np.concatenate([kept, bytes_of_made[:, fits]], axis=1)
-        tried = tried.take(np.flatnonzero(~fits))
-        counts[1] = counts[1][~fits] if count is counts[0] else counts[1]
+        tried, fewest, layers = tried.take(np.flatnonzero(~fits)), fewest[~fits], layers[~fits]
     return found, kept
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from planner.dims import ParallelDims
 from planner.workloads.training import exchange, sharing, stages, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.documents import layer_kinds
 
 __all__ = ["traffic"]
 
@@ -42,17 +41,15 @@ def _sent(context: Context, dims: ParallelDims, layout: tuple[int, ...] | None) 
     """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
     m = float(dims.microbatches[0])
     layers_per_stage = context.spec.model.layers / float(dims.pp[0])
-    kinds = layer_kinds(context.spec.model)
     sent = dict.fromkeys(SPANS, 0.0)
     for block in context.layer_blocks:
-        share = layers_per_stage * len(block.layers) / len(kinds)
+        share = layers_per_stage * len(block.layers) / context.spec.model.layers
         for phase in ("forward", "backward"):
             for axis, exchanged in exchange.inside_block(context, block, dims, phase).items():
                 sent[axis] += m * share * float(np.asarray(exchanged.sent_bytes).reshape(-1)[0])
     boundary = exchange.stage_boundary_s(context, dims)
     sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
-    order = {block.name: i for i, block in enumerate(context.layer_blocks)}
-    slots = stages.slots_of([order[kind.name] for kind in kinds], dims, layout)
+    slots = stages.slots_of(context.kinds, dims, layout)
     parameters = states.parameters_of(context, dims, slots).fullest()
     shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
     sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])

@@ -4,7 +4,6 @@ import pytest
 from rows import GPT, context_of, job_of, row, taken
 
 from planner.workloads.training import stages, states
-from planner.workloads.training.cost import kinds_of
 from planner.workloads.training.pace import pace_of
 
 SMALL_ENDS = {**GPT, "layers": 16, "hidden": 8192, "ffn_hidden": 32768, "heads": 64, "kv_heads": 64,
@@ -13,7 +12,7 @@ SMALL_ENDS = {**GPT, "layers": 16, "hidden": 8192, "ffn_hidden": 32768, "heads":
 
 def paced(context, layout=None, **strategy):
     dims = row(context, **strategy)
-    slots = stages.slots_of(kinds_of(context), dims, layout)
+    slots = stages.slots_of(context.kinds, dims, layout)
     made = pace_of(context, dims, slots, states.parameters_of(context, dims, slots))
     return made, {t.name: taken(t.time_s) for t in made.terms}
 

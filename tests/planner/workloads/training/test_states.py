@@ -5,7 +5,6 @@ import pytest
 from rows import GPT, context_of, job_of, row, taken
 
 from planner.models.count import count
-from planner.workloads.training.cost import kinds_of
 from planner.workloads.training.stages import slots_of
 from planner.workloads.training.states import Parameters, parameters_of, state_bytes
 
@@ -15,7 +14,7 @@ MOE = {**GPT, "tied_embeddings": True,
 
 def held(context, **strategy):
     dims = row(context, **strategy)
-    slots = slots_of(kinds_of(context), dims)
+    slots = slots_of(context.kinds, dims)
     return dims, slots, parameters_of(context, dims, slots)
 
 
