@@ -35,6 +35,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.job",
         "planner.models",
         "planner.objective",
+        "planner.operator_graph",
+        "planner.problem",
         "planner.ranking",
         "planner.strategy",
         "planner.table",
@@ -99,8 +101,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("hardware_profiles", "planner"),
     "pydantic_core": ("planner.complain",),
     "ruamel": ("hardware_profiles", "planner.document", "planner.models.load"),
-    "networkx": ("planner.cluster", "planner.graph"),
-    "scipy": (),
+    "networkx": ("planner.cluster", "planner.graph", "planner.search"),
+    "ortools": ("planner.search",),
+    "pytoulbar2": ("planner.search",),
+    "scipy": ("planner.search",),
     "jinja2": ("planner.emit", "planner.report"),
     "markupsafe": ("planner.report",),
     "matplotlib": ("planner.report",),
@@ -108,7 +112,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "typer": ("planner.cli", "planner.door"),
     "jax": ("planner.calibrate", "planner.importers.jaxpr"),
 }
-WHEN_USED = ("jax", "matplotlib", "networkx", "scipy")
+WHEN_USED = ("jax", "matplotlib", "networkx", "ortools", "pytoulbar2", "scipy")
 
 
 @dataclass(frozen=True)
