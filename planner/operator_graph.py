@@ -36,7 +36,7 @@ class Tensor:
     shape     : whole sizes
     element_bytes : of one entry
     parameter : trained weights (gradients and optimizer states belong to them)
-    given     : an input of the job (data) or a constant: no gradient flows to it
+    given     : no gradient flows to it: data, constants, and what is made of them alone
     """
 
     name: str
@@ -76,6 +76,8 @@ class Operator:
     backward : FLOP (or traffic) of the backward pass over the forward's
     repeats  : times that it runs in a step, for operators inside a repeated region
     region   : name of the repeated region (layers of one kind), "" outside
+    inner    : values made and used inside the operator that are kept for its backward pass, as
+               where a chain is fused; they count as memory, nobody else reads them
     """
 
     name: str
@@ -90,6 +92,7 @@ class Operator:
     launches: float = 1.0
     repeats: int = 1
     region: str = ""
+    inner: tuple[Operand, ...] = ()
 
     @property
     def contracted(self) -> frozenset[str]:
