@@ -87,8 +87,8 @@ class Limit:
 class Bottleneck:
     """`weight` times the largest load of any group: the slowest stage, the fullest device.
 
-    `loads` holds, for each group, the load of every option of the decisions that take part;
-    `base` what the group bears whatever is picked.
+    `weight` is 0 or more; there is at least one group. `loads` holds, for each group, the load of
+    every option of the decisions that take part; `base` what the group bears whatever is picked.
     """
 
     name: str
@@ -124,6 +124,8 @@ class Sequence:
 
     def kept(self, picks: Ordered[int]) -> bool:
         """Tell whether the picks are contiguous and in order."""
+        if not self.items:
+            return self.empty or self.groups == 0
         chosen = [int(of[picks[i]]) for i, of in zip(self.items, self.group_of, strict=True)]
         steps = np.diff(np.array(chosen, int))
         if self.empty:
