@@ -33,8 +33,8 @@ def runners_up(
             continue
         seen.add(mesh)
         one = best.dims.take(np.array([row]))
-        made = prediction(job, best.context, one, best.layout)
-        strategy = training.strategy_of(best.context, one, 0, best.layout)
+        made = prediction(job, best.context, one)
+        strategy = training.strategy_of(best.context, one, 0)
         delta = _delta(made, chosen)
         shown.append(
             {
@@ -84,7 +84,7 @@ def pins(best: Searched, free: Searched | None) -> dict[str, object] | None:
         return None
     one = free.best
     free_s = float(np.asarray(training.cost(free.context, one).total_s)[0])
-    pinned_s = float(np.asarray(training.cost(best.context, best.best, best.layout).total_s)[0])
+    pinned_s = float(np.asarray(training.cost(best.context, best.best).total_s)[0])
     return {
         "step_time_s": pinned_s,
         "free_step_time_s": free_s,
@@ -100,14 +100,14 @@ def frontier(job: Job[TrainingSpec], results: Sequence[Searched]) -> list[dict[s
     for result in results:
         if result.best is None:
             continue
-        price = training.cost(result.context, result.best, result.layout).at(0)
+        price = training.cost(result.context, result.best).at(0)
         run = training.economics(job, result.context, result.best, price)
         seconds = run.time_to_train_s
         points.append(
             {
                 "system": result.context.cluster.profile.name,
                 "devices": result.context.cluster.devices,
-                "strategy": training.strategy_of(result.context, result.best, 0, result.layout),
+                "strategy": training.strategy_of(result.context, result.best, 0),
                 "step_time_s": float(np.asarray(price.total_s)),
                 "cost_usd": float(np.asarray(run.cost_usd).reshape(-1)[0]),
                 "time_to_train_s": (

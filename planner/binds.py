@@ -112,11 +112,11 @@ def _over_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
     over = over[np.argsort(used[over], kind="stable")[:MOST_OVER]]
     few = "" if len(over) == len(every) else f"{len(over):,} smallest of the "
     scope = f"of the {few}{len(every):,} candidates over it"
-    values = objectives(chosen.job, pool.context, pool.dims, pool.layout, over)
+    values = objectives(chosen.job, pool.context, pool.dims, over)
     if not len(values) or np.min(values) >= chosen.objective * CLEARLY:
         return [finding(what, f"{scope} none is better than the plan", {"gain_s": 0.0})]
     row = int(over[int(np.argmin(values))])
-    said, numbers = chosen.beside(pool.context, pool.plan(row), pool.layout)
+    said, numbers = chosen.beside(pool.context, pool.plan(row))
     missing = float(used[row]) - limit
     because = f"{scope} the best misses by {gigabytes(missing)}: {said}"
     return [finding(what, because, {**numbers, "over_bytes": missing})]
@@ -140,7 +140,7 @@ def _link(chosen: Chosen) -> list[Finding]:
     costs = {}
     for level in chosen.cluster.levels:
         free = link(chosen.cluster, level.name, bandwidth=1e9, latency=0.0)
-        costs[level.name] = now - step_s(chosen.job, free, chosen.dims, chosen.layout)
+        costs[level.name] = now - step_s(chosen, chosen.job, free)
     name = max(costs, key=lambda level: costs[level])
     exposed = {kind: chosen.one.seconds(kind) for kind in COMMUNICATION}
     hidden = chosen.one.seconds(*COMMUNICATION, hidden=True)

@@ -282,7 +282,7 @@ def _tax(plan: OnePlan) -> Answer:
     if ratio < 1.0:
         choice = f"communication {exposed:.1%} of the step, failures {failure:.1%} of the run"
         return _answer(choice, f"{said}; neither is the ceiling.", numbers)
-    curve = scaling(plan.job, plan.context, plan.dims(), plan.layout)
+    curve = scaling(plan.job, plan.context, plan.dims())
     at, fastest = curve["comm_dominated_at"], curve["p_star"]
     assert isinstance(fastest, int)
     numbers["fastest_at_devices"] = fastest

@@ -46,7 +46,6 @@ class Chosen:
     job: TrainingJob
     context: training.Context
     dims: ParallelDims
-    layout: tuple[int, ...] | None
     strategy: dict[str, object]
     prediction: dict[str, object]
     objective: float
@@ -65,18 +64,18 @@ class Chosen:
     def beside_best(self, pool: Pool) -> tuple[str, dict[str, float | int | str]]:
         """`beside` for the best plan of a pool."""
         assert pool.best is not None
-        return self.beside(pool.context, pool.best, pool.layout)
+        return self.beside(pool.context, pool.best)
 
     def worse_than(self, pool: Pool) -> bool:
         """Tell whether the best plan of a pool is better by the job's objective."""
         return pool.best_value < self.objective * CLEARLY
 
     def beside(
-        self, context: training.Context, dims: ParallelDims, layout: tuple[int, ...] | None
+        self, context: training.Context, dims: ParallelDims
     ) -> tuple[str, dict[str, float | int | str]]:
         """Say how another plan differs from this one, by key and by term; and its figures."""
-        made = prediction(self.job, context, dims, layout)
-        strategy = training.strategy_of(context, dims, 0, layout)
+        made = prediction(self.job, context, dims)
+        strategy = training.strategy_of(context, dims, 0)
         step, now = figure(made, "step_time_s"), self.one.step_s
         said = f"{changes(strategy, self.strategy)}: {losses(delta(made, self.prediction))}"
         return said, {
@@ -87,11 +86,10 @@ class Chosen:
         }
 
 
-def step_s(
-    job: TrainingJob, cluster: Cluster, dims: ParallelDims, layout: tuple[int, ...] | None
-) -> float:
+def step_s(chosen: Chosen, job: TrainingJob, cluster: Cluster) -> float:
     """Return a plan's seconds of a step on a changed machine."""
-    price = training.cost(training.make(job, cluster), dims, layout)
+    context = training.make(job, cluster, stagings=chosen.context.stagings)
+    price = training.cost(context, chosen.dims)
     return float(np.asarray(price.total_s).reshape(-1)[0])
 
 
@@ -123,10 +121,9 @@ def rebuild(plan: Mapping[str, object]) -> Chosen:
         job,
         best.context,
         best.best,
-        best.layout,
-        training.strategy_of(best.context, best.best, 0, best.layout),
-        prediction(job, best.context, best.best, best.layout),
-        float(objectives(job, best.context, best.best, best.layout, np.zeros(1, np.intp))[0]),
+        training.strategy_of(best.context, best.best, 0),
+        prediction(job, best.context, best.best),
+        float(objectives(job, best.context, best.best, np.zeros(1, np.intp))[0]),
         _printed_s(plan),
     )
 

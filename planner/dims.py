@@ -44,6 +44,7 @@ class ParallelDims:
     offload          : bits, 1 << index into OFFLOAD
     lean             : layers that the last chunk of the pipeline gives to the others, because it
                        has the head and the loss; 0: as even as can be
+    staging          : 0, or k: layers and choices by stage are the k-th staging of the context
     """
 
     devices: Column
@@ -65,6 +66,7 @@ class ParallelDims:
     recompute_layers: Column
     offload: Column
     lean: Column
+    staging: Column
 
     def __len__(self) -> int:
         """Count the plans."""
@@ -95,8 +97,8 @@ class ParallelDims:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, "Column | float"]) -> "ParallelDims":
-        """Build from columns or numbers by name, broadcast to one length; `lean` may be absent."""
-        given = {"lean": 0.0, **columns}
+        """Build from columns or numbers by name, broadcast; `lean`, `staging` may be absent: 0."""
+        given = {"lean": 0.0, "staging": 0.0, **columns}
         arrays = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(given[n], np.float64)) for n in cls.names())
         )

@@ -83,7 +83,7 @@ def _faster(chosen: Chosen) -> list[Finding]:
             continue
         factor = lever.factor(TWICE)
         job, cluster = lever.turn(chosen.job, chosen.cluster, factor)
-        then = step_s(job, cluster, chosen.dims, chosen.layout)
+        then = step_s(chosen, job, cluster)
         numbers = {
             "factor": factor,
             "step_time_s": then,

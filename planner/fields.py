@@ -21,6 +21,7 @@ __all__ = [
     "Probability",
     "Section",
     "Share",
+    "Whole",
     "whole",
 ]
 
@@ -44,6 +45,9 @@ def whole(value: object) -> object:
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), BeforeValidator(whole)]
 """A whole number from 1; `1.0e3` is 1000."""
+
+Whole = Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(whole)]
+"""A whole number from 0."""
 
 Devices = Annotated[int, Field(ge=1, le=MAX_DEVICES), BeforeValidator(whole)]
 """A number of devices, or a degree of parallelism."""

@@ -42,10 +42,10 @@ def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
     context = best.context
     over = best.found.least_bytes - context.memory_limit_bytes
     one = best.dims.take(np.array([best.found.least_row]))
-    strategy = training.strategy_of(context, one, 0, best.layout)
+    strategy = training.strategy_of(context, one, 0)
     shown = {k: strategy[k] for k in ("tp", "cp", "pp", "ep", "zero", "recompute", "micro_batch")}
     mesh = ", ".join(f"{k} {v}" for k, v in shown.items())
-    held = training.memory_of(context, one, best.layout).at(0).memory
+    held = training.memory_of(context, one).at(0).memory
     largest = max(held, key=lambda m: float(m.bytes))
     need = best.found.least_bytes / (1.0 - context.memory_reserve)
     enough = _devices_enough(job, context)
@@ -71,7 +71,7 @@ def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | 
         larger = training.make(free, cluster)
         dims, _ = training.candidates(free, larger)
         _, used = training.with_savings(
-            larger, dims, None, larger.memory_limit_bytes, offload=True, partial=False
+            larger, dims, larger.memory_limit_bytes, offload=True, partial=False
         )
         if bool(np.any(used <= larger.memory_limit_bytes)):
             return devices
@@ -115,7 +115,7 @@ def _best_by(job: Job[TrainingSpec], metric: Metric) -> tuple[float, training.Ec
     )
     best = best_of(search(free))
     assert best is not None and best.best is not None  # some plan fits in memory
-    price = training.cost(best.context, best.best, best.layout).at(0)
+    price = training.cost(best.context, best.best).at(0)
     return _one(price.total_s), training.economics(job, best.context, best.best, price)
 
 

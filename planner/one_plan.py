@@ -7,16 +7,20 @@ asked for a plan that was not chosen. Prices nothing by itself.
 Parts: `OnePlan`, `COMMUNICATION`, `COMPUTE`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from costmodels.units import Num
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.errors import InternalError
 from planner.job import Job
+from planner.strategy import Stage
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.stages import lean_layout
+from planner.workloads.training.staging import Staging, staging_of
 
 __all__ = ["COMMUNICATION", "COMPUTE", "OnePlan", "scalar"]
 
@@ -136,6 +140,28 @@ class OnePlan:
         assert isinstance(layers, list | tuple)
         return tuple(int(count) for count in layers)
 
+    @property
+    def staging(self) -> Staging:
+        """Layers of every chunk, and what stages choose of their own."""
+        stages = [Stage.model_validate(dict(stage)) for stage in self._stages()]
+        return staging_of(self.layout, stages or None)
+
+    def _stages(self) -> Sequence[Mapping[str, object]]:
+        stages = self.strategy.get("stages", ())
+        assert isinstance(stages, list | tuple)
+        return stages
+
+    def _staged(self) -> dict[str, float]:
+        """Columns of the staging: one of the context's, or as even as can be but for `lean`."""
+        staging = self.staging
+        if staging in self.context.stagings:
+            return {"staging": 1.0 + self.context.stagings.index(staging)}
+        layers, chunks = sum(staging.layers), len(staging.layers)
+        for lean in range(layers // chunks + 1):
+            if not staging.stages and lean_layout(layers, chunks, lean) == staging.layers:
+                return {"lean": float(lean)}
+        raise InternalError(f"the layers {staging.layers} are in no table of the plan's context")
+
     def dims(self, **changed: float) -> ParallelDims:
         """Return the strategy as columns of length one, with some columns changed."""
         columns: dict[str, float] = {key: float(self.degree(key)) for key in DEGREES}
@@ -150,6 +176,7 @@ class OnePlan:
         offload = self.strategy["offload"]
         assert isinstance(offload, list | tuple)
         columns["offload"] = float(sum(1 << OFFLOAD.index(what) for what in offload))
+        columns |= self._staged()
         return ParallelDims.from_columns({**columns, **changed})
 
 

@@ -29,8 +29,8 @@ def make(
     """Return plan.json (contract, section 4)."""
     context, dims = best.context, best.best
     assert dims is not None
-    made = prediction(job, context, dims, best.layout)
-    strategy = training.strategy_of(context, dims, 0, best.layout)
+    made = prediction(job, context, dims)
+    strategy = training.strategy_of(context, dims, 0)
     others = alternatives.runners_up(job, best, made)
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
@@ -42,7 +42,7 @@ def make(
         "patterns": patterns.patterns(job, context, strategy, made),
         "strategy": strategy,
         "prediction": made,
-        "scaling": scaling(job, context, dims, best.layout),
+        "scaling": scaling(job, context, dims),
         "search": _search(job, results, best, wall_s),
         "alternatives": others,
         "frontier": alternatives.frontier(job, results) if len(results) > 1 else [],

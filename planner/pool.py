@@ -47,11 +47,6 @@ class Pool:
         return self.searched.dims
 
     @property
-    def layout(self) -> tuple[int, ...] | None:
-        """`layers_per_stage`, where the job pins it."""
-        return self.searched.layout
-
-    @property
     def best(self) -> ParallelDims | None:
         """The best plan as columns of length one, None where nothing is feasible."""
         return self.searched.best
@@ -69,14 +64,14 @@ class Pool:
         """Footprint of every candidate."""
         limit = self.context.memory_limit_bytes
         _, used = training.with_savings(
-            self.context, self.dims, self.layout, limit, offload=False, partial=False
+            self.context, self.dims, limit, offload=False, partial=False
         )
         return used
 
     def ranked(self) -> tuple[Rows, Column]:
         """Candidates that fit and their objectives, best first; last those that break a limit."""
         rows = np.flatnonzero(self.used_bytes() <= self.context.memory_limit_bytes)
-        values = objectives(self.job, self.context, self.dims, self.layout, rows)
+        values = objectives(self.job, self.context, self.dims, rows)
         order = np.argsort(values, kind="stable")
         return rows[order], values[order]
 
@@ -95,11 +90,10 @@ def objectives(
     job: TrainingJob,
     context: training.Context,
     dims: ParallelDims,
-    layout: tuple[int, ...] | None,
     rows: Rows,
 ) -> Column:
     """Price rows as the search does, in chunks; infinite where a row breaks a limit of the run."""
-    price = objective_of(job, context, dims, layout)
+    price = objective_of(job, context, dims)
     parts = [price(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0)
 

@@ -44,7 +44,6 @@ def prediction(
     job: Job[TrainingSpec],
     context: training.Context,
     dims: ParallelDims,
-    layout: tuple[int, ...] | None,
 ) -> dict[str, object]:
     """Price one plan (`dims` of length one) and return its figures.
 
@@ -52,7 +51,7 @@ def prediction(
     ------
     InternalError : a figure is not a number
     """
-    columns = training.cost(context, dims, layout)
+    columns = training.cost(context, dims)
     price = columns.at(0)
     run = training.economics(job, context, dims, price)
     step_s, used = _one(price.total_s), _one(price.total_bytes)
@@ -94,9 +93,9 @@ def prediction(
         "fits": used <= context.memory_limit_bytes,
         "memory_by_stage": [
             {"stage": stage, "bytes": held}
-            for stage, held in enumerate(training.stage_bytes(context, dims, layout))
+            for stage, held in enumerate(training.stage_bytes(context, dims))
         ],
-        "traffic": traffic(context, dims, layout),
+        "traffic": traffic(context, dims),
     }
     if not np.isfinite(step_s) or not np.isfinite(used):
         raise InternalError(f"the price of {dims.row(0)} is not a number")

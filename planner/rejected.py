@@ -55,11 +55,10 @@ def step_s(
     plan: OnePlan,
     context: training.Context | None = None,
     dims: ParallelDims | None = None,
-    layout: tuple[int, ...] | None = None,
 ) -> float:
-    """Price the plan's step with its context, its columns or its layout changed."""
+    """Price the plan's step with its context or its columns changed."""
     dims = plan.dims() if dims is None else dims
-    return scalar(training.cost(context or plan.context, dims, layout or plan.layout).total_s)
+    return scalar(training.cost(context or plan.context, dims).total_s)
 
 
 def algorithm_prices(plan: OnePlan, axis: str) -> dict[str, float]:
@@ -119,7 +118,7 @@ def other_exchanges(plan: OnePlan) -> list[Alternative]:
     base = plan.dims().row(0)
     rows = [{**base, **change} for change in tried.values()]
     dims = ParallelDims.from_columns({key: np.array([row[key] for row in rows]) for key in base})
-    price = training.cost(plan.context, dims, plan.layout)
+    price = training.cost(plan.context, dims)
     limit, used = plan.figure("memory_limit_bytes"), np.asarray(price.total_bytes)
     made = []
     for choice, step, held in zip(tried, np.asarray(price.total_s), used, strict=True):

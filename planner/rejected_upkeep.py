@@ -44,7 +44,7 @@ def other_recovery(plan: OnePlan) -> list[Alternative]:
         tried["no spare host"] = {"spare_nodes": 0}
     if failure.checkpoint_interval_s is not None:
         tried["the best interval"] = {"checkpoint_interval_s": None}
-    price = training.cost(plan.context, plan.dims(), plan.layout)
+    price = training.cost(plan.context, plan.dims())
     base = _run(plan, failure, price)
     made = []
     for choice, update in tried.items():
@@ -128,7 +128,8 @@ def _other_layouts(plan: OnePlan) -> list[Alternative]:
 
 def _layout_entry(plan: OnePlan, name: str, layout: tuple[int, ...]) -> Alternative:
     """Price a layout; the entry holds it as `strategy`, for pinning where it is better."""
-    price = training.cost(plan.context, plan.dims(), layout)
+    context, code = plan.context.staged(replace(plan.staging, layers=layout))
+    price = training.cost(context, plan.dims(staging=code))
     more_s = scalar(price.total_s) - plan.step_s
     more_bytes = scalar(price.total_bytes) - plan.figure("memory_bytes")
     because = said(more_s)

@@ -41,7 +41,6 @@ LATER: dict[PathKey, str] = {
     ("parts",): "a job of several parts",
     ("workload", "model", "jax"): "a model given as a JAX function",
     ("hardware", "pools"): "a job over several pools",
-    ("strategy", "stages"): "a choice for each stage",
     ("strategy", "sharding"): "a choice for each operator",
     ("strategy", "consistency"): "consistency other than synchronous",
 }

@@ -27,7 +27,6 @@ def scaling(
     job: Job[TrainingSpec],
     context: training.Context,
     dims: ParallelDims,
-    layout: tuple[int, ...] | None,
 ) -> dict[str, object]:
     """Price the plan at other device counts.
 
@@ -58,7 +57,7 @@ def scaling(
     wide = cluster_of(job.hardware.model_copy(update={"slice": None}), profile, largest)
     if context.cluster.levels[0].kind == "torus":
         wide = dataclasses.replace(wide, levels=context.cluster.levels)
-    price = training.cost(dataclasses.replace(context, cluster=wide), points, layout)
+    price = training.cost(dataclasses.replace(context, cluster=wide), points)
     step = np.asarray(price.total_s)
     ratio = _ratio(price, len(points))
     speedup = points.devices[0] * step[0] / step

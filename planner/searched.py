@@ -50,7 +50,6 @@ class Searched:
 
     context: training.Context
     dims: ParallelDims
-    layout: tuple[int, ...] | None
     tally: dict[str, int]
     found: Found
     candidates: int
@@ -122,7 +121,6 @@ def _search(
     deadline: float | None,
     progress: Progress | None,
 ) -> list[Searched]:
-    layout = job.strategy.layers_per_stage
     many = len(made) > FEW_CLUSTERS
     results: list[Searched] = []
     for cluster in made:
@@ -135,7 +133,6 @@ def _search(
         dims, used = training.with_savings(
             context,
             dims,
-            layout,
             limit,
             offload=job.strategy.offload is None,
             partial=job.strategy.recompute is None,
@@ -143,7 +140,7 @@ def _search(
         found = top_rows(
             used,
             limit_bytes=limit,
-            objective_of=objective_of(job, context, dims, layout),
+            objective_of=objective_of(job, context, dims),
             bound_of=_bound_of(job, context, dims),
             keep=KEPT,
             deadline=deadline,
@@ -152,7 +149,7 @@ def _search(
         if many and len(dims):  # what a coarse grid leaves out is bounded by arithmetic alone
             least = float(_bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
             found = dataclasses.replace(found, bound=min(found.bound, least))
-        result = Searched(context, dims, layout, tally, found, len(dims))
+        result = Searched(context, dims, tally, found, len(dims))
         for _ in range(POLISHES):
             result = _polished(job, result, limit)
         results.append(_trimmed(result) if many else result)
@@ -179,20 +176,20 @@ def _not_reached(last: Searched) -> Searched:
 
 def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
     """Add the neighbours of the best plans that the rules of convenience left out."""
-    context, layout, found = result.context, result.layout, result.found
+    context, found = result.context, result.found
     if not len(found.rows):
         return result
     best_rows = _one_a_mesh(result.dims, found.rows)
     near = training.neighbours(job, context, result.dims.take(best_rows))
     if not len(near):
         return result
-    used = np.asarray(training.memory_of(context, near, layout).total_bytes)
+    used = np.asarray(training.memory_of(context, near).total_bytes)
     near = near.take(np.flatnonzero(used <= limit_bytes))
     if not len(near):
         return result
     dims = result.dims.joined(near)
     added = np.arange(len(result.dims), len(dims))
-    values = objective_of(job, context, dims, layout)(added)
+    values = objective_of(job, context, dims)(added)
     rows, objectives = (
         np.concatenate([found.rows, added]),
         np.concatenate([found.objective, values]),
@@ -253,7 +250,6 @@ def objective_of(
     job: Job[TrainingSpec],
     context: training.Context,
     dims: ParallelDims,
-    layout: tuple[int, ...] | None,
 ) -> Callable[[NDArray[np.intp]], Column]:
     """Return the objective of given rows: infinite where a limit of the run is broken."""
     limits = job.constraints
@@ -263,7 +259,7 @@ def objective_of(
 
     def of(rows: NDArray[np.intp]) -> Column:
         few = dims.take(rows)
-        price = training.times_of(context, few, layout)
+        price = training.times_of(context, few)
         step = np.asarray(price.total_s)
         figures: dict[str, Column] = {
             "step_time_s": step,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from planner.fields import Axis, Choice, Count, Devices, Name, Section, whole
+from planner.fields import Axis, Choice, Count, Devices, Name, Section, Whole, whole
 
 __all__ = [
     "Algorithm",
@@ -62,7 +62,7 @@ class Stale(Section):
 class Stage(Section):
     """What the solver chose for one pipeline stage."""
 
-    layers: Count
+    layers: Whole
     pool: Name | None = None
     tp: Devices | None = None
     recompute: Recompute | RecomputeFull | None = None
@@ -124,11 +124,14 @@ class Strategy(Section):
         default=None,
         description="what is kept in the host's memory; an empty list pins nothing offloaded",
     )
-    layers_per_stage: Annotated[tuple[Count, ...], Field(min_length=1)] | None = Field(
-        default=None, description="pp*vpp entries in forward order, decoder layers only"
+    layers_per_stage: Annotated[tuple[Whole, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="pp*vpp entries in forward order, decoder layers only; 0 at the ends alone",
     )
-    stages: tuple[Stage, ...] | None = Field(
-        default=None, description="what the solver chose by stage"
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="pp entries: layers of a stage and what it chooses of its own; with virtual "
+        "stages layers_per_stage says how its chunks share them",
     )
     sharding: dict[str, object] | None = Field(
         default=None, description="what was searched per operator"

@@ -45,11 +45,6 @@ class Priced:
     measured_s: float | None
     per_step: float
 
-    @property
-    def layout(self) -> tuple[int, ...] | None:
-        """`layers_per_stage`, where the run gives it."""
-        return self.job.strategy.layers_per_stage
-
     def in_metric(self, step_s: float) -> float:
         """Return a step time in the judged metric."""
         return step_s if self.metric == "step_time_s" else self.per_step / step_s
@@ -106,7 +101,6 @@ def prepare(run: Run, file: RunsFile) -> Priced:
     dims, _ = training.with_savings(
         context,
         dims,
-        job.strategy.layers_per_stage,
         context.memory_bytes,
         offload=False,
         partial=job.strategy.recompute is None,
@@ -135,7 +129,7 @@ def prepare_all(paths: Iterable[Path]) -> list[Priced]:
 
 def price(run: Priced) -> tuple[float, float, bool]:
     """Return step time, bytes and whether it fits: of the fastest open row that fits, if any."""
-    columns = training.cost(run.context, run.dims, run.layout)
+    columns = training.cost(run.context, run.dims)
     step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
     fit = used <= run.context.memory_bytes
     best = int(np.argmin(np.where(fit, step, np.inf) if fit.any() else step))

@@ -102,8 +102,8 @@ def _summary(pool: Pool) -> dict[str, object]:
     return {
         "system": cluster.profile.name,
         "devices": cluster.devices,
-        "strategy": training.strategy_of(pool.context, one, 0, pool.layout),
-        "prediction": prediction(pool.job, pool.context, one, pool.layout),
+        "strategy": training.strategy_of(pool.context, one, 0),
+        "prediction": prediction(pool.job, pool.context, one),
     }
 
 
@@ -137,7 +137,7 @@ def _turned(rivals: _Rivals, lever: Lever, factor: float) -> dict[str, object]:
     """Price the plan and its rivals with one figure multiplied."""
     pool, same = rivals.pool, int(rivals.rows[0])
     job, cluster = lever.turn(pool.job, pool.context.cluster, factor)
-    context = training.make(job, cluster)
+    context = training.make(job, cluster, stagings=pool.context.stagings)
     worse = (factor < 1.0) == lever.more_helps and pool.job.objective.metric != "reliability"
     best = _Best(same, True, True)
     if _matters(pool, lever):
@@ -147,7 +147,7 @@ def _turned(rivals: _Rivals, lever: Lever, factor: float) -> dict[str, object]:
     entry |= _figures(pool, job, context, same)
     return entry | {
         "best_step_time_s": _figures(pool, job, context, best.row)["step_time_s"],
-        "strategy": training.strategy_of(context, then, 0, pool.layout),
+        "strategy": training.strategy_of(context, then, 0),
         "changed": best.row != same,
         "exact": best.exact,
         "feasible": best.feasible,
@@ -174,7 +174,7 @@ def _best(rivals: _Rivals, job: TrainingJob, context: training.Context, *, worse
     done, end = 0, len(rows) if len(rows) <= WHOLE else MOST
     while done < end and not (worse and as_given[done] >= best):
         part = rows[done : min(done + PART, end)]
-        values = objectives(job, context, pool.dims, pool.layout, part)
+        values = objectives(job, context, pool.dims, part)
         if done == 0:
             same = best = float(values[0])
         at = int(np.argmin(values))
@@ -190,7 +190,7 @@ def _figures(
 ) -> dict[str, float | None]:
     """Step, run and money of one candidate under a changed figure."""
     one = pool.plan(row)
-    price = training.cost(context, one, pool.layout)
+    price = training.cost(context, one)
     run = training.economics(job, context, one, price)
     whole = run.time_to_train_s
     return {

@@ -73,8 +73,8 @@ def why_not(chosen: Chosen, question: str) -> Finding:
 
 def _answer(chosen: Chosen, what: str, dropped: str, pool: Pool) -> Finding:
     assert pool.best is not None
-    made = prediction(pool.job, pool.context, pool.best, pool.layout)
-    strategy = training.strategy_of(pool.context, pool.best, 0, pool.layout)
+    made = prediction(pool.job, pool.context, pool.best)
+    strategy = training.strategy_of(pool.context, pool.best, 0)
     gaps, numbers = delta(made, chosen.prediction), against(made, chosen.prediction)
     better = chosen.worse_than(pool)
     metric = chosen.job.objective.metric

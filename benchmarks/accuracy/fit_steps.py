@@ -162,7 +162,7 @@ class Bench:
             context = dataclasses.replace(
                 c, cluster=cluster, rates=rates, stack=stacks[c.stack.name]
             )
-            seconds = np.min(np.asarray(times_of(context, run.dims, run.layout).total_s))
+            seconds = np.min(np.asarray(times_of(context, run.dims).total_s))
             out[i] = np.log(seconds / run.measured_s)
         return out
 
@@ -239,7 +239,7 @@ def write(scale: dict[str, float], errors: np.ndarray, runs: int) -> None:
 
 def _fitting(run: Priced) -> Priced:
     """Keep the open rows that fit in memory, where any does: those a run could have used."""
-    used = np.asarray(memory_of(run.context, run.dims, run.layout).total_bytes)
+    used = np.asarray(memory_of(run.context, run.dims).total_bytes)
     fit = np.flatnonzero(used <= run.context.memory_bytes)
     return dataclasses.replace(run, dims=run.dims.take(fit)) if len(fit) else run
 

@@ -102,25 +102,36 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
     shown = _shown(gather, forward, able) + again - hidden
     add("gradient reduction", often * _shown(reduce, backward - hidden, job.hides("dp")))
     add("parameter gathering", often * shown)
-    mine = dense / job.shards() + expert / job.expert_shards()
-    state = job.master + job.moments + (job.stored if family.shards_master else 0.0)
-    traffic = mine * (2 * state + 2 * job.grad + job.act)
     link = job.profile.host.link_bytes_per_s.value
-    memory = job.profile.memory_bytes_per_s.value * family.optimizer_efficiency.value
-    step = traffic / memory
-    if "optimizer" in p["offload"]:
-        step = traffic / 50e9 + mine * (job.grad + job.act) / link
-    step += family.step_s.value
+    step = max(_update(job, stages, away) for away in (False, True)) + family.step_s.value
     if job.stack.serial_broadcast and p["zero"]:
         step += family.shard_rank_s.value * (job.shards() - 1)
     add("optimizer step", step)
-    if "parameters" in p["offload"]:
-        fetched = 2 * job.act * (dense + expert) * p["microbatches"]
-        add("parameters from the host", fetched / link)
-    if "activations" in p["offload"]:
-        kept = max(sum(kept_bytes(job, x, s.share) for x in s.layers) for s in stages)
+    away = [s for s in stages if "parameters" in s.offload]
+    if away:
+        most = max(s.dense for s in away) + max(s.expert for s in away)
+        add("parameters from the host", 2 * job.act * most * p["microbatches"] / link)
+    away = [s for s in stages if "activations" in s.offload]
+    if away:
+        kept = max(sum(kept_bytes(job, x, s) for x in s.layers) for s in away)
         moved, beside = 2 * kept / link, forward + backward
         add("activations to the host", p["microbatches"] * max(0.0, moved - beside))
+
+
+def _update(job: Job, stages: list[Stage], away: bool) -> float:
+    """Seconds of the optimizer on the stages whose states are on the host, or on the others."""
+    some = [s for s in stages if ("optimizer" in s.offload) == away]
+    if not some:
+        return 0.0
+    dense, expert = max(s.dense for s in some), max(s.expert for s in some)
+    mine = dense / job.shards() + expert / job.expert_shards()
+    state = job.master + job.moments + (job.stored if job.family.shards_master else 0.0)
+    traffic = mine * (2 * state + 2 * job.grad + job.act)
+    if away:
+        link = job.profile.host.link_bytes_per_s.value
+        return traffic / 50e9 + mine * (job.grad + job.act) / link
+    memory = job.profile.memory_bytes_per_s.value * job.family.optimizer_efficiency.value
+    return traffic / memory
 
 
 def _shown(seconds: float, beside: float, share: float) -> float:

@@ -1,5 +1,7 @@
 """The oracle's memory: bytes by name on every stage."""
 
+from typing import Any
+
 from oracle_job import Job
 from oracle_model import Layer
 from oracle_stage import Stage
@@ -38,7 +40,7 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         if pp > 1:
             gathered = (job.act + job.grad) * whole
     count = max(1, len(stage.layers))
-    if "parameters" in p["offload"]:
+    if "parameters" in stage.offload:
         gathered += 2 * weights / count
         weights = 0.0
     twice = 2.0 if p["schedule"] == "dualpipe" else 1.0
@@ -50,10 +52,10 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     }[p["schedule"]]  # fmt: skip
     kept = work = 0.0
     for layer in stage.layers:
-        kept += kept_bytes(job, layer, stage.share)
+        kept += kept_bytes(job, layer, stage)
     for other in stages:
         for layer in other.layers:
-            work = max(work, _working(job, layer))
+            work = max(work, _working(job, layer, stage.mode))
     loss = 0.0
     if stage.last:
         each = family.logit_bytes_compiled if job.on.compile else family.logit_bytes
@@ -61,9 +63,9 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         loss /= 8.0 if job.on.chunked_loss else 1.0
     work = max(0.0, work - loss)
     in_flight = kept * flight / vpp
-    if "activations" in p["offload"]:
+    if "activations" in stage.offload:
         in_flight = 2 * kept / count
-    states = 0.0 if "optimizer" in p["offload"] else (job.master + job.moments) * over(1)
+    states = 0.0 if "optimizer" in stage.offload else (job.master + job.moments) * over(1)
     axes = sum(1 for a in ("tp", "cp", "pp", "dp", "ep") if p[a] > 1)
     return {
         "weights": weights * twice,
@@ -114,25 +116,22 @@ def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, f
     return every + softmax, softmax, entry, products, attention, largest
 
 
-def _mode(job: Job, layer: Layer) -> float:
+def _mode(job: Job, layer: Layer, mode: Any) -> float:
     every, softmax, entry, products, attention, _ = _parts(job, layer)
-    mode = job.plan["recompute"]
     return {
         "none": every, "selective": every - softmax, "full": entry,
         "per-operator": entry + attention + 0.5 * products, "projections": entry + products,
     }["full" if isinstance(mode, dict) else mode]  # fmt: skip
 
 
-def kept_bytes(job: Job, layer: Layer, share: float) -> float:
+def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
     every, _, entry, _, _, _ = _parts(job, layer)
-    mode = job.plan["recompute"]
-    if isinstance(mode, dict) or mode == "full":
-        return share * entry + (1 - share) * every
-    return _mode(job, layer)
+    if isinstance(stage.mode, dict) or stage.mode == "full":
+        return stage.share * entry + (1 - stage.share) * every
+    return _mode(job, layer, stage.mode)
 
 
-def _working(job: Job, layer: Layer) -> float:
+def _working(job: Job, layer: Layer, mode: Any) -> float:
     every, _, _, _, _, largest = _parts(job, layer)
-    mode = job.plan["recompute"]
     plain = mode in ("none", "selective")
-    return (0.0 if plain else every - _mode(job, layer)) + 2 * largest
+    return (0.0 if plain else every - _mode(job, layer, mode)) + 2 * largest

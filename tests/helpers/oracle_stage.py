@@ -20,6 +20,9 @@ class Stage:
     def __init__(self, job: Job, index: int) -> None:
         p = job.plan
         self.job, self.index = job, index
+        own = p["stages"][index] if p.get("stages") else {}
+        self.mode = own.get("recompute", p["recompute"])
+        self.offload = own.get("offload", p["offload"])
         self.first, self.last = index == 0, index == p["pp"] - 1
         numbers, start = [], 0
         for chunk, size in enumerate(p["layers_per_stage"]):
@@ -57,7 +60,7 @@ class Stage:
     def microbatch(self) -> None:
         """Seconds of one microbatch, forward and backward, by flow."""
         job, p = self.job, self.job.plan
-        mode, count = p["recompute"], len(self.layers)
+        mode, count = self.mode, len(self.layers)
         every = not isinstance(mode, dict)
         name = mode if every else "full"
         share = 1.0 if every else min(mode["full"], count) / max(1, count)

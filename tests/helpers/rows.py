@@ -62,6 +62,7 @@ def row(context: training.Context, **given: Any) -> ParallelDims:
         "devices": context.cluster.devices, "tp": 1, "cp": 1, "pp": 1, "vpp": 1, "ep": 1, "etp": 1,
         "zero": 0, "micro_batch": 1, "schedule": "1f1b", "cp_comm": "p2p", "recompute": "none",
         "recompute_layers": ALL_LAYERS, "offload": (), "lean": 0,
+        "staging": len(context.stagings),
     } | given  # fmt: skip
     made.setdefault("sp", float(made["tp"] > 1))
     made.setdefault("dp", made["devices"] / (made["tp"] * made["cp"] * made["pp"]))

@@ -18,8 +18,8 @@ def _plan(text: str) -> OnePlan:
     assert best is not None, "the test's job has no plan"
     dims = best.best
     assert dims is not None
-    made = prediction(job, best.context, dims, best.layout)
-    strategy = training.strategy_of(best.context, dims, 0, best.layout)
+    made = prediction(job, best.context, dims)
+    strategy = training.strategy_of(best.context, dims, 0)
     return OnePlan(job, best.context, strategy, made)
 
 

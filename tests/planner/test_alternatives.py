@@ -11,7 +11,7 @@ from planner.searched import best_of, search
 def searched(job):
     best = best_of(search(job))
     assert best is not None
-    return best, prediction(job, best.context, best.best, best.layout)
+    return best, prediction(job, best.context, best.best)
 
 
 def shown(job):

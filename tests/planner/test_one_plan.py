@@ -20,8 +20,8 @@ PINNED = {
 def test_columns_are_the_strategy(plan_of: Callable[..., OnePlan], name: str) -> None:
     model, devices, strategy = PINNED[name]
     plan = plan_of(model, devices, strategy=strategy)
-    assert training.strategy_of(plan.context, plan.dims(), 0, plan.layout) == plan.strategy
-    price = training.cost(plan.context, plan.dims(), plan.layout)
+    assert training.strategy_of(plan.context, plan.dims(), 0) == plan.strategy
+    price = training.cost(plan.context, plan.dims())
     assert scalar(price.total_s) == plan.step_s
     assert scalar(price.total_bytes) == plan.figure("memory_bytes")
 

@@ -63,7 +63,7 @@ def test_the_ranking_of_all_starts_with_what_the_search_kept(name: str) -> None:
 
 def test_footprints_are_the_cost_functions() -> None:
     pool = _pool("dense")
-    held = training.memory_of(pool.context, pool.dims, pool.layout).total_bytes
+    held = training.memory_of(pool.context, pool.dims).total_bytes
     assert np.allclose(pool.used_bytes(), held, rtol=1e-12)
 
 
@@ -108,5 +108,5 @@ def test_a_better_link_or_memory_makes_no_candidate_slower(
     job, cluster = lever.turn(pool.job, pool.context.cluster, lever.factor(times))
     rows, as_given = pool.ranked()
     step = max(1, len(rows) // 500)
-    then = objectives(job, training.make(job, cluster), pool.dims, pool.layout, rows[::step])
+    then = objectives(job, training.make(job, cluster), pool.dims, rows[::step])
     assert np.all(then <= as_given[::step] * (1.0 + 1e-12))

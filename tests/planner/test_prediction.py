@@ -12,7 +12,7 @@ from planner.workloads.training.graph import flop_per_token
 
 def predicted(job, **strategy):
     context = context_of(job)
-    return prediction(job, context, row(context, **strategy), None)
+    return prediction(job, context, row(context, **strategy))
 
 
 JOB = job_of(devices=16, batch=64, workload={"tokens": 1e11})

@@ -14,7 +14,7 @@ from planner.workloads import training
 def scaled(job, **strategy):
     context = context_of(job)
     dims = row(context, **strategy)
-    return context, dims, scaling(job, context, dims, None)
+    return context, dims, scaling(job, context, dims)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_at_most_fourteen_points_the_plan_s_own_among_them():
     job = job_of(devices=8, batch=720720)
     context = context_of(job)
     dims = row(context, micro_batch=1, dp=8)
-    made = scaling(job, context, dims, None)
+    made = scaling(job, context, dims)
     counts = [p["devices"] for p in made["points"]]
     assert len(counts) <= MOST_POINTS
     assert 8 in counts

@@ -215,7 +215,6 @@ LATER = [
     "parts=[{}]",
     "workload.model={jax: 'package.module:loss', inputs: {tokens: [4, 1024]}}",
     "hardware.pools=[{name: old, system: dgx-a100-80gb, devices: 64}]",
-    "strategy.stages=[{layers: 4}]",
     "strategy.sharding={a: b}",
     "strategy.consistency=asynchronous",
     "strategy.consistency={stale: 2}",

@@ -100,7 +100,7 @@ def test_an_exact_answer_is_the_best_of_all(
             entry = whatif._turned(rivals, lever, factor)
             changed, machine = lever.turn(given, cluster, factor)
             context = training.make(changed, machine)
-            values = objectives(changed, context, pool.dims, pool.layout, rows)
+            values = objectives(changed, context, pool.dims, rows)
             if entry["exact"]:
                 exact += 1
                 mine = training.cost(context, pool.plan(rows[np.argmin(values)]))

@@ -248,11 +248,12 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
             "interleaving needs microbatches in multiples of pp",
             (table["vpp"] == 1) | _whole(table["microbatches"] / table["pp"]),
         )
-    pinned = job.strategy.layers_per_stage
-    if pinned:
+    for pinned in context.stagings:
         table.require(
-            "layers_per_stage has pp vpp entries", table["pp"] * table["vpp"] == len(pinned)
+            "layers_per_stage has pp vpp entries", table["pp"] * table["vpp"] == len(pinned.layers)
         )
+        if pinned.stages and len(table):
+            table.require("stages has pp entries", table["pp"] == len(pinned.stages))
 
 
 def _even_enough(layers: int, pp: Column, chunks: Column) -> NDArray[np.bool_]:
@@ -306,6 +307,7 @@ def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     table.derive("recompute_layers", np.array([m[1] for m in modes])[index])
     offload = job.strategy.offload or ()
     table.derive("lean", 0.0)
+    table.derive("staging", float(len(context.stagings)))
     table.derive("offload", float(sum(1 << OFFLOAD.index(what) for what in offload)))
 
 

@@ -6,7 +6,7 @@ bytes/s, switches, bytes of each kind of state. The cost functions read it and t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardware_profiles.load import matmul_kernel, peak_flop_per_s
 from hardware_profiles.schema import Kernel
@@ -18,6 +18,7 @@ from planner.workloads.training.documents import Documents, layer_kinds
 from planner.workloads.training.graph import build
 from planner.workloads.training.operators import Adapters
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.staging import Staging, pinned_staging
 
 __all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make", "rates_of"]
 
@@ -66,6 +67,7 @@ class Context:
     gradient_bytes, master_bytes, moment_bytes : per trainable parameter, as the stack keeps them
     parameter_bytes  : per parameter as stored for compute; frozen_bytes: of a frozen one
     imbalance        : busiest expert rank over the mean
+    stagings         : what the column `ParallelDims.staging` counts into, from 1
     """
 
     spec: TrainingSpec
@@ -87,6 +89,7 @@ class Context:
     memory_reserve: float
     algorithms: tuple[tuple[str, str], ...]
     mesh_order: tuple[str, ...]
+    stagings: tuple[Staging, ...] = ()
 
     @property
     def layer_blocks(self) -> tuple[Block, ...]:
@@ -102,6 +105,12 @@ class Context:
     def block(self, name: str) -> Block | None:
         """Block called `name`, or None."""
         return next((block for block in self.graph.blocks if block.name == name), None)
+
+    def staged(self, staging: Staging) -> tuple["Context", float]:
+        """Return the context with a staging in its table, and the staging's code."""
+        if staging in self.stagings:
+            return self, 1.0 + self.stagings.index(staging)
+        return replace(self, stagings=(*self.stagings, staging)), 1.0 + len(self.stagings)
 
     @property
     def memory_limit_bytes(self) -> float:
@@ -205,12 +214,18 @@ def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rate
     )
 
 
-def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -> Context:
+def make(
+    job: Job[TrainingSpec],
+    cluster: Cluster,
+    stack: Stack | None = None,
+    stagings: tuple[Staging, ...] | None = None,
+) -> Context:
     """Resolve a job on a cluster.
 
     Parameters
     ----------
-    stack : the software stack, by default the one that the job names
+    stack    : the software stack, by default the one that the job names
+    stagings : by default the one that the job pins, if it does
     """
     spec, software = job.workload, job.software
     stack = stack or load_stack(software.preset)
@@ -221,6 +236,9 @@ def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -
     sixteen = spec.precision != "fp32"
     trainable_master = 4.0 if sixteen and switches.master_weights else 0.0
     base = spec.adapters.base_precision if spec.adapters else None
+    if stagings is None:
+        pinned = pinned_staging(job.strategy)
+        stagings = () if pinned is None else (pinned,)
     order = job.strategy.mesh_order
     collectives = job.strategy.collectives
     return Context(
@@ -249,6 +267,7 @@ def make(job: Job[TrainingSpec], cluster: Cluster, stack: Stack | None = None) -
         memory_reserve=job.constraints.memory_reserve,
         algorithms=tuple(sorted(collectives.items())) if isinstance(collectives, dict) else (),
         mesh_order=tuple(order) if order else ("tp", "cp", "dp", "pp"),
+        stagings=stagings,
     )
 
 

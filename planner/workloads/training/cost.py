@@ -24,28 +24,23 @@ HOST_ADAM_BYTES_PER_S = 50e9
 """What a host's memory gives one device's share of an offloaded optimizer step (assumed)."""
 MEMORY_COLUMNS = tuple(name for name in ParallelDims.names() if name != "cp_comm")
 """What decides a footprint: all but how context-parallel ranks exchange."""
-Layout = tuple[int, ...] | None
 
 
-def cost(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdown:
+def cost(context: Context, dims: ParallelDims) -> Breakdown:
     """Price every plan: exposed and hidden seconds by name, and bytes of the fullest device.
-
-    Parameters
-    ----------
-    layout : `layers_per_stage`, where the job pins it
 
     Notes
     -----
     step = m t + bubble + sharing of gradients and weights + optimizer + stragglers, with t the
     slowest stage's time for one microbatch and m the microbatches.
     """
-    return Breakdown(times_of(context, dims, layout).terms, memory_of(context, dims, layout).memory)
+    return Breakdown(times_of(context, dims).terms, memory_of(context, dims).memory)
 
 
-def times_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdown:
+def times_of(context: Context, dims: ParallelDims) -> Breakdown:
     """Price the step's seconds alone."""
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(context.kinds, folded.few, layout)
+    slots = stages.slots_of(context.kinds, folded.few, context.stagings)
     few_parameters = states.parameters_of(context, folded.few, slots)
     pace = pace_of(context, folded.few, slots, few_parameters)
     fullest = few_parameters.fullest().spread(folded)
@@ -63,7 +58,7 @@ def times_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Bre
         Term("parameter gathering", "dp", shared.gather_exposed_s, source, shared.gather_hidden_s),
     ]
     compute_s = folded.spread(pace.forward_s + pace.backward_s)
-    terms += _step_terms(context, dims, fullest)
+    terms += _step_terms(context, dims, few_parameters, slots, folded)
     terms.append(_swapped(context, dims, slots, folded, compute_s))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
     return Breakdown(tuple(terms))
@@ -80,36 +75,67 @@ def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
     )  # fmt: skip
 
 
-def memory_of(context: Context, dims: ParallelDims, layout: Layout = None) -> Breakdown:
+def memory_of(context: Context, dims: ParallelDims) -> Breakdown:
     """Price the bytes of the fullest device alone; rows that agree in them are priced once."""
     folded = fold(dims, MEMORY_COLUMNS)
-    held = _footprint(context, folded.few, layout).memory()
+    held = _footprint(context, folded.few).memory()
     return Breakdown((), tuple(dataclasses.replace(m, bytes=folded.spread(m.bytes)) for m in held))
 
 
-def _footprint(context: Context, dims: ParallelDims, layout: Layout) -> footprint.Footprint:
+def _footprint(context: Context, dims: ParallelDims) -> footprint.Footprint:
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(context.kinds, folded.few, layout)
+    slots = stages.slots_of(context.kinds, folded.few, context.stagings)
     parameters = states.parameters_of(context, folded.few, slots)
     working = footprint.activations_of(context, folded.few, slots)
     held = states.state_bytes(context, dims, parameters.spread(folded))
     return footprint.footprint(context, dims, slots.spread(folded), held, working.spread(folded))
 
 
-def stage_bytes(context: Context, dims: ParallelDims, layout: Layout = None) -> list[float]:
+def stage_bytes(context: Context, dims: ParallelDims) -> list[float]:
     """Bytes of every pipeline stage of one plan, first to last."""
-    pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
     kinds = context.kinds
-    chunks = layout or stages.lean_layout(len(kinds), pp * vpp, int(dims.lean[0]))
-    each = stages.every_stage(kinds, pp, vpp, chunks)
+    staging = stages.staging_at(len(kinds), context.stagings, dims, 0)
+    each = stages.every_stage(kinds, dims, staging)
     held = states.state_bytes(context, dims, states.parameters_of(context, dims, each))
     working = footprint.activations_of(context, dims, each)
     total = footprint.footprint(context, dims, each, held, working).total()
     return [float(value) for value in total[:, 0]]
 
 
-def _step_terms(context: Context, dims: ParallelDims, parameters: states.Fullest) -> list[Term]:
-    """Optimizer step and host-link transfers, once a step."""
+def _step_terms(
+    context: Context,
+    dims: ParallelDims,
+    parameters: states.Parameters,
+    slots: stages.Slots,
+    folded: Folding,
+) -> list[Term]:
+    """Optimizer step and host-link transfers, once a step; `parameters`, `slots` are folded."""
+    family = context.stack.family
+    on_host = footprint.offloaded(slots.offload, "optimizer")
+    if on_host.any():
+        device_s = _update_s(context, dims, parameters.fullest(~on_host).spread(folded))[0]
+        host_s = _update_s(context, dims, parameters.fullest(on_host).spread(folded))[1]
+        seconds = np.maximum(device_s, host_s)
+    else:
+        seconds = _update_s(context, dims, parameters.fullest().spread(folded))[0]
+    seconds = seconds + family.step_s.value
+    if context.stack.serial_broadcast:
+        turns = np.where(dims.zero > 0, dims.shards - 1.0, 0.0)
+        seconds = seconds + family.shard_rank_s.value * turns
+    fetched: Num = np.zeros(len(dims))
+    away = footprint.offloaded(slots.offload, "parameters")
+    if away.any():
+        fetched = footprint.fetched_bytes(context, dims, parameters.fullest(away).spread(folded))
+    return [
+        Term("optimizer step", "hbm", seconds,
+             f"states over memory bandwidth; stack step_s {family.step_s.basis}"),
+        Term("parameters from the host", "host", fetched / context.rates.host_bytes_per_s,
+             "offloaded bytes over the host link"),
+    ]  # fmt: skip
+
+
+def _update_s(context: Context, dims: ParallelDims, parameters: states.Fullest) -> tuple[Num, Num]:
+    """Seconds to update a stage's share of the states: on the device, on its host."""
     family, rates = context.stack.family, context.rates
     mine = parameters.dense / dims.shards + parameters.expert / dims.expert_shards
     state = context.master_bytes + context.moment_bytes
@@ -117,21 +143,11 @@ def _step_terms(context: Context, dims: ParallelDims, parameters: states.Fullest
         state = state + context.parameter_bytes
     traffic = mine * (2.0 * state + 2.0 * context.gradient_bytes + context.activation_bytes)
     memory_bytes_per_s = context.cluster.profile.memory_bytes_per_s.value
-    device_s = traffic / (memory_bytes_per_s * family.optimizer_efficiency.value)
     down_up = mine * (context.gradient_bytes + context.activation_bytes)
-    host_s = traffic / HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s
-    seconds = np.where(footprint.offloaded(dims, "optimizer"), host_s, device_s)
-    seconds = seconds + family.step_s.value
-    if context.stack.serial_broadcast:
-        turns = np.where(dims.zero > 0, dims.shards - 1.0, 0.0)
-        seconds = seconds + family.shard_rank_s.value * turns
-    return [
-        Term("optimizer step", "hbm", seconds,
-             f"states over memory bandwidth; stack step_s {family.step_s.basis}"),
-        Term("parameters from the host", "host",
-             footprint.fetched_bytes(context, dims, parameters) / rates.host_bytes_per_s,
-             "offloaded bytes over the host link"),
-    ]  # fmt: skip
+    return (
+        traffic / (memory_bytes_per_s * family.optimizer_efficiency.value),
+        traffic / HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s,
+    )
 
 
 def _swapped(
@@ -139,12 +155,12 @@ def _swapped(
 ) -> Term:
     """Offloaded activations go to the host and come back beside the compute of a microbatch."""
     name, source = "activations to the host", "offloaded bytes over the host link, overlapped"
-    on_host = footprint.offloaded(dims, "activations")
+    on_host = footprint.offloaded(slots.offload, "activations")
     if not on_host.any():
         return Term(name, "host", np.zeros(len(dims)), source, np.zeros(len(dims)))
     kept = footprint.activations_of(context, folded.few, slots)
-    stage = (kept.one_layer * np.maximum(slots.layers, 1.0)).max(axis=0)
-    moved_s = folded.spread(2.0 * stage / context.rates.host_bytes_per_s)
-    shown = np.where(on_host, exposed_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
-    hidden = np.where(on_host, hidden_s(moved_s, compute_s, 1.0), 0.0) * dims.microbatches
+    moved = np.where(on_host, kept.one_layer * np.maximum(slots.layers, 1.0), 0.0).max(axis=0)
+    moved_s = folded.spread(2.0 * moved / context.rates.host_bytes_per_s)
+    shown = exposed_s(moved_s, compute_s, 1.0) * dims.microbatches
+    hidden = hidden_s(moved_s, compute_s, 1.0) * dims.microbatches
     return Term(name, "host", shown, source, hidden)

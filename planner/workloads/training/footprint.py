@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from costmodels.breakdown import Memory
 from costmodels.pipeline import DUALPIPE, in_flight_chunks
-from costmodels.units import Num
+from costmodels.units import Column, Num
 from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
 from planner.fold import Folding
 from planner.graph import Block, Op
@@ -37,10 +37,10 @@ LOSS_CHUNKS = 8.0
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
 
-def offloaded(dims: ParallelDims, what: str) -> NDArray[np.bool_]:
-    """Tell which plans keep `what` in the host's memory."""
+def offloaded(bits: Column, what: str) -> NDArray[np.bool_]:
+    """Tell which plans, or stages, keep `what` in the host's memory, by their `offload`."""
     bit = float(1 << OFFLOAD.index(what))
-    return np.asarray(np.floor(dims.offload / bit) % 2 == 1)
+    return np.asarray(np.floor(bits / bit) % 2 == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,12 @@ def _result(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     return op.output * tokens.sequence * context.activation_bytes
 
 
-def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num, Num, Num]:
+def kept_bytes(
+    context: Context, block: Block, dims: ParallelDims, mode: Num
+) -> tuple[Num, Num, Num]:
     """Count one microbatch's activations of one layer: as kept, recomputed in full, not at all.
 
-    What is kept by mode:
+    What is kept by mode, a code into RECOMPUTE:
 
         none          what every op saves
         selective     that without the softmax of unfused attention
@@ -131,7 +133,6 @@ def kept_bytes(context: Context, block: Block, dims: ParallelDims) -> tuple[Num,
             products = products + _result(context, op, tokens, dims)
         elif op.kind == "attention":
             attention = attention + _result(context, op, tokens, dims)
-    mode = dims.recompute
     kept = np.where(mode == SELECTIVE, every - softmax, every)
     kept = np.where(mode == PER_OPERATOR, entry + attention + 0.5 * products, kept)
     kept = np.where(mode == PROJECTIONS, entry + products, kept)
@@ -157,15 +158,16 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
     """Count the activations of every stage slot."""
     family = context.stack.family
     layers = np.maximum(slots.layers, 1.0)
-    recomputed = np.minimum(dims.recompute_layers, layers) / layers
+    recomputed = np.minimum(slots.recompute_layers, layers) / layers
+    mode = slots.recompute
     tokens = Rows.of(context, dims)
     kept = np.zeros_like(slots.multiplicity)
     working: Num = 0.0
     for kind, block in enumerate(context.layer_blocks):
-        mode, entry, every = kept_bytes(context, block, dims)
+        chosen, entry, every = kept_bytes(context, block, dims, mode)
         partly = recomputed * entry + (1.0 - recomputed) * every
-        kept = kept + slots.counts[kind] * np.where(dims.recompute == FULL, partly, mode)
-        again = np.where(dims.recompute > SELECTIVE, every - mode, 0.0)
+        kept = kept + slots.counts[kind] * np.where(mode == FULL, partly, chosen)
+        again = np.where(mode > SELECTIVE, every - chosen, 0.0)
         largest: Num = 0.0
         for op in block.phase("forward"):
             largest = np.maximum(largest, _result(context, op, tokens, dims))
@@ -182,10 +184,10 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
 
 
 def fetched_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> Num:
-    """Bytes of a step over the host link for offloaded parameters: to the device, twice."""
+    """Bytes of a step over the host link for parameters kept there: to the device, twice."""
     held = context.activation_bytes * (parameters.dense + parameters.expert)
     held = held + context.frozen_bytes * parameters.frozen
-    return np.where(offloaded(dims, "parameters"), 2.0 * held * dims.microbatches, 0.0)
+    return 2.0 * held * dims.microbatches
 
 
 def footprint(
@@ -199,8 +201,8 @@ def footprint(
     every_slot = np.ones_like(slots.multiplicity)
     parts = [
         *_state_parts(dims, slots, states),
-        *_activation_parts(dims, activations),
-        *_reserve_parts(context, dims, activations, every_slot),
+        *_activation_parts(slots, activations),
+        *_reserve_parts(context, dims, slots, activations),
     ]
     made = Footprint(
         tuple((name, kind, source) for name, kind, _, source in parts),
@@ -216,9 +218,9 @@ Part = tuple[str, str, Num, str]
 
 def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[Part]:
     copies = np.where(dims.schedule == DUALPIPE, 2.0, 1.0)  # dualpipe keeps two copies of weights
-    on_host = offloaded(dims, "parameters")
+    on_host = offloaded(slots.offload, "parameters")
     two_layers = np.where(on_host, 2.0 * states.weights / np.maximum(slots.layers, 1.0), 0.0)
-    optimizer = np.where(offloaded(dims, "optimizer"), 0.0, states.optimizer)
+    optimizer = np.where(offloaded(slots.offload, "optimizer"), 0.0, states.optimizer)
     return [
         ("weights", "states", np.where(on_host, 0.0, states.weights * copies),
          "parameters by stage, tensor and expert split"),
@@ -230,8 +232,8 @@ def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[P
     ]  # fmt: skip
 
 
-def _activation_parts(dims: ParallelDims, a: Activations) -> list[Part]:
-    on_host = offloaded(dims, "activations")
+def _activation_parts(slots: Slots, a: Activations) -> list[Part]:
+    on_host = offloaded(slots.offload, "activations")
     kept = np.where(on_host, 2.0 * a.one_layer, a.in_flight)
     return [
         ("activations in flight", "activations", kept, "kept by op and recompute mode"),
@@ -241,12 +243,13 @@ def _activation_parts(dims: ParallelDims, a: Activations) -> list[Part]:
 
 
 def _reserve_parts(
-    context: Context, dims: ParallelDims, a: Activations, every_slot: NDArray[np.float64]
+    context: Context, dims: ParallelDims, slots: Slots, a: Activations
 ) -> list[Part]:
     family = context.stack.family
     axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
     buffers = family.group_bytes.value * axes + context.stack.bucket_bytes
-    kept = _activation_parts(dims, a)[0][2]
+    kept = _activation_parts(slots, a)[0][2]
+    every_slot = np.ones_like(slots.multiplicity)
     loose = family.fragmentation.value * (kept + a.working + a.loss)
     return [
         ("communication buffers", "buffers", buffers * every_slot,

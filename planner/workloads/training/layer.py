@@ -19,7 +19,7 @@ from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange
 from planner.workloads.training.context import Context
 
-__all__ = ["CATEGORIES", "BlockTime", "Pass", "Rows", "block_time", "combine"]
+__all__ = ["CATEGORIES", "BlockTime", "Pass", "Rows", "block_time", "combine", "recomputed"]
 
 CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
 
@@ -73,11 +73,13 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class BlockTime:
-    """One block, one microbatch: its passes, and the part of the backward that is for weights."""
+    """One block, one microbatch: its passes, and the part of the backward that is for weights.
+
+    What is recomputed comes on top: see `recomputed`.
+    """
 
     forward: Pass
     backward: Pass
-    recompute: Pass
     weight_s: Num
 
 
@@ -96,16 +98,17 @@ def block_time(context: Context, block: Block, dims: ParallelDims) -> BlockTime:
     """Price one copy of `block` for one microbatch (see the module)."""
     forward, _ = _pass(context, block, dims, "forward")
     backward, weight_s = _pass(context, block, dims, "backward")
-    return BlockTime(forward, backward, _recompute(forward, dims), weight_s)
+    return BlockTime(forward, backward, weight_s)
 
 
-def _recompute(forward: Pass, dims: ParallelDims) -> Pass:
+def recomputed(forward: Pass, mode: Num) -> Pass:
+    """Return what a recompute mode, a code into RECOMPUTE, runs again of a forward pass."""
     exposed: dict[str, Num] = {}
     for category in CATEGORIES:
         share: Num = 0.0
-        for code, mode in enumerate(RECOMPUTE):
-            part = RECOMPUTED[mode].get(category, 0.0)
-            share = share + part * (dims.recompute == code)
+        for code, name in enumerate(RECOMPUTE):
+            part = RECOMPUTED[name].get(category, 0.0)
+            share = share + part * (mode == code)
         exposed[category] = share * forward.exposed[category]
     return Pass(exposed, dict.fromkeys(CATEGORIES, 0.0))
 

@@ -39,7 +39,7 @@ def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> 
 def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
     if job.strategy.vpp is not None or row["schedule"] != INTERLEAVED:
         return []
-    if job.strategy.layers_per_stage is not None:
+    if row["staging"]:
         return []
     # every chunk keeps a layer: layers // (pp vpp) - lean >= 1
     most = int(context.spec.model.layers // (row["pp"] * (row["lean"] + 1.0)))
@@ -47,7 +47,7 @@ def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) ->
 
 
 def _lean(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
-    if job.strategy.layers_per_stage is not None or row["pp"] == 1:
+    if row["staging"] or row["pp"] == 1:
         return []
     last = int(context.spec.model.layers // (row["pp"] * row["vpp"]))
     return [float(n) for n in range(min(last, MOST_LEAN + 1)) if n != row["lean"]]

@@ -13,21 +13,21 @@ import numpy as np
 from costmodels.breakdown import Term
 from costmodels.pipeline import bubble_s
 from costmodels.units import Column, Num
-from planner.dims import ParallelDims
+from planner.dims import RECOMPUTE, ParallelDims
 from planner.fold import Folding, fold
 from planner.graph import Block
 from planner.workloads.training import exchange, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import BlockTime, Pass, block_time, combine
+from planner.workloads.training.layer import BlockTime, Pass, block_time, combine, recomputed
 from planner.workloads.training.stages import Slots
 
 __all__ = ["STAGE_COLUMNS", "Pace", "pace_of"]
 
-BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "recompute")
+BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch")
 """What decides a block's time."""
-STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute_layers",
-                 "lean")  # fmt: skip
-"""What decides the pace: all columns but how states are sharded and offloaded."""
+STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute",
+                 "recompute_layers", "offload", "lean", "staging")  # fmt: skip
+"""What decides the slots and the pace: all columns but how states are sharded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,27 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class _Timed:
+    """A block's time; the seconds that each recompute mode runs again, and those of compute."""
+
+    time: BlockTime
+    again_s: Column
+    again_spare_s: Column
+
+
+@dataclass(frozen=True, slots=True)
 class _Placed:
-    """A block on the stage slots: how often, the share of it recomputed, and its time."""
+    """A block on the stage slots: how often, its time, and what is run again of it.
+
+    `share` of the copies is recomputed, 0 for what stands at the ends.
+    """
 
     name: str
     count: Num
     share: Num
     time: BlockTime
+    again_s: Num = 0.0
+    again_spare_s: Num = 0.0
 
 
 def pace_of(
@@ -78,7 +92,7 @@ def pace_of(
         dims.schedule, dims.pp, dims.vpp, others, at(each.forward), at(each.backward),
         at(each.weight),
     )  # fmt: skip
-    terms = _stage_terms(placed, m, at)
+    terms = _stage_terms(placed, m, at(slots.recompute), at)
     terms += [
         Term("gradient accumulation", "hbm", m * at(accumulate_s), "states; memory bandwidth"),
         Term(
@@ -93,13 +107,19 @@ def pace_of(
     )  # fmt: skip
 
 
-def _block_times(context: Context, dims: ParallelDims) -> dict[str, BlockTime]:
-    """Time of every block for one microbatch, priced on distinct rows."""
+def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str, _Timed]:
+    """Time of every block for one microbatch, priced on distinct rows; again_s for every slot."""
     folded = fold(dims, BLOCK_COLUMNS)
-    return {
-        block.name: _spread(block_time(context, block, folded.few), folded)
-        for block in context.graph.blocks
-    }
+    where = (slots.recompute.astype(int), folded.inverse[None])
+    few = np.ones(len(folded.few))
+    made: dict[str, _Timed] = {}
+    for block in context.graph.blocks:
+        time = block_time(context, block, folded.few)
+        again = [recomputed(time.forward, mode) for mode in range(len(RECOMPUTE))]
+        again_s = np.array([one.total_s * few for one in again])
+        again_spare_s = np.array([one.spare_s * few for one in again])
+        made[block.name] = _Timed(_spread(time, folded), again_s[where], again_spare_s[where])
+    return made
 
 
 def _spread(time: BlockTime, folded: Folding) -> BlockTime:
@@ -109,27 +129,25 @@ def _spread(time: BlockTime, folded: Folding) -> BlockTime:
             {c: folded.spread(v) for c, v in p.hidden.items()},
         )
 
-    return BlockTime(
-        passes(time.forward), passes(time.backward), passes(time.recompute),
-        folded.spread(time.weight_s),
-    )  # fmt: skip
+    return BlockTime(passes(time.forward), passes(time.backward), folded.spread(time.weight_s))
 
 
 def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]:
     """Deal the blocks to the slots: layers first, then what stands at the ends."""
-    times = _block_times(context, dims)
+    times = _block_times(context, dims, slots)
     layers = np.maximum(slots.layers, 1.0)
-    share = np.minimum(dims.recompute_layers, layers) / layers
-    none = np.zeros_like(share)
-    placed = [
-        _Placed(block.name, slots.counts[kind], share, times[block.name])
-        for kind, block in enumerate(context.layer_blocks)
-    ]
-    placed.append(_Placed("embedding", slots.first, none, times["embedding"]))
-    placed.append(_Placed("head", slots.last, none, times["head"]))
+    share = np.minimum(slots.recompute_layers, layers) / layers
+
+    def layer(name: str, count: Num) -> _Placed:
+        timed = times[name]
+        return _Placed(name, count, share, timed.time, timed.again_s, timed.again_spare_s)
+
+    placed = [layer(b.name, slots.counts[kind]) for kind, b in enumerate(context.layer_blocks)]
+    placed.append(_Placed("embedding", slots.first, 0.0, times["embedding"].time))
+    placed.append(_Placed("head", slots.last, 0.0, times["head"].time))
     mtp: Block | None = context.block("mtp")
     if mtp is not None:
-        placed.append(_Placed("mtp", mtp.count * slots.last, share, times["mtp"]))
+        placed.append(layer("mtp", mtp.count * slots.last))
     return placed
 
 
@@ -150,11 +168,11 @@ def _stage_seconds(placed: list[_Placed], slots: Slots) -> _StageSeconds:
     for block in placed:
         count, share, time = block.count, block.share, block.time
         forward = forward + count * time.forward.total_s
-        again = share * time.recompute.total_s
+        again = share * block.again_s
         backward = backward + count * (time.backward.total_s + again)
         weight = weight + count * time.weight_s
         forward_spare = forward_spare + count * time.forward.spare_s
-        spare = time.backward.spare_s + share * time.recompute.spare_s
+        spare = time.backward.spare_s + share * block.again_spare_s
         backward_spare = backward_spare + count * spare
     return _StageSeconds(forward, backward, weight, forward_spare, backward_spare)
 
@@ -166,14 +184,18 @@ def _accumulate_s(context: Context, dims: ParallelDims, parameters: states.Param
 
 
 def _stage_terms(
-    placed: list[_Placed], microbatches: Num, at: Callable[[Num], Column]
+    placed: list[_Placed], microbatches: Num, mode: Column, at: Callable[[Num], Column]
 ) -> list[Term]:
-    """Terms of the slowest stage, for all microbatches."""
+    """Terms of the slowest stage, for all microbatches; `mode` is what it recomputes."""
     ends = ("embedding", "head", "mtp")
     here = [(p.name, at(p.count) * microbatches, at(p.share), p.time) for p in placed]
     forward = combine(t.forward.scaled(c) for n, c, _, t in here if n not in ends)
     backward = combine(t.backward.scaled(c) for n, c, _, t in here if n not in ends)
-    again = combine(t.recompute.scaled(c * s) for _, c, s, t in here)
+    again = combine(
+        recomputed(t.forward, mode).scaled(c * s)
+        for n, c, s, t in here
+        if n not in ("embedding", "head")
+    )
     rest = combine(p.scaled(c) for n, c, _, t in here if n in ends for p in (t.forward, t.backward))
     return [*_compute_terms(forward, backward, again, rest), *_comm_terms(forward, backward, rest)]
 

@@ -119,13 +119,14 @@ def virtual_stages_interleave(job: TrainingJob) -> Finding:
 def stages_have_layers(job: TrainingJob) -> Finding:
     """Require a layer for each virtual stage; layers_per_stage may leave some without."""
     pins, layers = _pins(job, "pp", "vpp"), job.workload.model.layers
-    if job.strategy.layers_per_stage is not None or prod(pins.values()) <= layers:
+    own = job.strategy.layers_per_stage or job.strategy.stages
+    if own is not None or prod(pins.values()) <= layers:
         return None
     return f"strategy.{next(iter(pins))}", f"{_product(pins)} stages, but {layers} layers"
 
 
 def layers_per_stage_add_up(job: TrainingJob) -> Finding:
-    """Require that layers_per_stage sums to the layers and has pp*vpp entries."""
+    """Require that layers_per_stage sums to the layers, has pp*vpp entries, 0 at the ends alone."""
     given, layers = job.strategy.layers_per_stage, job.workload.model.layers
     if given is None:
         return None
@@ -136,6 +137,40 @@ def layers_per_stage_add_up(job: TrainingJob) -> Finding:
         return key, f"has {len(given)} entries, not {_product(pins)}"
     if pins and len(given) % prod(pins.values()):
         return key, f"has {len(given)} entries, not a multiple of {_product(pins)}"
+    return None if all(given[1:-1]) else (key, "only the first and the last entry may be 0")
+
+
+def stages_add_up(job: TrainingJob) -> Finding:
+    """Require that stages has pp entries that sum to the layers and agree with layers_per_stage."""
+    given, layers = job.strategy.stages, job.workload.model.layers
+    if given is None:
+        return None
+    key, chunks = "strategy.stages", job.strategy.layers_per_stage
+    held, pp = [stage.layers for stage in given], job.strategy.pinned_count("pp")
+    if sum(held) != layers:
+        return key, f"layers sum to {sum(held)}, but the model has {layers} layers"
+    if pp is not None and len(given) != pp:
+        return key, f"has {len(given)} entries, but pp is {pp}"
+    if chunks is None:
+        if (job.strategy.pinned_count("vpp") or 1) > 1:
+            return key, "with vpp above 1, layers_per_stage must say how chunks share the layers"
+        return None if all(held[1:-1]) else (key, "only the first and the last may hold 0 layers")
+    if len(chunks) % len(given):
+        return key, f"has {len(given)} entries, but layers_per_stage has {len(chunks)}"
+    dealt = [sum(chunks[stage :: len(given)]) for stage in range(len(given))]
+    for stage, (mine, theirs) in enumerate(zip(held, dealt, strict=True)):
+        if mine != theirs:
+            said = f"layers_per_stage gives stage {stage} {theirs} layers"
+            return f"{key}.{stage}.layers", f"is {mine}, but {said}"
+    return None
+
+
+def stages_are_of_one_pool(job: TrainingJob) -> Finding:
+    """Refuse a pool, a tp or a micro_batch of a stage: stages of one pool have the job's."""
+    for index, stage in enumerate(job.strategy.stages or ()):
+        for key in ("pool", "tp", "micro_batch"):
+            if getattr(stage, key) is not None:
+                return f"strategy.stages.{index}.{key}", "needs a job over several pools"
     return None
 
 
@@ -186,6 +221,8 @@ RULES: tuple[Rule, ...] = (
     virtual_stages_interleave,
     stages_have_layers,
     layers_per_stage_add_up,
+    stages_add_up,
+    stages_are_of_one_pool,
     experts_are_there,
     experts_fit_a_stage,
     tp_has_heads,

@@ -18,13 +18,11 @@ __all__ = ["with_savings"]
 
 CHUNK = 16384
 NONE, FULL = RECOMPUTE.index("none"), RECOMPUTE.index("full")
-Layout = tuple[int, ...] | None
 
 
 def with_savings(
     context: Context,
     dims: ParallelDims,
-    layout: Layout,
     limit_bytes: float,
     *,
     offload: bool,
@@ -43,30 +41,30 @@ def with_savings(
     dims, used_bytes : the rows given, then the ones added, with their footprints
     """
     supports = context.stack.supports
-    used = _used_bytes(context, dims, layout)
+    used = _used_bytes(context, dims)
     added: list[tuple[ParallelDims, Column]] = []
     if partial and supports.partial_recompute:
-        added.append(_partly_recomputed(context, dims, layout, limit_bytes, used))
+        added.append(_partly_recomputed(context, dims, limit_bytes, used))
     if offload and "optimizer" in supports.offload:
-        added.append(_offloaded(context, dims, layout, limit_bytes, used))
+        added.append(_offloaded(context, dims, limit_bytes, used))
     for more, bytes_of_more in added:
         dims = dims.joined(more)
         used = np.concatenate([used, bytes_of_more], axis=1)
     return dims, used.sum(axis=0)
 
 
-def _used_bytes(context: Context, dims: ParallelDims, layout: Layout) -> Column:
+def _used_bytes(context: Context, dims: ParallelDims) -> Column:
     """Footprint of every row: (optimizer states, all the rest)."""
     parts = [np.zeros((2, 0))]
     for start in range(0, len(dims), CHUNK):
-        held = memory_of(context, dims.part(start, start + CHUNK), layout)
+        held = memory_of(context, dims.part(start, start + CHUNK))
         optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
         parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
     return np.concatenate(parts, axis=1)
 
 
 def _partly_recomputed(
-    context: Context, dims: ParallelDims, layout: Layout, limit_bytes: float, used: Column
+    context: Context, dims: ParallelDims, limit_bytes: float, used: Column
 ) -> tuple[ParallelDims, Column]:
     """Recompute the fewest layers of a stage that fit, where none is too few and all fit.
 
@@ -78,7 +76,7 @@ def _partly_recomputed(
     full = dims.take(rows)
     layers = np.ceil(context.spec.model.layers / full.pp)
     none = dataclasses.replace(full, recompute=np.full(len(rows), float(NONE)))
-    most = _used_bytes(context, none, layout).sum(axis=0)
+    most = _used_bytes(context, none).sum(axis=0)
     least = used.sum(axis=0)[rows]
     share = (most - limit_bytes) / np.maximum(most - least, 1.0)
     fewest = np.ceil(share * layers)
@@ -88,7 +86,7 @@ def _partly_recomputed(
     for more in (0.0, 1.0):
         count = np.maximum(np.minimum(fewest + more, layers - 1.0), 1.0)
         made = dataclasses.replace(tried, recompute_layers=count)
-        bytes_of_made = _used_bytes(context, made, layout)
+        bytes_of_made = _used_bytes(context, made)
         fits = bytes_of_made.sum(axis=0) <= limit_bytes
         found = found.joined(made.take(np.flatnonzero(fits)))
         kept = np.concatenate([kept, bytes_of_made[:, fits]], axis=1)
@@ -97,10 +95,10 @@ def _partly_recomputed(
 
 
 def _offloaded(
-    context: Context, dims: ParallelDims, layout: Layout, limit_bytes: float, used: Column
+    context: Context, dims: ParallelDims, limit_bytes: float, used: Column
 ) -> tuple[ParallelDims, Column]:
     """Keep optimizer states in the host's memory where a plan fits only so."""
     rows = np.flatnonzero((used.sum(axis=0) > limit_bytes) & (used[1] <= limit_bytes))
     bit = float(1 << OFFLOAD.index("optimizer"))
     more = dataclasses.replace(dims.take(rows), offload=np.full(len(rows), bit))
-    return more, _used_bytes(context, more, layout)
+    return more, _used_bytes(context, more)

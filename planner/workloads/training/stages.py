@@ -1,29 +1,31 @@
 """Which layers stand on which pipeline stage, and how many stages look alike.
 
 A layout deals the decoder layers to pp * vpp chunks in forward order; chunk c runs on stage
-c mod pp. Stages with the same layers cost the same, so a plan is priced by its distinct stages:
-the slots. Knows counts of layers by kind; no seconds, no bytes.
+c mod pp. Stages with the same layers and choices cost the same, so a plan is priced by its distinct
+stages: the slots. Knows counts of layers by kind and choices; no seconds, no bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.dims import ParallelDims
-from planner.fold import Folding
+from planner.fold import Folding, fold
+from planner.workloads.training.staging import StageChoice, Staging
 
-__all__ = ["Slots", "even_layout", "every_stage", "lean_layout", "slots_of"]
+__all__ = ["Slots", "even_layout", "every_stage", "lean_layout", "slots_of", "staging_at"]
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
     """Distinct stages of each plan, as (slots, rows) arrays; unused slots have multiplicity 0.
 
-    `counts[k]` layers of kind k; `position` of the first such stage; `last_position` of the last;
-    `first`, `last`: 1 where the stage holds the embedding, the head.
+    `counts[k]` layers of kind k; `position` of the first such stage; `first`, `last`: 1 where the
+    stage holds the embedding, the head. `recompute`, `recompute_layers`, `offload`: what each
+    stage chooses, as in `ParallelDims`; (1, rows) where all stages of each plan choose alike.
     """
 
     counts: NDArray[np.float64]  # (kinds, slots, rows)
@@ -31,6 +33,9 @@ class Slots:
     position: NDArray[np.float64]
     first: NDArray[np.float64]
     last: NDArray[np.float64]
+    recompute: NDArray[np.float64]
+    recompute_layers: NDArray[np.float64]
+    offload: NDArray[np.float64]
 
     @property
     def layers(self) -> NDArray[np.float64]:
@@ -39,7 +44,7 @@ class Slots:
 
     def spread(self, folded: Folding) -> "Slots":
         """Return the slots of all rows, from those of the distinct ones."""
-        parts = (self.counts, self.multiplicity, self.position, self.first, self.last)
+        parts = (getattr(self, field.name) for field in fields(self))
         return Slots(*(np.asarray(folded.spread(part)) for part in parts))
 
 
@@ -75,65 +80,115 @@ def lean_layout(layers: int, chunks: int, lean: int) -> tuple[int, ...]:
     return (*even_layout(layers - last, chunks - 1), last)
 
 
-Pattern = tuple[tuple[tuple[int, ...], int, int, int, int], ...]
-"""Distinct stages: (counts by kind, multiplicity, first position, is first, is last)."""
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Stages that are alike: counts by kind, how many, the first of them, ends, their choice."""
+
+    counts: tuple[int, ...]
+    multiplicity: int
+    position: int
+    first: int
+    last: int
+    choice: StageChoice
+
+    def column(self) -> tuple[float, ...]:
+        """Return the figures that `Slots` holds, own choices last, NaN where there is none."""
+        c = self.choice
+        mode = np.nan if c.recompute is None else float(c.recompute)
+        layers = np.nan if c.recompute is None else c.recompute_layers
+        offload = np.nan if c.offload is None else float(c.offload)
+        ends = (float(self.first), float(self.last))
+        return (*self.counts, self.multiplicity, self.position, *ends, mode, layers, offload)
 
 
-@lru_cache(maxsize=4096)
-def _pattern(kinds: tuple[int, ...], pp: int, vpp: int, layout: tuple[int, ...]) -> Pattern:
-    width = max(kinds) + 1
-    stages = np.zeros((pp, width), int)
+def _dealt(kinds: Sequence[int], pp: int, layout: Sequence[int]) -> NDArray[np.intp]:
+    """Layers of each kind on every stage, (stages, kinds)."""
+    counts = np.zeros((pp, max(kinds) + 1), int)
     start = 0
     for chunk, size in enumerate(layout):
         for kind in kinds[start : start + size]:
-            stages[chunk % pp, kind] += 1
+            counts[chunk % pp, kind] += 1
         start += size
-    distinct: dict[tuple[tuple[int, ...], int, int], list[int]] = {}
+    return counts
+
+
+@lru_cache(maxsize=4096)
+def _alike(kinds: tuple[int, ...], pp: int, staging: Staging) -> tuple[_Alike, ...]:
+    dealt = _dealt(kinds, pp, staging.layers)
+    choices = staging.stages or (StageChoice(),) * pp
+    distinct: dict[tuple[tuple[int, ...], int, int, StageChoice], list[int]] = {}
     for stage in range(pp):
-        key = (tuple(int(c) for c in stages[stage]), int(stage == 0), int(stage == pp - 1))
+        ends = (int(stage == 0), int(stage == pp - 1))
+        key = (tuple(int(c) for c in dealt[stage]), *ends, choices[stage])
         distinct.setdefault(key, []).append(stage)
     return tuple(
-        (counts, len(where), where[0], first, last)
-        for (counts, first, last), where in distinct.items()
+        _Alike(counts, len(where), where[0], first, last, choice)
+        for (counts, first, last, choice), where in distinct.items()
     )
 
 
-def slots_of(
-    kinds: Sequence[int], dims: ParallelDims, pinned: Sequence[int] | None = None
-) -> Slots:
+def staging_at(layers: int, stagings: Sequence[Staging], dims: ParallelDims, index: int) -> Staging:
+    """Return the staging of one plan: its own, or as even as can be but for `lean`."""
+    code = int(dims.staging[index])
+    if code:
+        return stagings[code - 1]
+    chunks = int(dims.pp[index] * dims.vpp[index])
+    return Staging(lean_layout(layers, chunks, int(dims.lean[index])))
+
+
+def slots_of(kinds: Sequence[int], dims: ParallelDims, stagings: Sequence[Staging] = ()) -> Slots:
     """Slots of every plan.
 
     Parameters
     ----------
-    kinds  : index of the kind of each decoder layer
-    pinned : `layers_per_stage` of the job, pp * vpp entries; None: as even as can be
+    kinds    : index of the kind of each decoder layer
+    stagings : what the column `staging` counts into
     """
     kinds = tuple(kinds)
-    keys = (dims.pp * 1e5 + dims.vpp) * 1e3 + dims.lean
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    patterns: list[Pattern] = []
-    for one in first:
-        pp, vpp, lean = int(dims.pp[one]), int(dims.vpp[one]), int(dims.lean[one])
-        layout = tuple(pinned) if pinned else lean_layout(len(kinds), pp * vpp, lean)
-        patterns.append(_pattern(kinds, pp, vpp, layout))
+    folded = fold(dims, ("pp", "vpp", "lean", "staging"))
+    patterns = [
+        _alike(kinds, int(pp), staging_at(len(kinds), stagings, folded.few, one))
+        for one, pp in enumerate(folded.few.pp)
+    ]
     width = max(kinds) + 1
     deep = max(len(pattern) for pattern in patterns)
-    table = np.zeros((width + 4, deep, len(patterns)))
+    table = np.zeros((width + 7, deep, len(patterns)))
     for column, pattern in enumerate(patterns):
-        for slot, (counts, many, position, is_first, is_last) in enumerate(pattern):
-            table[:, slot, column] = (*counts, many, position, is_first, is_last)
-    rows = table[:, :, inverse]
-    return Slots(rows[:width], rows[width], rows[width + 1], rows[width + 2], rows[width + 3])
+        for slot, stage in enumerate(pattern):
+            table[:, slot, column] = stage.column()
+    own = any(s.choice != StageChoice() for pattern in patterns for s in pattern)
+    if not own:
+        table = table[:-3]
+    return _chosen(table[:, :, folded.inverse], width, dims)
 
 
-def every_stage(kinds: Sequence[int], pp: int, vpp: int, layout: Sequence[int]) -> Slots:
+def _chosen(rows: NDArray[np.float64], width: int, dims: ParallelDims) -> Slots:
+    """Make slots of `_Alike.column`s; own choices of stages, where there are, replace the plans'.
+
+    Parameters
+    ----------
+    width : kinds of layers
+    """
+    own = rows[width + 4 :]
+    modes, layers, offload = (
+        np.where(np.isnan(own[i]), plan, own[i]) if len(own) else plan
+        for i, plan in enumerate(
+            (dims.recompute[None], dims.recompute_layers[None], dims.offload[None])
+        )
+    )
+    many, position, first, last = rows[width : width + 4]
+    return Slots(rows[:width], many, position, first, last, modes, layers, offload)
+
+
+def every_stage(kinds: Sequence[int], dims: ParallelDims, staging: Staging) -> Slots:
     """Return one plan's stages, each a slot of its own, first to last."""
-    counts = np.zeros((max(kinds) + 1, pp, 1))
-    start = 0
-    for chunk, size in enumerate(layout):
-        for kind in kinds[start : start + size]:
-            counts[kind, chunk % pp, 0] += 1.0
-        start += size
-    stage = np.arange(pp, dtype=float)[:, None]
-    first, last = (stage == 0).astype(float), (stage == pp - 1).astype(float)
-    return Slots(counts, np.ones_like(stage), stage, first, last)
+    pp = int(dims.pp[0])
+    dealt = _dealt(kinds, pp, staging.layers)
+    choices = staging.stages or (StageChoice(),) * pp
+    columns = [
+        _Alike(
+            tuple(int(c) for c in dealt[s]), 1, s, int(s == 0), int(s == pp - 1), choices[s]
+        ).column()
+        for s in range(pp)
+    ]
+    return _chosen(np.array(columns).T[:, :, None], max(kinds) + 1, dims)

@@ -53,13 +53,14 @@ class Parameters:
             folded.spread(self.largest_layer),
         )
 
-    def fullest(self) -> "Fullest":
-        """Return the most of each kind that any stage holds."""
-        return Fullest(
-            self.dense.max(axis=0),
-            self.expert.max(axis=0),
-            self.frozen_dense.max(axis=0) + self.frozen_expert.max(axis=0),
-        )
+    def fullest(self, where: NDArray[np.bool_] | bool = True) -> "Fullest":
+        """Return the most of each kind that any stage holds, of the stages told by `where`."""
+
+        def most(held: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray((held if where is True else np.where(where, held, 0.0)).max(axis=0))
+
+        frozen = most(self.frozen_dense) + most(self.frozen_expert)
+        return Fullest(most(self.dense), most(self.expert), frozen)
 
 
 @dataclass(frozen=True, slots=True)

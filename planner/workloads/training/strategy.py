@@ -3,9 +3,10 @@
 A plan's strategy holds all that its price needs: predicting it gives the same price.
 """
 
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.dims import CODES, ParallelDims
 from planner.workloads.training.context import Context
-from planner.workloads.training.stages import lean_layout
+from planner.workloads.training.stages import staging_at
+from planner.workloads.training.staging import mode_written, offload_written, stages_written
 
 __all__ = ["strategy_of"]
 
@@ -13,29 +14,28 @@ COUNTS = ("tp", "cp", "pp", "vpp", "dp", "ep", "etp", "zero", "zero_group", "mic
           "microbatches")  # fmt: skip
 
 
-def strategy_of(
-    context: Context, dims: ParallelDims, index: int, layout: tuple[int, ...] | None = None
-) -> dict[str, object]:
-    """Return one plan in the contract's keys, `dp` and `microbatches` filled in."""
+def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, object]:
+    """Return one plan in the contract's keys, `dp` and `microbatches` filled in.
+
+    `stages` is written where stages choose something of their own beside layers.
+    """
     row = dims.row(index)
     made: dict[str, object] = {key: int(row[key]) for key in COUNTS}
     made["sp"] = row["sp"] > 0
     made["schedule"] = CODES["schedule"][int(row["schedule"])]
     made["cp_comm"] = CODES["cp_comm"][int(row["cp_comm"])]
-    mode = CODES["recompute"][int(row["recompute"])]
-    partial = mode == "full" and row["recompute_layers"] < ALL_LAYERS
-    made["recompute"] = {"full": int(row["recompute_layers"])} if partial else mode
-    bits = int(row["offload"])
-    made["offload"] = [what for i, what in enumerate(OFFLOAD) if bits >> i & 1]
-    chunks = int(row["pp"] * row["vpp"])
-    layers = context.spec.model.layers
-    made["layers_per_stage"] = list(layout or lean_layout(layers, chunks, int(row["lean"])))
+    made["recompute"] = mode_written(int(row["recompute"]), row["recompute_layers"])
+    made["offload"] = offload_written(int(row["offload"]))
+    staging = staging_at(context.spec.model.layers, context.stagings, dims, index)
+    made["layers_per_stage"] = list(staging.layers)
     made["mesh_order"] = list(context.mesh_order)
     made["collectives"] = dict(context.algorithms) or "auto"
     made["consistency"] = "synchronous"
     order = (
         "dp", "tp", "sp", "cp", "pp", "vpp", "ep", "etp", "zero", "zero_group", "micro_batch",
         "microbatches", "schedule", "cp_comm", "recompute", "offload", "layers_per_stage",
-        "mesh_order", "collectives", "consistency",
+        "stages", "mesh_order", "collectives", "consistency",
     )  # fmt: skip
-    return {key: made[key] for key in order}
+    if staging.stages:
+        made["stages"] = stages_written(staging)
+    return {key: made[key] for key in order if key in made}

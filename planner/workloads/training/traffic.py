@@ -16,11 +16,9 @@ __all__ = ["traffic"]
 SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
 
 
-def traffic(
-    context: Context, dims: ParallelDims, layout: tuple[int, ...] | None = None
-) -> list[dict[str, object]]:
+def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
     """Return `{axis, level, bytes}` of one plan, innermost level first, nothing of zero bytes."""
-    sent = _sent(context, dims, layout)
+    sent = _sent(context, dims)
     entries: list[dict[str, object]] = []
     for axis, total in sent.items():
         hops = exchange.axis_span(context, dims, SPANS[axis])
@@ -37,7 +35,7 @@ def traffic(
     return entries
 
 
-def _sent(context: Context, dims: ParallelDims, layout: tuple[int, ...] | None) -> dict[str, float]:
+def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
     """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
     m = float(dims.microbatches[0])
     layers_per_stage = context.spec.model.layers / float(dims.pp[0])
@@ -49,7 +47,7 @@ def _sent(context: Context, dims: ParallelDims, layout: tuple[int, ...] | None) 
                 sent[axis] += m * share * float(np.asarray(exchanged.sent_bytes).reshape(-1)[0])
     boundary = exchange.stage_boundary_s(context, dims)
     sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
-    slots = stages.slots_of(context.kinds, dims, layout)
+    slots = stages.slots_of(context.kinds, dims, context.stagings)
     parameters = states.parameters_of(context, dims, slots).fullest()
     shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
     sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])

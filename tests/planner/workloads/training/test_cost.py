@@ -9,16 +9,18 @@ from jobs import PRESETS, jobs, text_of
 from rows import GPT, context_of, job_of, row, taken
 
 from planner import spec
+from planner.dims import RECOMPUTE
 from planner.workloads import training
+from planner.workloads.training.staging import StageChoice, Staging
 
 SWITCHED = tuple(system for system in PRESETS if not system.startswith("tpu"))
 """Systems whose networks the oracle knows: all but the torus."""
 
 
-def agree(job, context, dims, layout=None):
+def agree(job, context, dims):
     """Compare every term and every footprint with the oracle's, in parts of the whole."""
-    strategy = training.strategy_of(context, dims, 0, layout)
-    price = training.cost(context, dims, layout).at(0)
+    strategy = training.strategy_of(context, dims, 0)
+    price = training.cost(context, dims).at(0)
     seconds, held = oracle.price(spec.dump(job), strategy)
     named = {t.name: t.time_s for t in price.terms}
     assert {n for n, s in seconds.items() if s} <= set(named)
@@ -99,7 +101,48 @@ def test_pinned_layouts_agree_with_the_oracle(layout):
     job = job_of(model={**GPT, "tied_embeddings": True}, devices=16, batch=64,
                  strategy={"layers_per_stage": list(layout), "pp": 4})  # fmt: skip
     context = context_of(job)
-    agree(job, context, row(context, pp=4, tp=2), layout)
+    agree(job, context, row(context, pp=4, tp=2))
+
+
+STAGES = (
+    [{"layers": 2, "recompute": "full"}, {"layers": 2, "recompute": {"full": 1}},
+     {"layers": 3, "recompute": "none"}, {"layers": 1, "recompute": "projections"}],
+    [{"layers": 1, "offload": ["optimizer", "activations"]}, {"layers": 2, "recompute": "full"},
+     {"layers": 5, "offload": ["parameters"]}, {"layers": 0, "recompute": "per-operator"}],
+    [{"layers": 0}, {"layers": 4, "recompute": "selective", "offload": ["activations"]},
+     {"layers": 4, "recompute": "projections", "offload": []}, {"layers": 0}],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stages", STAGES)
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble", "dualpipe"])
+@pytest.mark.parametrize("preset", ["megatron-core", "megatron-deepspeed"])
+def test_stages_that_choose_for_themselves_agree_with_the_oracle(stages, schedule, preset):
+    model = {**GPT, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 2048, "first_dense_layers": 3}}
+    job = job_of(model=model, devices=32, batch=64, preset=preset,
+                 strategy={"stages": stages, "pp": 4})  # fmt: skip
+    context = context_of(job)
+    agree(job, context, row(context, pp=4, tp=2, ep=2, zero=1, schedule=schedule))
+
+
+def test_virtual_stages_that_choose_for_themselves_agree_with_the_oracle():
+    stages = [{"layers": 3, "recompute": "full"}, {"layers": 5, "recompute": "none"}]
+    given = {"stages": stages, "layers_per_stage": [2, 2, 1, 3], "pp": 2, "vpp": 2}
+    job = job_of(devices=8, batch=64, strategy=given)
+    context = context_of(job)
+    agree(job, context, row(context, pp=2, vpp=2, tp=2, schedule="interleaved"))
+
+
+def test_stages_that_all_choose_what_the_plan_does_cost_what_the_plan_costs():
+    uniform = row(context_of(job_of(devices=32)), pp=4, tp=2, recompute="full")
+    context, code = context_of(job_of(devices=32)).staged(
+        Staging((2, 2, 2, 2), (StageChoice(recompute=RECOMPUTE.index("full")),) * 4)
+    )
+    staged = row(context, pp=4, tp=2, recompute="none", staging=code)
+    ours, theirs = training.cost(context, staged).at(0), training.cost(context, uniform).at(0)
+    assert ours == theirs
+    both = training.cost(context, staged.joined(uniform))
+    assert [both.at(0), both.at(1)] == [ours, theirs]
 
 
 @pytest.mark.parametrize("switch", ["overlap_tp", "overlap_ep", "compile", "flash_attention",

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import GPT, context_of, job_of, row, taken
 
-from planner.workloads.training.layer import CATEGORIES, RECOMPUTED, block_time, combine
+from planner.dims import RECOMPUTE
+from planner.workloads.training.layer import CATEGORIES, RECOMPUTED, block_time, combine, recomputed
 
 COMPUTE = ("matmul", "experts", "attention", "memory")
 MOE = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
@@ -47,19 +48,18 @@ def test_backward_of_large_products_takes_twice_the_forward():
 @pytest.mark.parametrize("mode", list(RECOMPUTED))
 def test_recomputation_runs_its_share_of_the_forward_again(mode):
     context = context_of(job_of(devices=16, batch=64))
-    time = block_time(context, dense(context), row(context, tp=2, recompute=mode))
+    time = block_time(context, dense(context), row(context, tp=2))
+    made = recomputed(time.forward, RECOMPUTE.index(mode))
     for category in CATEGORIES:
-        again, forward = (taken(p.exposed[category]) for p in (time.recompute, time.forward))
+        again, forward = (taken(p.exposed[category]) for p in (made, time.forward))
         assert again == pytest.approx(RECOMPUTED[mode].get(category, 0.0) * forward, rel=1e-12)
-    assert taken(time.recompute.total_s) <= taken(time.forward.total_s)
+    assert taken(made.total_s) <= taken(time.forward.total_s)
 
 
 def test_recompute_modes_are_ordered_by_time():
     context = context_of(job_of(devices=16, batch=64))
-    seconds = {
-        mode: total(block_time(context, dense(context), row(context, recompute=mode)).recompute)
-        for mode in RECOMPUTED
-    }
+    forward = block_time(context, dense(context), row(context)).forward
+    seconds = {mode: total(recomputed(forward, RECOMPUTE.index(mode))) for mode in RECOMPUTED}
     assert seconds["none"] == 0.0
     assert max(seconds, key=seconds.__getitem__) == "full"
 

@@ -5,14 +5,17 @@ from rows import GPT, context_of, job_of, row, taken
 
 from planner.workloads.training import stages, states
 from planner.workloads.training.pace import pace_of
+from planner.workloads.training.staging import Staging
 
 SMALL_ENDS = {**GPT, "layers": 16, "hidden": 8192, "ffn_hidden": 32768, "heads": 64, "kv_heads": 64,
               "vocab": 256}  # fmt: skip
 
 
 def paced(context, layout=None, **strategy):
+    if layout:
+        context, strategy["staging"] = context.staged(Staging(layout))
     dims = row(context, **strategy)
-    slots = stages.slots_of(context.kinds, dims, layout)
+    slots = stages.slots_of(context.kinds, dims, context.stagings)
     made = pace_of(context, dims, slots, states.parameters_of(context, dims, slots))
     return made, {t.name: taken(t.time_s) for t in made.terms}
 

@@ -60,6 +60,38 @@ WRONG: list[tuple[dict[str, object], str]] = [
         {"pp": 2, "layers_per_stage": [16, 16, 16]},
         "strategy.layers_per_stage: has 3 entries, not a multiple of pp 2",
     ),
+    (
+        {"pp": 4, "layers_per_stage": [16, 16, 0, 16]},
+        "strategy.layers_per_stage: only the first and the last entry may be 0",
+    ),
+    (
+        {"stages": [{"layers": 40}, {"layers": 4}]},
+        "strategy.stages: layers sum to 44, but the model has 48 layers",
+    ),
+    (
+        {"pp": 4, "stages": [{"layers": 40}, {"layers": 8}]},
+        "strategy.stages: has 2 entries, but pp is 4",
+    ),
+    (
+        {"stages": [{"layers": 40}, {"layers": 0}, {"layers": 8}]},
+        "strategy.stages: only the first and the last may hold 0 layers",
+    ),
+    (
+        {"vpp": 2, "stages": [{"layers": 40}, {"layers": 8}]},
+        "strategy.stages: with vpp above 1, layers_per_stage must say how chunks share the layers",
+    ),
+    (
+        {"layers_per_stage": [8, 8, 32], "stages": [{"layers": 40}, {"layers": 8}]},
+        "strategy.stages: has 2 entries, but layers_per_stage has 3",
+    ),
+    (
+        {"layers_per_stage": [20, 20, 4, 4], "stages": [{"layers": 40}, {"layers": 8}]},
+        "strategy.stages.0.layers: is 40, but layers_per_stage gives stage 0 24 layers",
+    ),
+    (
+        {"stages": [{"layers": 40}, {"layers": 8, "tp": 2}]},
+        "strategy.stages.1.tp: needs a job over several pools",
+    ),
     ({"ep": 8}, "strategy.ep: ep 8, but the model has no experts"),
     ({"etp": 2}, "strategy.etp: etp 2, but the model has no experts"),
     ({"moe": EXPERTS, "ep": 128}, "strategy.ep: ep 128 does not divide experts 64"),
@@ -93,6 +125,9 @@ RIGHT: list[dict[str, object]] = [
     {"vpp": 2, "schedule": ["1f1b", "interleaved"]},
     {"pp": 7, "devices": 7 * 64},
     {"pp": 2, "layers_per_stage": [30, 18]},
+    {"layers_per_stage": [0, 48, 0]},
+    {"stages": [{"layers": 0}, {"layers": 40, "recompute": "full"}, {"layers": 8}]},
+    {"layers_per_stage": [20, 8, 10, 10], "stages": [{"layers": 30}, {"layers": 18}]},
     {"tp": 12, "devices": 96},
     {"ep": 1, "etp": 1},
 ]

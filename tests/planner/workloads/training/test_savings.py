@@ -11,7 +11,7 @@ FULL, NONE = CODES["recompute"].index("full"), CODES["recompute"].index("none")
 
 
 def saved(context, dims, limit, *, offload=True, partial=True):
-    more, used = training.with_savings(context, dims, None, limit, offload=offload, partial=partial)
+    more, used = training.with_savings(context, dims, limit, offload=offload, partial=partial)
     return more, np.asarray(used)
 
 

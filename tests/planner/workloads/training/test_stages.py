@@ -1,5 +1,6 @@
 """Layouts of layers on stages, and the slots that fold them, against plain dealing of layers."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rows import context_of, job_of, row
 
 from planner.workloads.training.stages import even_layout, every_stage, lean_layout, slots_of
+from planner.workloads.training.staging import Staging
 
 
 def dealt(kinds, pp, vpp, layout):
@@ -51,10 +53,11 @@ def test_slots_are_the_stages_folded(shape, data):
     if data.draw(st.booleans()):
         cuts = sorted(data.draw(st.permutations(range(1, len(kinds))))[: pp * vpp - 1])
         pinned = tuple(np.diff([0, *cuts, len(kinds)]).tolist())
-    slots = slots_of(kinds, dims, pinned)
+    stagings = (Staging(pinned),) if pinned else ()
+    slots = slots_of(kinds, dataclasses.replace(dims, staging=np.array([len(stagings)])), stagings)
     layout = pinned or even_layout(len(kinds), pp * vpp)
     wanted = dealt(kinds, pp, vpp, layout)
-    each = every_stage(kinds, pp, vpp, layout)
+    each = every_stage(kinds, dims, Staging(layout))
     alike = Counter()
     for stage in range(pp):
         held = {k: each.counts[k, stage, 0] for k in range(len(each.counts))}

@@ -4,12 +4,16 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jobs import jobs, text_of
-from rows import context_of, job_of, row, taken
+from rows import GPT, context_of, job_of, row, taken
 
-from planner import spec
+from planner import recommend, spec
 from planner.dims import ParallelDims
 from planner.strategy import Strategy
 from planner.workloads import training
+from planner.workloads.training.staging import Staging
+
+LAID = ("lean", "staging")
+"""Columns that say the layers of stages: pinned layers are another staging of the same layers."""
 
 
 @settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
@@ -27,12 +31,36 @@ def test_a_strategy_names_exactly_its_row(raw, random):
         found, wanted = again.row(0), one.row(0)
         layout = tuple(strategy["layers_per_stage"])
         assert pinned.strategy.layers_per_stage == layout
-        assert {k: v for k, v in found.items() if k != "lean"} == {
-            k: v for k, v in wanted.items() if k != "lean"
+        assert {k: v for k, v in found.items() if k not in LAID} == {
+            k: v for k, v in wanted.items() if k not in LAID
         }
-        ours, theirs = training.cost(context, one), training.cost(context_of(pinned), again, layout)
+        ours, theirs = training.cost(context, one), training.cost(context_of(pinned), again)
         assert taken(ours.total_s) == taken(theirs.total_s)
         assert taken(ours.total_bytes) == taken(theirs.total_bytes)
+
+
+STAGES = [
+    {"layers": 2, "recompute": "full"},
+    {"layers": 3, "recompute": {"full": 2}, "offload": ["optimizer"]},
+    {"layers": 2, "recompute": "none", "offload": []},
+    {"layers": 1, "recompute": "projections"},
+]
+
+
+def test_stages_are_written_as_they_are_pinned():
+    raw = {"workload": {"kind": "training", "model": dict(GPT), "sequence_length": 2048,
+                        "global_batch": 64},
+           "hardware": {"system": "dgx-h100", "devices": 32},
+           "strategy": {"stages": STAGES, "tp": 2}}  # fmt: skip
+    plan = recommend.predict(spec.load(text_of(raw)))
+    strategy = plan["strategy"]
+    assert (strategy["stages"], strategy["layers_per_stage"]) == (STAGES, [2, 3, 2, 1])
+    assert (strategy["pp"], strategy["vpp"]) == (4, 1)
+    again = recommend.predict(spec.load(text_of({**raw, "strategy": strategy})))
+    assert again["strategy"] == strategy
+    assert again["prediction"] == plan["prediction"]
+    used = [stage["bytes"] for stage in plan["prediction"]["memory_by_stage"]]
+    assert max(used) == plan["prediction"]["memory_bytes"]
 
 
 def test_a_strategy_has_every_key_of_the_contract_but_what_the_solver_chooses():
@@ -62,6 +90,7 @@ def test_names_and_types_are_those_of_the_spec():
 def test_a_pinned_layout_and_order_are_kept():
     job = job_of(devices=8, batch=64, strategy={"mesh_order": ["cp", "tp", "dp", "pp"]})
     context = context_of(job)
-    strategy = training.strategy_of(context, row(context, pp=4), 0, (1, 2, 3, 2))
+    context, code = context.staged(Staging((1, 2, 3, 2)))
+    strategy = training.strategy_of(context, row(context, pp=4, staging=code), 0)
     assert strategy["layers_per_stage"] == [1, 2, 3, 2]
     assert strategy["mesh_order"] == ["cp", "tp", "dp", "pp"]
