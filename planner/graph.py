@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from costmodels.units import Num
+
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Block", "Dim", "Op", "Tensor", "WorkloadGraph"]
+__all__ = ["PATCHES", "Block", "Dim", "Op", "Tensor", "WorkloadGraph"]
+
+PATCHES = "patches"
+"""Name of the rows of ops that run on image patches: attention there is not causal, and images
+are whole on a rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,11 @@ class Op:
     output   : elements of the result per token
     saved    : elements kept per token for the backward pass, in the op's own region
     extra_saved : kept only where attention is not fused (softmax and its kin)
+    scores   : entries of the score matrix per token, of attention
     weights  : parameters that it holds, `trainable` or frozen
     launches : kernels started
     weight_gradient : a product that computes a gradient of weights
+    units    : heads of `split` that stay whole, padded to as many on every rank; 0: any share goes
     """
 
     name: str
@@ -69,20 +79,53 @@ class Op:
     output: float = 0.0
     saved: float = 0.0
     extra_saved: float = 0.0
+    scores: float = 0.0
     weights: float = 0.0
     trainable: bool = True
     launches: float = 1.0
     weight_gradient: bool = False
+    units: float = 0.0
+
+    @property
+    def on_patches(self) -> bool:
+        """Whether the op runs on image patches."""
+        return self.rows.name == PATCHES
+
+    def part(self, amount: Num, ranks: Num) -> Num:
+        """Share of `amount`, split along `split` over `ranks`, that the fullest rank has."""
+        if not self.units:
+            return amount / ranks
+        return amount * np.ceil(self.units / ranks) / self.units
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of ops that stands `count` times in the model, for the decoder layers `layers`."""
+    """A run of ops that stands `count` times in the model, for the decoder layers `layers`.
+
+    What is no decoder layer stands `at` the "first" or the "last" stage of a pipeline.
+    """
 
     name: str
     ops: tuple[Op, ...]
     count: float
     layers: tuple[int, ...] = ()
+    at: str = ""
+
+    @property
+    def on_patches(self) -> bool:
+        """Whether the block is of a vision tower."""
+        return any(op.on_patches for op in self.ops)
+
+    @property
+    def recomputed(self) -> bool:
+        """Whether recomputation is for it: transformer layers that have a backward pass."""
+        layered = bool(self.layers) or any(op.kind == "attention" for op in self.ops)
+        return layered and any(op.phase == "backward" for op in self.ops)
+
+    @property
+    def input_elements(self) -> float:
+        """Elements per token of the block's input, as its first op, a norm, returns them."""
+        return self.ops[0].output
 
     def phase(self, name: str) -> tuple[Op, ...]:
         """Ops of one phase, in order."""

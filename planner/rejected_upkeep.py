@@ -78,8 +78,8 @@ def _run_words(cost: Mapping[str, float]) -> str:
 def stage_flop(plan: OnePlan, layout: tuple[int, ...] | None = None) -> list[float]:
     """FLOP per token of every pipeline stage, first to last.
 
-    Decoder layers by kind, the embedding on the first stage, the head and the
-    multi-token-prediction layers on the last.
+    Decoder layers by kind, the vision tower and the embedding on the first stage, the head and
+    the multi-token-prediction layers on the last.
     """
     blocks = {block.name: block for block in plan.context.graph.blocks}
     flop = {name: sum(op.flop for op in block.ops) for name, block in blocks.items()}
@@ -90,7 +90,7 @@ def stage_flop(plan: OnePlan, layout: tuple[int, ...] | None = None) -> list[flo
             stages[chunk % len(stages)] += flop[next(kinds).name]
     for name, block in blocks.items():
         if not block.layers:
-            stages[0 if name == "embedding" else -1] += block.count * flop[name]
+            stages[0 if block.at == "first" else -1] += block.count * flop[name]
     return stages
 
 

@@ -85,12 +85,24 @@ def check_kind(document: Document) -> None:
 
 
 def resolve_model(document: Document, base_dir: Path) -> None:
-    """Replace `workload.model`, a name or a path, by the mapping it stands for, in place."""
+    """Replace `workload.model`, a name or a path, by the mapping it stands for, in place.
+
+    `workload.images_per_sequence` goes into its vision tower.
+    """
     raw = document.value
     workload = raw.get("workload") if isinstance(raw, dict) else None
-    if not isinstance(workload, dict) or not isinstance(workload.get("model"), str):
+    if not isinstance(workload, dict):
         return
-    name = str(workload["model"])
+    if isinstance(workload.get("model"), str):
+        workload["model"] = _named_model(str(workload["model"]), document, base_dir)
+    model, images = workload.get("model"), workload.get("images_per_sequence")
+    vision = model.get("vision") if isinstance(model, dict) else None
+    if images is not None and isinstance(vision, dict):
+        vision["images_per_sequence"] = images
+
+
+def _named_model(name: str, document: Document, base_dir: Path) -> Value:
+    """Return the mapping that a preset's name or a path stands for."""
     try:
         if name in model_names():
             config = load_model(name)
@@ -108,7 +120,8 @@ def resolve_model(document: Document, base_dir: Path) -> None:
         raise document.error(error.message, ("workload", "model")) from None
     except (OSError, ValueError) as error:
         raise document.error(f"cannot read {shown(name)}: {error}", ("workload", "model")) from None
-    workload["model"] = config.model_dump(mode="json", exclude_none=True)
+    made: Value = config.model_dump(mode="json", exclude_none=True)
+    return made
 
 
 def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> TrainingJob:

@@ -82,7 +82,8 @@ def test_alternatives_and_the_frontier_are_priced_as_the_plan_is(name):
 PLAIN = ("gpt3-175b-1024-a100", "gpt-1t-3072-a100", "llama3-70b-1024-h100", "llama3-70b-64-h100",
          "llama3-405b-16384-h100", "llama3-8b-8-h100", "llama-7b-8-v100", "training",
          "mixtral-8x22b-256-h100", "qwen3-235b-256-b200", "llama3-8b-1m-context-h200",
-         "which-machine-llama3-70b", "llama2-13b-spot-deadline")  # fmt: skip
+         "which-machine-llama3-70b", "llama2-13b-spot-deadline",
+         "internvl-78b-256-h100")  # fmt: skip
 """Examples of models and networks that the oracle knows."""
 
 

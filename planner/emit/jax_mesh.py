@@ -173,6 +173,8 @@ def _activations(view: PlanView, axes: MeshAxes) -> dict[str, Source]:
 def _unsaid(view: PlanView, header: Header) -> None:
     """Note what shardings alone do not say."""
     mesh, workload = view.mesh, view.workload
+    if view.model.vision is not None:
+        header.not_expressible("a vision tower", "the language model alone")
     if mesh.pp > 1:
         if not mesh.even:
             header.not_expressible("stages of unequal layers", "equal ones, with layers padded")

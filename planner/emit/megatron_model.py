@@ -131,6 +131,7 @@ def _windows(model: ModelConfig, header: Header) -> list[Arg]:
 def _unlike(model: ModelConfig, header: Header) -> None:
     """Note small parts of the model that Megatron-Core's GPT model does not have."""
     checks = (
+        (model.vision is not None, "a vision tower", "the language model alone"),
         (model.position == "alibi", "ALiBi positions", "no position embedding"),
         (model.post_norms, "norms behind attention and MLP", "norms before them only"),
         (model.norms_each_layer == 1, "one norm for attention and MLP", "two norms"),

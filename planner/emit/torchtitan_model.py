@@ -109,6 +109,7 @@ def _unlike(model: ModelConfig, family: str, header: Header) -> None:
     moe = model.moe
     kinds = {model.layer_type(layer) for layer in range(model.layers)}
     checks = (
+        (model.vision is not None, "a vision tower", "the language model alone"),
         (model.position != "rope", f"{model.position} positions", "rotary ones"),
         (not model.gated_mlp, "an MLP without a gate", "a gated one of the same width"),
         (kinds != {"full_attention"}, "sliding or linear attention", "full attention"),

@@ -1,7 +1,8 @@
 """Read the `config.json` of a Hugging Face model into a `ModelConfig`.
 
 Families are in `families`; an unknown `model_type` with the common keys is read as llama-like. Of
-a model with vision or audio only the language model is read (its `text_config`). Nothing is
+a model with other senses the language model is read (its `text_config`), and the vision tower where
+`vision` knows it. Nothing is
 downloaded and no code of the model is run. Whatever the file holds, the only error is `SpecError`.
 """
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from planner.errors import SpecError
 from planner.importers.families import FAMILIES, like_llama
 from planner.importers.fields import Fields
+from planner.importers.vision import tower
 from planner.models.config import ModelConfig
 
 __all__ = ["from_mapping", "read_config"]
@@ -36,10 +38,12 @@ def read_config(path: Path) -> ModelConfig:
 
 def from_mapping(raw: Mapping[str, object], *, file: str = "", name: str = "custom") -> ModelConfig:
     """Architecture that the parsed `config.json` `raw` describes (see `read_config`)."""
-    fields = _language_model(Fields(raw, file))
+    whole = Fields(raw, file)
+    fields = _language_model(whole)
     reader = FAMILIES.get(fields.text("model_type"), like_llama)
     try:
-        return ModelConfig.model_validate({"name": name} | reader(fields))
+        shape = {"name": name, "vision": tower(whole)} | reader(fields)
+        return ModelConfig.model_validate(shape)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

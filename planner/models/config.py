@@ -1,5 +1,7 @@
 """The architecture of a decoder-only transformer, in the terms of the job spec.
 
+A vision tower may stand before it (see `vision`).
+
 `ModelConfig` is the inline `model` mapping of a job and what every preset file and every
 Hugging Face configuration is read into. It knows shapes only: no times, no bytes of training.
 """
@@ -8,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from planner.models.vision import Count, Size, Vision
+
 __all__ = ["Attention", "LayerType", "ModelConfig", "MoE"]
 
 LayerType = Literal["full_attention", "sliding_attention", "linear_attention"]
-Size = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Layers = Annotated[int, Field(gt=0, le=1_000_000)]
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class _Frozen(BaseModel):
@@ -89,6 +91,7 @@ class ModelConfig(_Frozen):
                      sliding where a window is given, else all full. A linear_attention layer has
                      the projections of a full one
     mtp_layers     : multi-token-prediction layers after the last
+    vision         : a vision tower before the embedding, or None
 
     The rest are small tensors that count as parameters:
 
@@ -121,6 +124,7 @@ class ModelConfig(_Frozen):
     moe: MoE | None = None
     layer_types: tuple[LayerType, ...] | None = None
     mtp_layers: Count = 0
+    vision: Vision | None = None
     qkv_bias: bool = False
     linear_bias: bool = False
     norm_bias: bool = False
@@ -154,6 +158,19 @@ class ModelConfig(_Frozen):
     def head_dim_or_even(self) -> int:
         """Width of a head, with None read as hidden / heads."""
         return self.head_dim or self.hidden // self.heads
+
+    @property
+    def tower(self) -> "ModelConfig | None":
+        """The layers of the vision tower as those of a model of its own, or None."""
+        v = self.vision
+        if v is None:
+            return None
+        return ModelConfig(
+            name="vision", layers=v.layers, hidden=v.hidden, ffn_hidden=v.ffn_hidden,
+            heads=v.heads, vocab=1, gated_mlp=v.gated_mlp, position=v.position,
+            attention=Attention(causal=False), qkv_bias=v.qkv_bias, output_bias=v.output_bias,
+            mlp_bias=v.mlp_bias, norm_bias=v.norm_bias, qk_norm=v.qk_norm, qk_norm_all=v.qk_norm,
+        )  # fmt: skip
 
     @property
     def norms_each_layer(self) -> int:

@@ -28,6 +28,7 @@ class ParameterCount:
     norms                : all norms of the model, q, k and latent norms included
     mtp                  : multi-token-prediction modules, without the embedding and head that
                            they share with the main model. Not in `total`
+    vision               : vision tower with its projector
     layers, dense_layers, moe_layers : how many
     top_k, experts       : routed experts that a token visits, and that there are (1 where none)
     """
@@ -42,6 +43,7 @@ class ParameterCount:
     shared_experts_per_layer: int
     norms: int
     mtp: int
+    vision: int
     layers: int
     dense_layers: int
     moe_layers: int
@@ -62,6 +64,7 @@ class ParameterCount:
             + self.positions
             + self.head
             + self.norms
+            + self.vision
             + self.layers * self.attention_per_layer
             + self.dense_layers * self.dense_mlp_per_layer
             + self.moe_layers * every_token
@@ -82,7 +85,7 @@ class ParameterCount:
 def count(config: ModelConfig) -> ParameterCount:
     """Count the parameters of `config`.
 
-        total = vocab h (once where tied, else twice) + positions
+        total = vocab h (once where tied, else twice) + positions + vision
               + layers * attention + dense * mlp + moe * (router + shared + E expert) + norms
 
     with h the hidden size. Source: the tensor shapes of the published checkpoints.
@@ -105,6 +108,7 @@ def count(config: ModelConfig) -> ParameterCount:
         norms=config.layers * _layer_norms(config)
         + (1 + config.embedding_norm) * _norm(config, config.hidden),
         mtp=config.mtp_layers * _mtp_layer(config),
+        vision=_vision(config),
         layers=config.layers,
         dense_layers=config.layers - config.moe_layers,
         moe_layers=config.moe_layers,
@@ -187,3 +191,15 @@ def _mtp_layer(config: ModelConfig) -> int:
         experts = config.moe.experts * _mlp(config, config.moe.ffn_hidden)
         layer += experts + _router(config) + _shared(config)
     return 2 * hidden * hidden + 3 * _norm(config, hidden) + layer
+
+
+def _vision(config: ModelConfig) -> int:
+    """Patches to widths, layers, and a projector of two products from merged patches."""
+    vision, tower = config.vision, config.tower
+    if vision is None or tower is None:
+        return 0
+    layer = _attention(tower) + _mlp(tower, tower.ffn_hidden) + _layer_norms(tower)
+    merged, width = vision.hidden * vision.merge**2, vision.projector_hidden or config.hidden
+    projector = merged * width + width + width * config.hidden + config.hidden
+    patches = vision.patch_values * vision.hidden
+    return vision.layers * layer + patches + projector + vision.extra_parameters

@@ -50,7 +50,35 @@ def models(draw: st.DrawFn, moe: bool | None = None) -> dict[str, Any]:
             "ffn_hidden": hidden,
             "first_dense_layers": draw(st.sampled_from((0, 1))),
         }
+    if draw(st.integers(0, 4)) == 0:
+        model["vision"] = draw(towers())
     return model
+
+
+@st.composite
+def towers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a vision tower of 20 to 600 M parameters, whose images fit in 1,024 tokens."""
+    heads = draw(st.sampled_from((8, 12, 25)))
+    tower: dict[str, Any] = {
+        "layers": draw(st.sampled_from((4, 9))),
+        "hidden": 64 * heads,
+        "ffn_hidden": 256 * heads,
+        "heads": heads,
+        "gated_mlp": draw(st.booleans()),
+        "tokens": 1024,
+        "merge": 2,
+        "images_per_sequence": draw(st.sampled_from((0.5, 1.0, 4.0))),
+        "position": draw(st.sampled_from(("learned", "rope"))),
+        "norm_bias": draw(st.booleans()),
+        "qk_norm": draw(st.booleans()),
+        "qkv_bias": draw(st.booleans()),
+        "output_bias": False,
+        "mlp_bias": False,
+        "extra_parameters": draw(st.sampled_from((0, 1_000_000))),
+    }
+    if draw(st.booleans()):
+        tower |= {"window": 64, "full_attention_layers": 1}
+    return tower
 
 
 @st.composite

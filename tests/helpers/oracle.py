@@ -54,6 +54,9 @@ def _seconds(job: Job, stages: list[Stage]) -> dict[str, float]:
             add("expert all-to-all", one["ep"])
         for one, _ in slow.end_passes:
             add("embedding, logits and loss", one["matmul"] + one["attention"] + one["memory"])
+        if job.model.get("vision"):
+            add("embedding, logits and loss", -slow.tower_s)
+            add("vision tower", slow.tower_s)
         add("gradient accumulation", slow.accumulate_s)
         add("stage boundary sends", slow.sends_s * (1 - job.hides("pp")))
     others = sum(stage.total_s for stage in stages) - slow.total_s
@@ -113,7 +116,7 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
         add("parameters from the host", 2 * job.act * most * p["microbatches"] / link)
     away = [s for s in stages if "activations" in s.offload]
     if away:
-        kept = max(sum(kept_bytes(job, x, s) for x in s.layers) for s in away)
+        kept = max(sum(kept_bytes(job, x, s) for x in [*s.layers, *s.tower]) for s in away)
         moved, beside = 2 * kept / link, forward + backward
         add("activations to the host", p["microbatches"] * max(0.0, moved - beside))
 

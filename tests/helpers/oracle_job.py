@@ -89,6 +89,20 @@ class Job(Model, Network):
             return tokens / p["tp"] if p["sp"] else tokens
         return tokens
 
+    def split(self, layer: Layer, op: Work) -> float:
+        """Ranks over which the heads of a tower's layer, or anything else, are dealt."""
+        if not layer.heads or op.region != "heads" or not self.of_heads(layer, op):
+            return float(self.plan["tp"])
+        return layer.heads / math.ceil(layer.heads / self.plan["tp"])
+
+    def of_heads(self, layer: Layer, op: Work) -> bool:
+        """Whether an op of a tower's layer stands before the residual of attention."""
+        return layer.ops.index(op) < next(
+            i
+            for i, o in enumerate(layer.ops)
+            if o.kind == "memory" and o.touched == 3 * layer.width
+        )
+
     def matmul(self, m: float, n: float, k: float, wide: bool) -> float:
         rate, fixed = self.rate["wide" if wide else "low"]
         element = self.act if wide else self.product
@@ -109,19 +123,18 @@ class Job(Model, Network):
         moved += local * inner * outer * self.product
         return fixed + power_norm(arithmetic, moved / self.bandwidth, 4.0)
 
-    def attend(self, op: Work, forward: bool) -> float:
+    def attend(self, layer: Layer, op: Work, forward: bool) -> float:
         p, m = self.plan, self.model
-        tokens = p["micro_batch"] * self.tokens / p["cp"] / p["tp"]
-        causal = (m.get("attention") or {}).get("causal", True)
-        pairs = (self.tokens + 1) / 2 if causal else self.tokens
-        flop = 4 * pairs * op.width_in * tokens * (1.0 if forward else 2.5)
+        tokens = p["micro_batch"] * self.tokens / p["cp"] / self.split(layer, op) * layer.patches
+        causal = (m.get("attention") or {}).get("causal", True) and not layer.image
+        flop = 4 * op.pairs * op.width_in * tokens * (1.0 if forward else 2.5)
         touched = op.touched * tokens * self.act * (1.0 if forward else 2.0)
         if self.on.flash_attention:
             rate = self.attention_rate[0 if forward else 1]
             joined = power_norm(flop / rate, touched / self.bandwidth, 4.0)
-            return self.attention_fixed * p["cp"] + joined
+            return self.attention_fixed * (1 if layer.image else p["cp"]) + joined
         passes = (6.5 if forward else 9.0) * (1.0 if self.on.fused_kernels else 2.0)
-        scores = passes * m["heads"] * self.tokens * tokens * self.act
+        scores = passes * op.seen * tokens * self.act
         product = (2.0 if causal else 1.0) * flop / self.rate["wide"][0]
         return product + (touched + scores) / self.bandwidth + 5 * self.memory_fixed
 
@@ -136,19 +149,20 @@ class Job(Model, Network):
                 # a trip is a product of tokens to nobody: its backward is one more of itself
                 starts += 1.0
             elif op.kind == "memory":
-                share = {"sequence": 1, "heads": p["tp"], "experts": p["etp"]}[op.region]
+                heads = self.split(layer, op)
+                share = {"sequence": 1, "heads": heads, "experts": p["etp"]}[op.region]
                 moved = op.touched * (1.0 if forward else 1.6) * self.local(op.region) / share
-                moved *= self.act * (1.0 if fused else 2.2)
+                moved *= layer.patches * self.act * (1.0 if fused else 2.2)
                 times["memory"] += moved / self.bandwidth + self.memory_fixed * op.starts
                 starts += op.starts * (1.0 if fused else 4.0)
             elif op.kind == "attention":
-                times["attention"] += self.attend(op, forward)
+                times["attention"] += self.attend(layer, op, forward)
                 starts += (1.0 if forward else 2.0) * (1.0 if self.on.flash_attention else 5.0)
             else:
-                degree = p["etp"] if op.kind == "grouped" else p["tp"]
+                degree = p["etp"] if op.kind == "grouped" else self.split(layer, op)
                 inner = op.width_in / (degree if op.split == "in" else 1)
                 outer = op.width_out / (degree if op.split == "out" else 1)
-                rows = self.local(op.region)
+                rows = self.local(op.region) * layer.patches
                 if op.kind == "grouped":
                     each = [self.experts(inner, outer)] * (1 if forward else 2)
                     times["experts"] += sum(each)
@@ -160,6 +174,7 @@ class Job(Model, Network):
                         self.matmul(rows, inner, outer, op.wide),
                         self.matmul(inner, outer, rows, op.wide),
                     ]
+                    each = each[1:] if layer.name == "patches" else each
                     times["matmul"] += sum(each)
                 starts += len(each)
                 weight += each[-1] if not forward else 0.0
@@ -195,7 +210,8 @@ class Job(Model, Network):
         p = self.plan
         if p["tp"] == 1:
             return 0.0
-        size = p["micro_batch"] * self.tokens / p["cp"] * self.model["hidden"] * self.act
+        tokens = p["micro_batch"] * self.tokens / p["cp"] * layer.patches
+        size = tokens * layer.width * self.act
         ranks = self.group("tp")
         pair = 2 * self.gather(ranks, size) if p["sp"] else self.reduce(ranks, size, "tp")
         return layer.pairs * pair
@@ -203,7 +219,7 @@ class Job(Model, Network):
     def context_s(self, layer: Layer, forward: bool) -> float:
         p = self.plan
         found = [op for op in layer.ops if op.kind == "attention"]
-        if not found or p["cp"] == 1:
+        if not found or p["cp"] == 1 or layer.image:
             return 0.0
         (op,) = found
         share = p["micro_batch"] * self.tokens / p["cp"] / p["tp"] * self.act

@@ -56,15 +56,18 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     for other in stages:
         for layer in other.layers:
             work = max(work, _working(job, layer, stage.mode))
+    for layer in stage.tower:
+        work = max(work, _working(job, layer, stage.mode))
     loss = 0.0
     if stage.last:
         each = family.logit_bytes_compiled if job.on.compile else family.logit_bytes
         loss = p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"] * each.value
         loss /= 8.0 if job.on.chunked_loss else 1.0
     work = max(0.0, work - loss)
-    in_flight = kept * flight / vpp
+    tower = sum(kept_bytes(job, layer, stage) for layer in stage.tower)
+    in_flight = kept * flight / vpp + tower * (flight if vpp == 1 else min(m, 2 * pp - 1))
     if "activations" in stage.offload:
-        in_flight = 2 * kept / count
+        in_flight = 2 * (kept + tower) / count
     states = 0.0 if "optimizer" in stage.offload else (job.master + job.moments) * over(1)
     axes = sum(1 for a in ("tp", "cp", "pp", "dp", "ep") if p[a] > 1)
     return {
@@ -89,31 +92,34 @@ def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, f
     sequence, memory_heads = job.local("sequence"), ("memory", "heads")
     for op in layer.ops:
         element = job.act
+        tp = job.split(layer, op)
         if op.kind in ("matmul", "grouped") and not (layer.name == "head" and op.wide):
             element = min(job.product, job.act)
         if op.region == "experts":
             split = op.split == "in" or op.kind == "memory"
             kept = op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
         elif op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
-            kept = op.kept * job.local("heads") / p["tp"]
+            kept = op.kept * job.local("heads") / tp
         else:
             kept = op.kept * sequence
         every += kept * element
         if op.kind == "attention" and not job.on.flash_attention:
-            softmax += op.scores * job.local("heads") / p["tp"] * job.act
+            softmax += op.scores * job.local("heads") / tp * job.act
         if op.kind == "grouped":
             width = p["etp"] if op.split == "out" else 1
             out = op.result * job.local("experts") / width * job.load
         elif op.kind == "attention" or op.split == "out":
-            out = op.result * job.local("heads") / p["tp"]
+            out = op.result * job.local("heads") / tp
         else:
             out = op.result * sequence
         out *= job.act
         products += out if op.kind in ("matmul", "grouped") else 0.0
         attention += out if op.kind == "attention" else 0.0
         largest = max(largest, out)
-    entry = job.model["hidden"] * sequence * job.act
-    return every + softmax, softmax, entry, products, attention, largest
+    entry = layer.width * sequence * job.act
+    found = (every + softmax, softmax, entry, products, attention, largest)
+    every, softmax, entry, products, attention, largest = (layer.patches * x for x in found)
+    return every, softmax, entry, products, attention, largest
 
 
 def _mode(job: Job, layer: Layer, mode: Any) -> float:
@@ -126,6 +132,8 @@ def _mode(job: Job, layer: Layer, mode: Any) -> float:
 
 def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
     every, _, entry, _, _, _ = _parts(job, layer)
+    if layer.name in ("patches", "projector"):
+        return every
     if isinstance(stage.mode, dict) or stage.mode == "full":
         return stage.share * entry + (1 - stage.share) * every
     return _mode(job, layer, stage.mode)
@@ -133,5 +141,5 @@ def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
 
 def _working(job: Job, layer: Layer, mode: Any) -> float:
     every, _, _, _, _, largest = _parts(job, layer)
-    plain = mode in ("none", "selective")
+    plain = mode in ("none", "selective") or layer.name in ("patches", "projector")
     return (0.0 if plain else every - _mode(job, layer, mode)) + 2 * largest

@@ -25,16 +25,25 @@ class Work:
     starts: float = 1.0
     wide: bool = False
     result: float = 0.0
+    pairs: float = 0.0
+    seen: float = 0.0
 
 
 @dataclass
 class Layer:
-    """A layer or an end of the model: its ops, and how many exchanges it makes."""
+    """A layer or an end of the model: its ops, and how many exchanges it makes.
+
+    In a vision tower (`image`), a token has `patches`, and `heads` stay whole on a rank.
+    """
 
     name: str
     ops: list[Work] = field(default_factory=list)
     pairs: float = 0.0
     trips: int = 0
+    patches: float = 1.0
+    image: bool = False
+    heads: int = 0
+    width: float = 0.0
 
 
 class Model:
@@ -67,8 +76,11 @@ class Model:
                              weights=2.0 * head, starts=2.0))  # fmt: skip
         if m.get("position", "rope") == "rope":
             ops.append(Work("memory", "heads", touched=2 * (q + k), starts=2.0))
+        causal = (m.get("attention") or {}).get("causal", True)
         attention = Work("attention", "heads", q, k, touched=2 * q + 2 * k, kept=q + 2 * k,
-                          scores=2.5 * m["heads"] * self.tokens, result=q)  # fmt: skip
+                          scores=2.5 * m["heads"] * self.tokens, result=q,
+                          pairs=(self.tokens + 1) / 2 if causal else self.tokens,
+                          seen=m["heads"] * self.tokens)  # fmt: skip
         ops += [attention, product(q, h, "in", bias)]
         post = [norm] if m.get("post_norms") else []
         ops += [*post, residual, norm]
@@ -76,7 +88,7 @@ class Model:
         mixture = moe and number >= moe.get("first_dense_layers", 0) and (
             (number + 1) % moe.get("every", 1) == 0
         )  # fmt: skip
-        made = Layer("moe" if mixture else "dense", pairs=2.0)
+        made = Layer("moe" if mixture else "dense", pairs=2.0, width=h)
 
         def mlp(width: float) -> list[Work]:
             act = Work("memory", "heads", touched=(gates + 1) * width, kept=gates * width,
@@ -110,6 +122,56 @@ class Model:
         made.ops = ops
         return made
 
+    def tower(self) -> list[Layer]:
+        """Return the vision tower: patches to widths, layers, projector."""
+        v = self.model.get("vision")
+        if not v:
+            return []
+        h, w, d = float(v["hidden"]), float(v["ffn_hidden"]), float(self.model["hidden"])
+        gates = 2.0 if v.get("gated_mlp") else 1.0
+        patches, merge = v["tokens"], v.get("merge", 1) ** 2
+        pairs = float(patches)
+        if v.get("window"):
+            full = v.get("full_attention_layers", 0)
+            pairs = (patches * full + min(patches, v["window"]) * (v["layers"] - full)) / v[
+                "layers"
+            ]
+        norm_weights = h * (2.0 if v.get("norm_bias", True) else 1.0)
+        norm = Work("memory", "sequence", touched=2 * h, kept=h, weights=norm_weights, result=h)
+        residual = Work("memory", "sequence", touched=3 * h, result=h)
+
+        def product(inner: float, outer: float, split: str, biased: bool) -> Work:
+            region = "heads" if split else ""
+            return Work("matmul", region, inner, outer, split, kept=inner, result=outer,
+                         weights=inner * outer + (outer if biased else 0.0))  # fmt: skip
+
+        ops = [norm, product(h, 3 * h, "out", v.get("qkv_bias", True))]
+        if v.get("qk_norm"):
+            ops.append(Work("memory", "heads", touched=4 * h, kept=2 * h, starts=2.0,
+                             weights=2 * h / v["heads"]))  # fmt: skip
+        if v.get("position", "learned") == "rope":
+            ops.append(Work("memory", "heads", touched=4 * h, starts=2.0))
+        ops.append(Work("attention", "heads", h, h, touched=4 * h, kept=3 * h, result=h,
+                         scores=2.5 * v["heads"] * patches, pairs=pairs,
+                         seen=v["heads"] * patches))  # fmt: skip
+        ops += [product(h, h, "in", False), residual, norm, product(h, gates * w, "out", False)]
+        ops.append(Work("memory", "heads", touched=(gates + 1) * w, kept=gates * w, result=w))
+        ops += [product(w, h, "in", False), residual]
+        share = v.get("images_per_sequence", 1.0) * patches / self.tokens
+        first = product(v.get("patch_values", 588), h, "", False)
+        first.weights += v.get("extra_parameters", 0)
+        first.split = ""
+        layer = Layer("vision", ops, 2.0, patches=share, heads=v["heads"], width=h)
+        wide, mid = h * merge, float(v.get("projector_hidden") or d)
+        scale = Work("memory", "sequence", touched=2 * wide, kept=wide, result=wide)
+        act = Work("memory", "heads", touched=2 * mid, kept=mid, result=mid)
+        end = [scale, product(wide, mid, "out", True), act, product(mid, d, "in", True)]
+        made = [Layer("patches", [first], patches=share, width=h), *[layer] * v["layers"],
+                Layer("projector", end, 1.0, patches=share / merge, width=d)]  # fmt: skip
+        for one in made:
+            one.image = True
+        return made
+
     def embedding(self) -> Layer:
         """Return the lookup at the start."""
         m, h = self.model, float(self.model["hidden"])
@@ -117,7 +179,7 @@ class Model:
         if m.get("position", "rope") == "learned":
             weights += (m.get("max_positions") or 2048) * h
         op = Work("memory", "sequence", touched=2 * h, weights=weights, result=h)
-        return Layer("embedding", [op], pairs=0.5)
+        return Layer("embedding", [op], pairs=0.5, width=h)
 
     def head(self) -> Layer:
         """Return the final normalisation, the logits and the loss."""
@@ -128,4 +190,4 @@ class Model:
         logits = Work("matmul", "heads", h, vocab, "out", kept=h, weights=weights, wide=True,
                        result=vocab)  # fmt: skip
         loss = Work("memory", "heads", touched=4 * vocab, starts=6.0)
-        return Layer("head", [norm, logits, loss], pairs=0.5)
+        return Layer("head", [norm, logits, loss], pairs=0.5, width=h)

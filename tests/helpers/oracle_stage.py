@@ -30,7 +30,8 @@ class Stage:
                 numbers += range(start, start + size)
             start += size
         self.layers = [job.layer(n) for n in numbers]
-        self.ends = [job.embedding()] * self.first + [job.head()] * self.last
+        self.tower = job.tower() * self.first
+        self.ends = self.tower + [job.embedding()] * self.first + [job.head()] * self.last
         self.parameters()
         self.microbatch()
 
@@ -52,7 +53,7 @@ class Stage:
             if op.kind == "grouped":
                 expert += op.weights / (p["ep"] * p["etp"])
             elif op.split or layer.name == "embedding" or op.region == "heads":
-                dense += op.weights / p["tp"]
+                dense += op.weights / self.job.split(layer, op)
             else:
                 dense += op.weights
         return dense, expert
@@ -63,10 +64,11 @@ class Stage:
         mode, count = self.mode, len(self.layers)
         every = not isinstance(mode, dict)
         name = mode if every else "full"
-        share = 1.0 if every else min(mode["full"], count) / max(1, count)
+        share = 1.0 if every else min(mode["full"], max(1, count)) / max(1, count)
         self.share = share
         self.forward, self.backward, self.again = [], [], []
         self.end_passes = []
+        self.tower_s = 0.0
         device = ("matmul", "experts", "attention", "memory", "launch")
         weight = self.forward_spare = self.backward_spare = 0.0
         for layer in self.layers:
@@ -86,6 +88,13 @@ class Stage:
             self.forward_spare += idle
             self.backward_spare += idle_back
             self.end_passes += [(go, True), (back, False)]
+            self.tower_s += (end in self.tower) * sum(
+                way[f] for way in (go, back) for f in ("matmul", "attention", "memory")
+            )
+            if end.name == "vision":
+                again = {f: share * AGAIN[name].get(f, 0.0) * go[f] for f in FLOWS}
+                self.backward_spare += sum(again[f] for f in device)
+                self.again.append(again)
         self.weight_s = weight
         self.forward_s = sum(sum(x.values()) for x in self.forward)
         self.backward_s = sum(sum(x.values()) for x in [*self.backward, *self.again])

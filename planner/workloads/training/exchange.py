@@ -107,6 +107,9 @@ def inside_block(
     context: Context, block: Block, dims: ParallelDims, phase: str
 ) -> dict[str, Traffic]:
     """Traffic inside one block for one microbatch, by axis: tp, cp, ep."""
+    if not block.phase(phase):  # frozen, and nothing before it learns
+        zero = np.zeros_like(dims.tp)
+        return dict.fromkeys(("tp", "cp", "ep"), Traffic(zero, zero))
     return {
         "tp": _tensor(context, block, dims),
         "cp": _context(context, block, dims, phase),
@@ -125,20 +128,21 @@ def _tensor(context: Context, block: Block, dims: ParallelDims) -> Traffic:
     after; the backward pass mirrors them. Source: Korthikanti et al. 2022, section 4.2.
     """
     span = axis_span(context, dims, "tp")
-    rows = sum(
-        1.0
+    outputs = [
+        op.output
         for op in block.phase("forward")
         if op.kind == "matmul" and op.split and op.inner.name == op.split
         and not op.name.endswith("adapter down")
-    )  # fmt: skip
+    ]  # fmt: skip
+    width = outputs[0] if outputs else context.spec.model.hidden
     vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
-    message = _local_tokens(context, dims) * context.spec.model.hidden * context.activation_bytes
+    message = _local_tokens(context, dims) * width * context.activation_bytes
     algorithm = context.algorithm("tp")
     gather = collectives.all_gather_s(message, span)
     reduce = collectives.all_reduce_s(message, span, algorithm)
     pair = np.where(dims.sp > 0, 2.0 * gather, reduce)
     embeds = 1.0 if block.name == "embedding" else 0.0
-    count = rows + 0.5 * vocab + 0.5 * embeds
+    count = len(outputs) + 0.5 * vocab + 0.5 * embeds
     ring = (dims.tp - 1.0) / dims.tp
     return Traffic(count * 2.0 * ring * message, count * pair)
 
@@ -155,7 +159,7 @@ def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> 
     """
     op = next((o for o in block.phase("forward") if o.kind == "attention"), None)
     zero = np.zeros_like(dims.tp)
-    if op is None or not np.any(dims.cp > 1):
+    if op is None or op.on_patches or not np.any(dims.cp > 1):
         return Traffic(zero, zero)
     queries = op.output
     keys_values = op.saved - _query_width(context)

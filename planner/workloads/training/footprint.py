@@ -83,12 +83,12 @@ def _saved(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
         return op.saved * rows / width * _element(context, op) * expert_load(context)
     inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
     if inside or (op.kind == "matmul" and op.inner.name == op.split):
-        kept: Num = op.saved * rows / dims.tp
+        kept: Num = op.part(op.saved * rows, dims.tp)
     else:
         kept = op.saved * tokens.sequence
     extra: Num = 0.0
     if not context.switches.flash_attention:
-        extra = op.extra_saved * rows / dims.tp * context.activation_bytes
+        extra = op.part(op.extra_saved * rows, dims.tp) * context.activation_bytes
     return kept * _element(context, op) + extra
 
 
@@ -99,7 +99,7 @@ def _result(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
         width = dims.etp if op.cols.name == op.split else np.ones_like(dims.etp)
         return op.output * rows / width * context.activation_bytes * expert_load(context)
     if op.kind == "attention" or (op.split and op.cols.name == op.split):
-        return op.output * rows / dims.tp * context.activation_bytes
+        return op.part(op.output * rows, dims.tp) * context.activation_bytes
     return op.output * tokens.sequence * context.activation_bytes
 
 
@@ -123,9 +123,9 @@ def kept_bytes(
     for op in ops:
         every = every + _saved(context, op, tokens, dims)
         if op.kind == "attention" and not context.switches.flash_attention:
-            scores = op.extra_saved * tokens.whole / dims.tp
+            scores = op.part(op.extra_saved * tokens.whole, dims.tp)
             softmax = softmax + scores * context.activation_bytes
-    entry = context.spec.model.hidden * tokens.sequence * context.activation_bytes
+    entry = block.input_elements * tokens.sequence * context.activation_bytes
     products: Num = 0.0
     attention: Num = 0.0
     for op in ops:
@@ -159,28 +159,56 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
     family = context.stack.family
     layers = np.maximum(slots.layers, 1.0)
     recomputed = np.minimum(slots.recompute_layers, layers) / layers
-    mode = slots.recompute
-    tokens = Rows.of(context, dims)
     kept = np.zeros_like(slots.multiplicity)
     working: Num = 0.0
     for kind, block in enumerate(context.layer_blocks):
-        chosen, entry, every = kept_bytes(context, block, dims, mode)
-        partly = recomputed * entry + (1.0 - recomputed) * every
-        kept = kept + slots.counts[kind] * np.where(mode == FULL, partly, chosen)
-        again = np.where(mode > SELECTIVE, every - chosen, 0.0)
-        largest: Num = 0.0
-        for op in block.phase("forward"):
-            largest = np.maximum(largest, _result(context, op, tokens, dims))
-        working = np.maximum(working, again + 2.0 * largest)
+        one, at_work = _layer_bytes(context, block, dims, slots.recompute, recomputed)
+        kept = kept + slots.counts[kind] * one
+        working = np.maximum(working, at_work)
     chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
     logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp
     each = family.logit_bytes_compiled if context.switches.compile else family.logit_bytes
     loss = logits * each.value * slots.last
     if context.switches.chunked_loss:
         loss = loss / LOSS_CHUNKS
+    tower, at_work = _tower_bytes(context, dims, slots, recomputed)
+    working = np.maximum(working, at_work * slots.first)
     # the loss is over before the layers' backward passes begin: the larger of the two counts
     working = np.maximum(0.0, np.ones_like(kept) * working - loss)
-    return Activations(kept * chunks / dims.vpp, kept / layers, working, loss)
+    # the tower is part of the first chunk, of which the first stage keeps most
+    first = np.where(dims.vpp > 1, np.minimum(dims.microbatches, 2.0 * dims.pp - 1.0), chunks)
+    in_flight = kept * chunks / dims.vpp + tower * first
+    return Activations(in_flight, (kept + tower) / layers, working, loss)
+
+
+def _layer_bytes(
+    context: Context, block: Block, dims: ParallelDims, mode: Num, recomputed: Num
+) -> tuple[Num, Num]:
+    """Bytes that one copy of a block keeps under a recompute mode, and those at work."""
+    tokens = Rows.of(context, dims)
+    chosen, entry, every = kept_bytes(context, block, dims, mode)
+    largest: Num = 0.0
+    for op in block.phase("forward"):
+        largest = np.maximum(largest, _result(context, op, tokens, dims))
+    if not block.recomputed:
+        return every, 2.0 * largest
+    partly = recomputed * entry + (1.0 - recomputed) * every
+    again = np.where(mode > SELECTIVE, every - chosen, 0.0)
+    return np.where(mode == FULL, partly, chosen), again + 2.0 * largest
+
+
+def _tower_bytes(
+    context: Context, dims: ParallelDims, slots: Slots, recomputed: Num
+) -> tuple[NDArray[np.float64], Num]:
+    """Bytes that a vision tower keeps on the first stage, and those of its layer at work."""
+    kept = np.zeros_like(slots.multiplicity)
+    working: Num = 0.0
+    for block in context.graph.blocks:
+        if block.on_patches:
+            each, at_work = _layer_bytes(context, block, dims, slots.recompute, recomputed)
+            kept = kept + block.count * each * slots.first
+            working = np.maximum(working, at_work)
+    return kept, working
 
 
 def fetched_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> Num:

@@ -1,8 +1,9 @@
 """The workload graph of a decoder-only transformer: its blocks, op by op.
 
-From a `ModelConfig` to a `WorkloadGraph`: one block for each kind of layer, the embedding, the
-head with its loss, and the multi-token-prediction layers. Every op states its dims, FLOP, traffic
-and what it keeps for the backward pass. Knows the architecture; no mesh, machine or time.
+From a `ModelConfig` to a `WorkloadGraph`: one block for each kind of layer, the vision tower, the
+embedding, the head with its loss, and the multi-token-prediction layers. Every op states its dims,
+FLOP, traffic and what it keeps for the backward pass. Knows the architecture; no mesh, machine or
+time.
 
 Source of the shapes: Vaswani et al. 2017; Korthikanti et al. 2022 (what is kept); DeepSeek-V2
 2024 (multi-latent attention); DeepSeek-V3 2024 (multi-token prediction).
@@ -15,6 +16,7 @@ from planner.models.config import ModelConfig
 from planner.workloads.training.documents import Documents, LayerKind, layer_kinds
 from planner.workloads.training.layer_ops import layer_ops
 from planner.workloads.training.operators import Adapters, matmul, memory, norm, with_backward
+from planner.workloads.training.tower import tower_blocks
 
 __all__ = ["Documents", "LayerKind", "build", "flop_per_token", "layer_kinds"]
 
@@ -27,10 +29,11 @@ def build(
     Parameters
     ----------
     documents : sequence and document lengths, which set the attention's FLOP
-    adapters  : low-rank adapters; the base weights are then frozen
+    adapters  : low-rank adapters of the decoder; all other weights are then frozen
     """
     kinds = layer_kinds(model)
-    blocks = [_embedding(model, adapters)]
+    blocks = tower_blocks(model, documents.sequence, frozen=adapters is not None)
+    blocks.append(_embedding(model, adapters))
     for kind in dict.fromkeys(kinds):
         layers = tuple(i for i, k in enumerate(kinds) if k == kind)
         ops = layer_ops(kind.name, model, kind, documents, adapters)
@@ -48,7 +51,7 @@ def _embedding(model: ModelConfig, adapters: Adapters | None) -> Block:
         weights += (model.max_positions or 2048) * hidden
     op = memory("embedding/lookup", 2.0 * hidden, output=hidden, weights=weights)
     ops = [replace(op, trainable=adapters is None)]
-    return Block("embedding", with_backward(ops), 1.0)
+    return Block("embedding", with_backward(ops), 1.0, at="first")
 
 
 def _head(prefix: str, model: ModelConfig, adapters: Adapters | None) -> Block:
@@ -61,7 +64,7 @@ def _head(prefix: str, model: ModelConfig, adapters: Adapters | None) -> Block:
     ops = [norm(f"{prefix}/final norm", model), logits, loss]
     if adapters:
         ops = [replace(op, trainable=False) for op in ops]
-    return Block(prefix, with_backward(ops), 1.0)
+    return Block(prefix, with_backward(ops), 1.0, at="last")
 
 
 def _mtp(
@@ -81,7 +84,7 @@ def _mtp(
     loss = memory("mtp head/loss", 4.0 * model.vocab, "vocab", launches=6.0)
     last = norm("mtp head/final norm", model)
     ops = [*norms, join, *body, last, *head, loss]
-    return Block("mtp", with_backward(ops), float(model.mtp_layers))
+    return Block("mtp", with_backward(ops), float(model.mtp_layers), at="last")
 
 
 def flop_per_token(model: ModelConfig, sequence: float, *, causal: bool) -> float:

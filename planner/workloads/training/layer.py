@@ -195,7 +195,7 @@ class Rows:
 def _size(dim: Dim, op: Op, rows: Num, dims: ParallelDims) -> Num:
     size: Num = dim.size * rows if dim.per_token else dim.size
     if dim.name == op.split and op.split:
-        size = size / (dims.etp if op.split.startswith("expert") else dims.tp)
+        size = op.part(size, dims.etp if op.split.startswith("expert") else dims.tp)
     return size
 
 
@@ -209,7 +209,7 @@ def _op_s(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> tuple[s
         return "attention", _attention_s(context, op, dims)
     width = dims.etp if op.split == "expert ffn" else dims.tp
     inner = np.where(op.split == "sequence", 1.0, width)
-    traffic = op.traffic * rows / inner * context.activation_bytes
+    traffic = op.part(op.traffic * rows, inner) * context.activation_bytes
     if not _fused(context):
         traffic = traffic * UNFUSED_TRAFFIC
     rates = context.rates
@@ -269,18 +269,17 @@ def expert_load(context: Context) -> float:
 
 def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:
     rates = context.rates
-    tokens = dims.micro_batch * context.tokens / dims.cp / dims.tp
+    tokens = op.part(dims.micro_batch * context.tokens / dims.cp, dims.tp)
     forward = op.phase == "forward"
     traffic = op.traffic * tokens * context.activation_bytes
     flop = op.flop * tokens
     peak = rates.attention_forward_flop_per_s if forward else rates.attention_backward_flop_per_s
     if context.switches.flash_attention:
-        steps = np.where(dims.cp > 1, dims.cp, 1.0)
+        steps = 1.0 if op.on_patches else np.where(dims.cp > 1, dims.cp, 1.0)
         fixed_s = rates.attention_fixed_s * steps
         return roofline.attention_s(flop, traffic, peak, rates.memory_bytes_per_s, fixed_s)
-    model = context.spec.model
     passes = SCORE_PASSES[op.phase] * (1.0 if context.switches.fused_kernels else 2.0)
-    scores = passes * model.heads * context.tokens * tokens * context.activation_bytes
-    causal = 2.0 if model.attention.causal else 1.0
+    scores = passes * op.scores * tokens * context.activation_bytes
+    causal = 2.0 if context.spec.model.attention.causal and not op.on_patches else 1.0
     product_s = causal * flop / rates.bf16_matmul_flop_per_s
     return product_s + (traffic + scores) / rates.memory_bytes_per_s + 5.0 * rates.memory_fixed_s

@@ -68,6 +68,7 @@ def _grouped_attention(
             output=float(queries),
             saved=float(queries + 2 * keys),
             extra_saved=_softmax_saved(model, documents, window),
+            scores=_scores(model, documents),
         )
     )
     out = matmul(
@@ -80,6 +81,11 @@ def _grouped_attention(
 def _softmax_saved(model: ModelConfig, documents: Documents, window: float | None) -> float:
     """Elements per token that unfused attention keeps: 2.5 per head and key (softmax, dropout)."""
     return 2.5 * model.heads * min(documents.sequence, window or documents.sequence)
+
+
+def _scores(model: ModelConfig, documents: Documents) -> float:
+    """Entries of the score matrix per token: unfused attention makes those it masks too."""
+    return model.heads * documents.sequence
 
 
 def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> list[Op]:
@@ -117,6 +123,7 @@ def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> 
             output=float(value),
             saved=float(2 * query + value),
             extra_saved=_softmax_saved(model, documents, None),
+            scores=_scores(model, documents),
         ),
         matmul(f"{prefix}/attention out", hidden, Dim("heads", value), "heads", saved=float(value)),
     ]

@@ -29,6 +29,8 @@ STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "
                  "recompute_layers", "offload", "lean", "staging")  # fmt: skip
 """What decides the slots and the pace: all columns but how states are sharded."""
 
+KERNELS = "roofline; chip's kernel constants"
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -57,10 +59,12 @@ class _Timed:
 class _Placed:
     """A block on the stage slots: how often, its time, and what is run again of it.
 
-    `share` of the copies is recomputed, 0 for what stands at the ends.
+    `share` of the copies is recomputed, 0 for what is no transformer layer.
+
+    `part` is where it belongs: layers | tower | ends.
     """
 
-    name: str
+    part: str
     count: Num
     share: Num
     time: BlockTime
@@ -138,16 +142,18 @@ def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]
     layers = np.maximum(slots.layers, 1.0)
     share = np.minimum(slots.recompute_layers, layers) / layers
 
-    def layer(name: str, count: Num) -> _Placed:
-        timed = times[name]
-        return _Placed(name, count, share, timed.time, timed.again_s, timed.again_spare_s)
+    def made(part: str, block: Block, count: Num) -> _Placed:
+        timed = times[block.name]
+        if not block.recomputed:
+            return _Placed(part, count, 0.0, timed.time)
+        return _Placed(part, count, share, timed.time, timed.again_s, timed.again_spare_s)
 
-    placed = [layer(b.name, slots.counts[kind]) for kind, b in enumerate(context.layer_blocks)]
-    placed.append(_Placed("embedding", slots.first, 0.0, times["embedding"].time))
-    placed.append(_Placed("head", slots.last, 0.0, times["head"].time))
-    mtp: Block | None = context.block("mtp")
-    if mtp is not None:
-        placed.append(layer("mtp", mtp.count * slots.last))
+    kinds = enumerate(context.layer_blocks)
+    placed = [made("layers", block, slots.counts[kind]) for kind, block in kinds]
+    for block in context.graph.blocks:
+        if not block.layers:
+            part = "tower" if block.on_patches else "ends"
+            placed.append(made(part, block, block.count * slots.end(block.at)))
     return placed
 
 
@@ -187,22 +193,33 @@ def _stage_terms(
     placed: list[_Placed], microbatches: Num, mode: Column, at: Callable[[Num], Column]
 ) -> list[Term]:
     """Terms of the slowest stage, for all microbatches; `mode` is what it recomputes."""
-    ends = ("embedding", "head", "mtp")
-    here = [(p.name, at(p.count) * microbatches, at(p.share), p.time) for p in placed]
-    forward = combine(t.forward.scaled(c) for n, c, _, t in here if n not in ends)
-    backward = combine(t.backward.scaled(c) for n, c, _, t in here if n not in ends)
-    again = combine(
-        recomputed(t.forward, mode).scaled(c * s)
-        for n, c, s, t in here
-        if n not in ("embedding", "head")
-    )
-    rest = combine(p.scaled(c) for n, c, _, t in here if n in ends for p in (t.forward, t.backward))
-    return [*_compute_terms(forward, backward, again, rest), *_comm_terms(forward, backward, rest)]
+    here = [(p.part, at(p.count) * microbatches, at(p.share), p.time) for p in placed]
+    forward = combine(t.forward.scaled(c) for part, c, _, t in here if part == "layers")
+    backward = combine(t.backward.scaled(c) for part, c, _, t in here if part == "layers")
+    again = combine(recomputed(t.forward, mode).scaled(c * s) for _, c, s, t in here)
+
+    def both(*parts: str) -> Pass:
+        return combine(
+            p.scaled(c) for part, c, _, t in here if part in parts for p in (t.forward, t.backward)
+        )
+
+    rest = both("tower", "ends")
+    terms = _compute_terms(forward, backward, again, both("ends"), rest)
+    if any(p.part == "tower" for p in placed):
+        terms.append(Term("vision tower", "compute", _device_s(both("tower")), KERNELS))
+    return [*terms, *_comm_terms(forward, backward, rest)]
 
 
-def _compute_terms(forward: Pass, backward: Pass, again: Pass, ends: Pass) -> list[Term]:
-    f, b, e = forward.exposed, backward.exposed, ends.exposed
-    kernels = "roofline; chip's kernel constants"
+def _device_s(time: Pass) -> Num:
+    """Seconds of kernels of a pass."""
+    e = time.exposed
+    return e["matmul"] + e["experts"] + e["attention"] + e["memory"]
+
+
+def _compute_terms(
+    forward: Pass, backward: Pass, again: Pass, ends: Pass, rest: Pass
+) -> list[Term]:
+    f, b, kernels = forward.exposed, backward.exposed, KERNELS
     return [
         Term("matrix products, forward", "compute", f["matmul"], kernels),
         Term("matrix products, backward", "compute", b["matmul"], kernels),
@@ -211,9 +228,8 @@ def _compute_terms(forward: Pass, backward: Pass, again: Pass, ends: Pass) -> li
         Term("attention, backward", "compute", b["attention"], kernels),
         Term("norms and elementwise", "hbm", f["memory"] + b["memory"], kernels),
         Term("recomputation", "compute", again.total_s, "layer.RECOMPUTED share of forward"),
-        Term("embedding, logits and loss", "compute",
-             e["matmul"] + e["experts"] + e["attention"] + e["memory"], kernels),
-        Term("launch gaps", "host", f["launch"] + b["launch"] + e["launch"],
+        Term("embedding, logits and loss", "compute", _device_s(ends), kernels),
+        Term("launch gaps", "host", f["launch"] + b["launch"] + rest.exposed["launch"],
              "stack launch time"),
     ]  # fmt: skip
 

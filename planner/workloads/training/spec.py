@@ -50,7 +50,8 @@ class TrainingSpec(Section):
 
     A step is `global_batch` sequences of `sequence_length` tokens, padding included. With
     `sequence_lengths`, documents vary: packed, attention stays inside documents; otherwise each
-    sequence holds one document and padding. `task: lora` without `lora` means rank 16 on all
+    sequence holds one document and padding. `images_per_sequence` comes before the model's own; a
+    sequence's tokens include those of its images. `task: lora` without `lora` means rank 16 on all
     linear layers.
     """
 
@@ -58,6 +59,9 @@ class TrainingSpec(Section):
     model: ModelConfig
     sequence_length: Count = Field(description="tokens of a sequence")
     global_batch: Count = Field(description="sequences per optimizer step")
+    images_per_sequence: Positive | None = Field(
+        default=None, description="images in a sequence, for the model's vision tower"
+    )
     tokens: Positive | None = Field(default=None, description="tokens of the whole run")
     precision: Precision = Field("bf16", description="number format of matrix products")
     optimizer: Optimizer = Field(default="adam", description="decides the optimizer state's bytes")
@@ -79,6 +83,14 @@ class TrainingSpec(Section):
     def _consistent(self) -> "TrainingSpec":
         if self.lora is not None and self.task != "lora":
             raise ValueError(f"lora is given but task is {self.task}: write task: lora")
+        vision = self.model.vision
+        if vision is None and self.images_per_sequence is not None:
+            raise ValueError("images_per_sequence is given, but the model has no vision tower")
+        if vision and vision.images_per_sequence * vision.image_tokens > self.sequence_length:
+            raise ValueError(
+                f"{vision.images_per_sequence:g} images of {vision.image_tokens:g} tokens do not"
+                f" fit in a sequence of {self.sequence_length}: give images_per_sequence"
+            )
         lengths = self.sequence_lengths
         if lengths is not None and lengths.mean > self.sequence_length:
             raise ValueError(

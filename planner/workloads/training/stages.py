@@ -42,6 +42,10 @@ class Slots:
         """Layers of a stage."""
         return np.asarray(self.counts.sum(axis=0))
 
+    def end(self, at: str) -> NDArray[np.float64]:
+        """Return 1 where a stage is the "first", or the "last"."""
+        return self.first if at == "first" else self.last
+
     def spread(self, folded: Folding) -> "Slots":
         """Return the slots of all rows, from those of the distinct ones."""
         parts = (getattr(self, field.name) for field in fields(self))

@@ -121,20 +121,23 @@ def _placed(
                 where = slots.first + np.where(dims.pp > 1, slots.last, 0.0)
             placed.append((where, block))
         else:
-            placed.append((slots.last * block.count, block))
+            placed.append((slots.end(block.at) * block.count, block))
     return placed
 
 
 def _dense(block: Block, dims: ParallelDims, trainable: bool | None) -> Num:
     split = whole = 0.0
+    padded: Num = 0.0
     for op in block.ops:
         if op.kind == "grouped" or (trainable is not None and op.trainable != trainable):
             continue
         if op.split in ("", "sequence") and block.name != "embedding":
             whole += op.weights
+        elif op.units:
+            padded = padded + op.part(op.weights, dims.tp)
         else:
             split += op.weights
-    return split / dims.tp + whole
+    return split / dims.tp + whole + padded
 
 
 @dataclass(frozen=True, slots=True)

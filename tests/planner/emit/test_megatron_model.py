@@ -125,3 +125,9 @@ def test_a_gqa_model_keeps_its_name_out_of_the_arguments(
     plans: dict[str, Plan], spoil: Callable[[Plan, str], Plan]
 ) -> None:
     assert said(spoil(plans["dense"], "$(x)"))[0] == said(plans["dense"])[0]
+
+
+def test_a_vision_tower_is_said_to_be_left_out(plans: dict[str, Plan]) -> None:
+    tower = {"layers": 4, "hidden": 64, "ffn_hidden": 256, "heads": 4, "tokens": 256}
+    _, lost = said(model_of(plans, "dense", vision=tower))
+    assert any("a vision tower" in line for line in lost)

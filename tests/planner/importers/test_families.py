@@ -372,7 +372,7 @@ def test_a_vision_model_gives_its_language_model() -> None:
     inner = CONFIGS["qwen3-0.6b"] | {"model_type": "qwen3_vl_text"}
     outer = {"model_type": "qwen3_vl", "text_config": inner, "vision_config": {"depth": 24}}
     assert shapes(from_mapping(outer)) == shapes(load("qwen3-0.6b"))
-    flat = CONFIGS["qwen2.5-3b"] | {"model_type": "qwen2_5_vl"}
+    flat = CONFIGS["qwen2.5-3b"] | {"model_type": "qwen2_vl", "vision_config": {"depth": 32}}
     assert shapes(from_mapping(flat)) == shapes(load("qwen2.5-3b"))
     bare = {"text_config": {k: v for k, v in inner.items() if k != "model_type"}}
     assert shapes(from_mapping({"model_type": "qwen3"} | bare)) == shapes(load("qwen3-0.6b"))
