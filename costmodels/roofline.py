@@ -4,14 +4,14 @@ Every kernel is bound by arithmetic or by memory, and pays a fixed time; the two
 smoothly, because near the ridge a kernel reaches neither. Knows sizes and rates, nothing of
 layers, chips or software.
 
-Parts: `smooth_max`, `matmul_s`, `attention_s`, `memory_bound_s`.
+Parts: `smooth_max`, `matmul_s`, `grouped_matmul_s`, `attention_s`, `memory_bound_s`.
 """
 
 import numpy as np
 
 from costmodels.units import Num
 
-__all__ = ["attention_s", "matmul_s", "memory_bound_s", "smooth_max"]
+__all__ = ["attention_s", "grouped_matmul_s", "matmul_s", "memory_bound_s", "smooth_max"]
 
 RIDGE_POWER = 4.0
 
@@ -55,13 +55,14 @@ def matmul_s(
     tile_m: int = 128,
     tile_n: int = 128,
     units: int = 1,
+    batches: Num = 1.0,
 ) -> Num:
     """Time of a matrix product C[m, n] = A[m, k] B[k, n].
 
         t = fixed + smooth_max(2 k tile (tiles + (units - 1)/2) / flop_per_s,  bytes / bytes_per_s)
 
-    where tiles = ceil(m/tile_m) ceil(n/tile_n): whole tiles are computed, and on average the last
-    wave of `units` concurrent tiles is half empty.
+    where tiles = batches ceil(m/tile_m) ceil(n/tile_n): whole tiles are computed, and on average
+    the last wave of `units` concurrent tiles is half empty.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ def matmul_s(
     fixed_s       : time of the smallest product
     element_bytes : of A and B; output_bytes: of C
     tile_m, tile_n, units : output tile, and tiles that run at once
+    batches       : products of this size in the one kernel
 
     Notes
     -----
@@ -79,11 +81,49 @@ def matmul_s(
     Source: Williams, Waterman, Patterson, CACM 52(4), 2009 (roofline); tile and wave quantization
     as in the vendor's matrix multiplication guide.
     """
-    tiles = np.ceil(m / tile_m) * np.ceil(n / tile_n)
+    tiles = batches * np.ceil(m / tile_m) * np.ceil(n / tile_n)
     waves = tiles + np.where(tiles > 0, 0.5 * (units - 1), 0.0)
     arithmetic_s = 2.0 * k * tile_m * tile_n * waves / flop_per_s
-    traffic_s = ((m * k + k * n) * element_bytes + m * n * output_bytes) / bytes_per_s
+    traffic = batches * ((m * k + k * n) * element_bytes + m * n * output_bytes)
+    traffic_s = traffic / bytes_per_s
     return np.where(m * n * k > 0, fixed_s + smooth_max(arithmetic_s, traffic_s), 0.0)
+
+
+def grouped_matmul_s(
+    rows: Num,
+    experts: Num,
+    n: Num,
+    k: Num,
+    flop_per_s: Num,
+    bytes_per_s: Num,
+    fixed_s: Num,
+    element_bytes: Num = 2.0,
+    output_bytes: Num = 2.0,
+    tile_m: int = 128,
+) -> Num:
+    """Time of the products of several experts in one kernel: rows in all, each expert [k, n].
+
+        t = fixed + smooth_max(2 r n k / flop_per_s,  bytes / bytes_per_s)
+
+    with r = rows + experts tile_m / 2: the last tile of each expert is half full on average. The
+    bytes are symmetric in n and k, so that the product and both its gradients cost alike.
+
+    Parameters
+    ----------
+    rows          : of all experts together
+    experts       : that this device holds
+    n, k          : width of an expert's result and of its operand
+    element_bytes : of operands; output_bytes: of results
+
+    Notes
+    -----
+    Source: grouped products as in Gale et al., MegaBlocks, 2023; roofline as in `matmul_s`.
+    """
+    rows = rows + experts * tile_m / 2.0
+    arithmetic_s = 2.0 * rows * n * k / flop_per_s
+    traffic = rows * (n + k) * 0.5 * (element_bytes + output_bytes)
+    traffic = traffic + experts * n * k * element_bytes
+    return fixed_s + smooth_max(arithmetic_s, traffic / bytes_per_s)
 
 
 def attention_s(

@@ -37,6 +37,7 @@ class Tensor:
     element_bytes : of one entry
     parameter : trained weights (gradients and optimizer states belong to them)
     given     : no gradient flows to it: data, constants, and what is made of them alone
+    shared    : of a parameter: one copy serves every repeat of the region that reads it
     """
 
     name: str
@@ -44,6 +45,7 @@ class Tensor:
     element_bytes: float = 2.0
     parameter: bool = False
     given: bool = False
+    shared: bool = False
 
     @property
     def elements(self) -> float:
@@ -56,7 +58,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor as an operator reads it; `saved`: kept for the operator's backward pass."""
+    """A tensor as an operator reads or makes it; `saved`: kept for the operator's backward pass.
+
+    A tensor that several read is kept once. Of a result, say `saved` where the operator's own
+    backward pass reads it (a softmax's); results that only their readers keep are not saved.
+    """
 
     tensor: str
     labels: Labels
@@ -76,6 +82,8 @@ class Operator:
     backward : FLOP (or traffic) of the backward pass over the forward's
     repeats  : times that it runs in a step, for operators inside a repeated region
     region   : name of the repeated region (layers of one kind), "" outside
+    uneven   : label -> busiest rank's share over the mean one's where it is split (experts)
+    copies   : of an exchange: destinations that a token has, drawn independently
     inner    : values made and used inside the operator that are kept for its backward pass, as
                where a chain is fused; they count as memory, nobody else reads them
     """
@@ -93,6 +101,8 @@ class Operator:
     repeats: int = 1
     region: str = ""
     inner: tuple[Operand, ...] = ()
+    uneven: Mapping[str, float] = field(default_factory=dict)
+    copies: float = 1.0
 
     @property
     def contracted(self) -> frozenset[str]:

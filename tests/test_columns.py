@@ -94,7 +94,18 @@ BY_SUFFIX: dict[str, Numbers] = {
     "_s": st.one_of(st.just(0.0), between(1e-9, 1e4)),
 }
 FRACTIONS = ("checkpoint", "rework", "restart", "waiting", "short")
-COUNTS = ("ranks", "devices", "hosts", "chunks", "microbatches", "count", "stages")
+COUNTS = (
+    "rows",
+    "experts",
+    "batches",
+    "ranks",
+    "devices",
+    "hosts",
+    "chunks",
+    "microbatches",
+    "count",
+    "stages",
+)
 CHOICES: dict[str, tuple[object, ...]] = {
     "algorithm": ("auto", *ALGORITHMS),
     "tile_m": (64, 128),

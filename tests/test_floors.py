@@ -41,7 +41,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.strategy",
         "planner.table",
     ),
-    2: ("planner.importers", "planner.search", "planner.workloads"),
+    2: ("planner.importers", "planner.search", "planner.sharding", "planner.workloads"),
     3: (
         "planner.ceilings",
         "planner.checklist",
@@ -91,6 +91,8 @@ APART = (
     ("hardware_profiles", "costmodels"),
     ("planner.workloads", "planner.search"),
     ("planner.search", "planner.workloads"),
+    ("planner.sharding", "planner.search"),
+    ("planner.search", "planner.sharding"),
     ("planner.report", "planner.recommend"),
     ("planner.emit", "planner.recommend"),
 )

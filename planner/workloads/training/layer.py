@@ -246,15 +246,11 @@ def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     busiest = np.where(dims.ep > 1, expert_load(context), 1.0)
     token_dims = [d for d in (op.rows, op.cols, op.inner) if d.per_token]
     tokens = token_dims[0].size * rows * busiest
-    tokens = tokens + local * rates.tile_m / 2.0  # the last tile of each expert is half full
     one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
-    arithmetic_s = 2.0 * tokens * one * two / flop_per_s
-    element = context.product_bytes
-    traffic = (
-        tokens * (one + two) * 0.5 * (element + context.activation_bytes)
-        + local * one * two * element
-    )
-    return fixed_s + roofline.smooth_max(arithmetic_s, traffic / rates.memory_bytes_per_s)
+    return roofline.grouped_matmul_s(
+        tokens, local, one, two, flop_per_s, rates.memory_bytes_per_s, fixed_s,
+        context.product_bytes, context.activation_bytes, rates.tile_m,
+    )  # fmt: skip
 
 
 def expert_load(context: Context) -> float:

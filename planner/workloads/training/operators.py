@@ -14,6 +14,8 @@ __all__ = ["Adapters", "adapt", "matmul", "memory", "norm", "with_backward"]
 
 BACKWARD_ATTENTION = 2.5
 """FLOP of the backward attention kernel over the forward's: five products for two."""
+BACKWARD_ATTENTION_TRAFFIC = 2.0
+"""Traffic of the backward attention kernel over the forward's."""
 BACKWARD_TRAFFIC = 1.6
 """Traffic of the backward of memory-bound work over the forward's."""
 
@@ -95,7 +97,7 @@ def _gradients(op: Op) -> list[Op]:
         return [
             replace(
                 bare, name=f"{op.name}.backward", flop=BACKWARD_ATTENTION * op.flop,
-                traffic=2.0 * op.traffic, launches=2.0,
+                traffic=BACKWARD_ATTENTION_TRAFFIC * op.traffic, launches=2.0,
             )
         ]  # fmt: skip
     return [replace(bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic)]

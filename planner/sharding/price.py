@@ -1,0 +1,241 @@
+"""Seconds of an operator under each of its options, from the local sizes of its labels.
+
+    product     matrix products by roofline: forward, gradient of each operand that has one
+    grouped     products of experts, whole tiles for each; the busiest rank's rows
+    attention   fused kernel by roofline
+    opaque      its FLOP at the products' rate or its traffic, whichever binds
+    the others  memory traffic; what moves nothing (a reshape, an exchange) is free
+
+Local traffic is the operator's times the local share of the tensors that flow through it. Launch
+gaps are not priced: they are of the whole step, not of one operator's sharding. The formulas are
+`costmodels.roofline`; knows figures of one device; no mesh, no layouts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import roofline
+from costmodels.units import Column, Num
+from planner.operator_graph import Operand, Operator, OperatorGraph
+from planner.sharding.layouts import OperatorOptions, local_elements
+from planner.workloads.training.context import Context, Rates
+from planner.workloads.training.operators import BACKWARD_ATTENTION_TRAFFIC
+
+__all__ = ["Figures", "OperatorTime", "element_bytes", "figures_of", "operator_time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a device reaches, and how it keeps the states of parameters.
+
+    Parameters
+    ----------
+    rates           : of kernels, at the job's precision
+    product_bytes   : of an element at the job's precision; products of wider ones run in 16 bits
+    parameter_bytes : per parameter as stored for compute
+    gradient_bytes  : per trainable parameter
+    state_bytes     : per trainable parameter: master copy and moments
+    step_bytes      : read and written per parameter by the optimizer step
+    step_bytes_per_s : what the optimizer step reaches
+    gradient_overlap_frac, gather_overlap_frac : share of the gradients' reductions and of the
+                      parameters' gathers that can run under compute
+    """
+
+    rates: Rates
+    product_bytes: float
+    parameter_bytes: float
+    gradient_bytes: float
+    state_bytes: float
+    step_bytes: float
+    step_bytes_per_s: float
+    gradient_overlap_frac: float = 0.0
+    gather_overlap_frac: float = 0.0
+
+
+def figures_of(context: Context) -> Figures:
+    """Take the figures of a resolved training job, for one microbatch or many a step."""
+    state_bytes = context.master_bytes + context.moment_bytes
+    moved = state_bytes + (context.parameter_bytes if context.stack.family.shards_master else 0.0)
+    bandwidth = context.cluster.profile.memory_bytes_per_s.value
+    return Figures(
+        context.rates,
+        context.product_bytes,
+        context.parameter_bytes,
+        context.gradient_bytes,
+        state_bytes,
+        2.0 * moved + 2.0 * context.gradient_bytes + context.activation_bytes,
+        bandwidth * context.stack.family.optimizer_efficiency.value,
+        context.overlap_frac("dp"),
+        context.overlap_frac("gather"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """Seconds of every option, alone and once, under the name that a report shows.
+
+    `input_s`: of the backward pass, the gradient of the first operand, beside which an operand
+    that was kept in pieces is gathered again.
+    """
+
+    name: str
+    kind: str
+    forward_s: Column
+    backward_s: Column
+    input_s: Column
+
+
+def operator_time(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    """Price an operator under each of its options (see the module)."""
+    kind = options.operator.kind
+    if kind == "product":
+        return _product(graph, options, figures)
+    if kind == "grouped":
+        return _grouped(graph, options, figures)
+    if kind == "attention":
+        return _attention(graph, options, figures)
+    if kind == "opaque":
+        return _opaque(graph, options, figures)
+    return _traffic(graph, options, figures)
+
+
+def element_bytes(graph: OperatorGraph, operator: Operator, operand: Operand) -> float:
+    """Bytes of an element as an operator reads and keeps it: of the narrowest of a product."""
+    if operator.kind not in ("product", "grouped"):
+        return graph.tensors[operand.tensor].element_bytes
+    return min(graph.tensors[o.tensor].element_bytes for o in operator.operands)
+
+
+def _rate(figures: Figures, element: float, grouped: bool = False) -> tuple[float, float]:
+    rates = figures.rates
+    if element <= figures.product_bytes:
+        share = rates.grouped if grouped else 1.0
+        return rates.matmul_flop_per_s * share, rates.matmul_fixed_s
+    return rates.bf16_matmul_flop_per_s, rates.bf16_matmul_fixed_s
+
+
+def _labels(operand: Operand) -> set[str]:
+    return {label for dim in operand.labels for label in dim}
+
+
+def _sizes(options: OperatorOptions, labels: set[str]) -> Column:
+    total = np.ones(len(options.picks))
+    for label in options.operator.sizes:
+        if label in labels:
+            total = total * options.size(label)
+    return total
+
+
+def _product(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    """C[m, n] = A[m, k] B[k, n]; dA = dC B^T; dB = A^T dC. Labels of all three are batches."""
+    op, rates = options.operator, figures.rates
+    a, b, c = (_labels(o) for o in (op.operands[0], op.operands[-1], op.result))
+    m = _sizes(options, (a & c) - b)
+    n = _sizes(options, (b & c) - a)
+    k = _sizes(options, (a | b) - c)
+    batches = _sizes(options, a & b & c)
+    element = element_bytes(graph, op, op.operands[0])
+    flop_per_s, fixed_s = _rate(figures, element)
+    output = graph.tensors[op.result.tensor].element_bytes
+
+    def seconds(rows: Num, cols: Num, inner: Num) -> Column:
+        return np.asarray(
+            roofline.matmul_s(
+                rows, cols, inner, flop_per_s, rates.memory_bytes_per_s, fixed_s, element, output,
+                rates.tile_m, rates.tile_n, rates.units, batches,
+            )
+        )  # fmt: skip
+
+    none = np.zeros_like(m)
+    input_s = none if _given(graph, op.operands[0]) else seconds(m, k, n)
+    weight_s = none if _given(graph, op.operands[-1]) else seconds(k, n, m)
+    return OperatorTime(
+        "matrix products", "compute", seconds(m, n, k), input_s + weight_s, input_s
+    )  # fmt: skip
+
+
+def _grouped(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    """Rows of all local experts through their products; experts are labels of all three."""
+    op, rates = options.operator, figures.rates
+    a, b, c = (_labels(o) for o in (op.operands[0], op.operands[-1], op.result))
+    experts = _sizes(options, a & b & c)
+    rows = experts * _sizes(options, (a & c) - b)
+    for label, load in op.uneven.items():
+        rows = rows * np.where(options.pieces(label) > 1, load, 1.0)
+    element = element_bytes(graph, op, op.operands[0])
+    flop_per_s, fixed_s = _rate(figures, element, grouped=True)
+    output = graph.tensors[op.result.tensor].element_bytes
+    once = np.asarray(
+        roofline.grouped_matmul_s(
+            rows, experts, _sizes(options, (b & c) - a), _sizes(options, (a & b) - c), flop_per_s,
+            rates.memory_bytes_per_s, fixed_s, element, output, rates.tile_m,
+        )
+    )  # fmt: skip
+    gradients = sum(not _given(graph, o) for o in (op.operands[0], op.operands[-1]))
+    return OperatorTime("expert products", "compute", once, gradients * once, once)
+
+
+def _attention(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    op, rates = options.operator, figures.rates
+    work = op.flop * np.ones(len(options.picks))
+    for label in options.labels:
+        work = work / options.pieces(label)
+    moved = op.traffic_bytes * _share(graph, options)
+
+    def seconds(flop: Num, traffic: Num, flop_per_s: float) -> Column:
+        return np.asarray(
+            roofline.attention_s(
+                flop, traffic, flop_per_s, rates.memory_bytes_per_s, rates.attention_fixed_s
+            )
+        )
+
+    forward_s = seconds(work, moved, rates.attention_forward_flop_per_s)
+    backward_s = seconds(
+        op.backward * work, BACKWARD_ATTENTION_TRAFFIC * moved, rates.attention_backward_flop_per_s
+    )
+    return OperatorTime("attention", "compute", forward_s, backward_s, backward_s)
+
+
+def _traffic(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    op, rates = options.operator, figures.rates
+    moved = op.traffic_bytes * _share(graph, options)
+
+    def seconds(traffic: Column) -> Column:
+        fixed_s = rates.memory_fixed_s * op.launches
+        taken = roofline.memory_bound_s(traffic, rates.memory_bytes_per_s, fixed_s)
+        return np.where(traffic > 0, taken, 0.0)
+
+    backward_s = seconds(op.backward * moved)
+    return OperatorTime("norms and elementwise", "hbm", seconds(moved), backward_s, backward_s)
+
+
+def _opaque(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
+    op, rates = options.operator, figures.rates
+    flop_per_s, fixed_s = _rate(figures, element_bytes(graph, op, op.result))
+    share = _share(graph, options)
+    bound = roofline.smooth_max(
+        op.flop * share / flop_per_s, op.traffic_bytes * share / rates.memory_bytes_per_s
+    )
+    forward_s = np.where(bound > 0, op.launches * fixed_s + bound, 0.0)
+    return OperatorTime("unknown operators", "compute", forward_s, op.backward * forward_s,
+                        op.backward * forward_s)  # fmt: skip
+
+
+def _share(graph: OperatorGraph, options: OperatorOptions) -> Column:
+    """Local share of the tensors that flow through an operator; its weights aside."""
+    op = options.operator
+    flowing = [o for o in op.operands if not graph.tensors[o.tensor].parameter]
+    if op.kind == "lookup":
+        flowing = []  # rows are read where they are wanted, whatever the table's size
+    whole, local = 0.0, np.zeros(len(options.picks))
+    for operand in (*flowing, op.result):
+        tensor = graph.tensors[operand.tensor]
+        held = local_elements(tensor, options.mesh, options.operand(operand.labels))
+        whole += tensor.elements * tensor.element_bytes
+        local = local + held * tensor.element_bytes
+    return local / whole
+
+
+def _given(graph: OperatorGraph, operand: Operand) -> bool:
+    return graph.tensors[operand.tensor].given
