@@ -40,7 +40,7 @@ def test_compute_and_memory_of_layers_are_the_templates(model: dict[str, object]
             for phase in ("forward", "backward"):
                 theirs = taken(getattr(time, phase).exposed[category])
                 assert ours.get(f"{name}, {phase}", 0.0) == pytest.approx(theirs, rel=1e-9)
-        kept, _, _ = kept_bytes(context, block, dims)
+        kept, _, _ = kept_bytes(context, block, dims, 0.0)
         assert ours["activations"] == pytest.approx(taken(kept), rel=1e-9)
         expert = block.weights(expert=True)
         split = sum(op.weights for op in block.ops if op.split not in ("", "sequence"))
