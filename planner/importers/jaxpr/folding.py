@@ -46,10 +46,19 @@ def folded(
         _join_parameters(ops, (start, period, times), known)
         at = start + period * times
     kept += ops[at:]
-    made = tuple(_renamed(op, renamed) if not op.region else op for op in kept)
+    made = tuple(_renamed(op, renamed) for op in kept)
+    repeated = {
+        name: (times, tuple((end, renamed.get(start, start)) for end, start in pairs))
+        for name, (times, pairs) in repeated.items()
+    }
     used = {o.tensor for op in made for o in (*op.operands, op.result, *op.inner)}
     used |= {tensor for _, pairs in repeated.values() for pair in pairs for tensor in pair}
-    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in used}
+    own = {name for name in known if known[name] is not parameters[name]}  # one in every pass
+    tensors = {
+        name: dataclasses.replace(tensor, shared=tensor.shared and name not in own)
+        for name, tensor in graph.tensors.items()
+        if name in used
+    }
     known = {name: parameter for name, parameter in known.items() if name in used}
     return dataclasses.replace(graph, operators=made, tensors=tensors, repeated=repeated), known
 

@@ -99,7 +99,12 @@ def _word(group: Group, found: Labelled) -> str:
 def _tensor(value: Value, stored: Stored) -> Tensor:
     given = value.origin == "input" or not value.grad
     return Tensor(
-        stored.name, stored.shape, value.element_bytes, value.origin == "parameter", given
+        stored.name,
+        stored.shape,
+        value.element_bytes,
+        value.origin == "parameter",
+        given,
+        shared=value.origin == "parameter" and not value.lead,
     )
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.document import clean
 from planner.errors import SpecError
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ __all__ = ["Function", "InputShape", "Traced", "find", "trace"]
 
 InputShape = tuple[tuple[int, ...], str | None]
 """Shape, and the number format or None: not said."""
+MOST = 600
+"""Characters of a message that the user's code had a part in."""
 NUMBERS = ("token", "id", "label", "index", "indices", "target", "segment", "position")
 """Words in the name of an input that let whole numbers be tried before others."""
 
@@ -89,7 +90,7 @@ def _imported(name: str, folder: Path | None) -> object:
 
 
 def _wrong(message: str, key: str = "workload.model.jax") -> SpecError:
-    return SpecError(clean(message), key=key)
+    return SpecError(" ".join(message.split())[:MOST], key=key)
 
 
 def trace(

@@ -145,8 +145,13 @@ def test_parameters_know_their_leaves() -> None:
     every = [path for p in made.parameters.values() for path in p.paths]
     assert sorted(every) == [f"mlp/{i}" for i in range(4)]
     assert len(made.parameters[held].paths) == 3  # the first layer reads data: no gradient to it
-    stacked = import_function("jax_models:loss", TOKENS).parameters["layers/q"]
-    assert stacked.lead == 1 and stacked.paths == ("layers/q",)
+    assert not made.graph.tensors[held].shared
+    stacked = import_function("jax_models:loss", TOKENS)
+    assert stacked.parameters["layers/q"].lead == 1
+    assert stacked.parameters["layers/q"].paths == ("layers/q",)
+    assert not stacked.graph.tensors["layers/q"].shared
+    recurrent = import_function("jax_models:recurrent", {"series": [4, 20, 32]})
+    assert recurrent.graph.tensors["cell/0"].shared  # one weight for all twenty steps
 
 
 def test_dims_that_were_merged_come_apart_again() -> None:
