@@ -17,7 +17,7 @@ from planner.workloads.training.spec import TrainingSpec
 __all__ = ["frontier", "pins", "runners_up"]
 
 SHOWN = 5
-MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "recompute")
+MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "recompute", "consistency")
 
 
 def runners_up(

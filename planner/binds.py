@@ -24,7 +24,7 @@ OVER = 2.0
 MOST_OVER = 131_072
 """Candidates over the memory limit that are priced at most, the smallest first."""
 LARGEST = 3
-SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
+SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "everyone"}
 
 
 def binds(chosen: Chosen, pool: Pool) -> list[Finding]:

@@ -27,8 +27,6 @@ Numbers = Mapping[str, float | str]
 
 AXIS_OF = {"model": "model", "throughput": "training", "data": "data"}
 """The axis that a ceiling of a training job forces (section 1.8, stage 2)."""
-WIDE_AREA_S = 1e-3
-"""Latency from which a level of the network joins sites, not machines of one site (assumed)."""
 METRICS: Mapping[Metric, tuple[str, str]] = {
     "step_time": ("throughput", "step_time_s"),
     "throughput": ("throughput", "tokens_per_s_per_device"),
@@ -179,7 +177,7 @@ def _topology(plan: OnePlan) -> Answer:
         for level in dict.fromkeys(crossed.values())
     )
     axes = f"The axes exchange peer to peer ({said})"
-    wide = [level.name for level in levels if level.latency_s >= WIDE_AREA_S]
+    wide = [level.name for level in levels if level.wide]
     if wide:
         because = (
             f"{axes}; {wide[0]} joins sites that are far apart: each site has its coordinator and"

@@ -21,10 +21,12 @@ from hardware_profiles.schema import HardwareProfile
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Cluster", "Level", "Segment", "build"]
+__all__ = ["WIDE_AREA_S", "Cluster", "Level", "Segment", "build"]
 
 Segment = tuple[Num, Num]
 """(degree, stride): ranks of a group, and the distance between neighbours in device numbers."""
+WIDE_AREA_S = 1e-3
+"""Latency from which a network level joins sites that are far apart: 100 km of fibre and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Level:
     latency_s: float
     in_switch: bool
     torus: tuple[int, ...] = ()
+
+    @property
+    def wide(self) -> bool:
+        """Whether the level joins sites."""
+        return self.latency_s >= WIDE_AREA_S
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,9 @@ def build(
     Parameters
     ----------
     levels         : replaces the profile's network, inner to outer: mappings with name, devices,
-                     bytes_per_s, latency_s (the job's `hardware.levels`); achieved as given
+                     bytes_per_s, latency_s (the job's `hardware.levels`); achieved as given.
+                     A list that starts with a wide-area level says nothing of what is inside a
+                     site: the profile's levels of a fixed size (the node) stay below it
     slice_topology : chips along each torus axis (the job's `hardware.slice`); None: as cubic as
                      the devices allow
     usd_per_device_hour : replaces the profile's price
@@ -201,7 +210,10 @@ def build(
     """
     given = tuple(levels)
     chips = math.prod(slice_topology) if slice_topology else devices
-    made = _given_levels(given, devices) if given else _profile_levels(profile, devices, chips)
+    made = _profile_levels(profile, devices, chips)
+    if given:
+        below = _kept(made, profile, given[0])
+        made = [*below, *_given_levels(given, devices, below[-1].devices if below else 1)]
     kept: list[Level] = []
     for level in made:
         if kept and level.devices <= kept[-1].devices:
@@ -257,11 +269,24 @@ def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[
     return made
 
 
+def _kept(
+    own: Sequence[Level], profile: HardwareProfile, first: Mapping[str, float | int | str | None]
+) -> list[Level]:
+    """Levels of the profile that stay below the job's own: those of a fixed size, under a site."""
+    if float(first["latency_s"] or 0.0) < WIDE_AREA_S:
+        return []
+    site = int(first["devices"] or 0)
+    return [
+        level
+        for level, given in zip(own, profile.network, strict=True)
+        if given.devices is not None and given.devices < site and site % given.devices == 0
+    ]
+
+
 def _given_levels(
-    given: Sequence[Mapping[str, float | int | str | None]], devices: int
+    given: Sequence[Mapping[str, float | int | str | None]], devices: int, inside: int
 ) -> list[Level]:
     made: list[Level] = []
-    inside = 1
     for spec in given:
         domain = min(devices, int(spec["devices"] or devices))
         made.append(

@@ -14,16 +14,38 @@ from numpy.typing import NDArray
 from costmodels.pipeline import SCHEDULES
 from costmodels.units import Column
 
-__all__ = ["ALL_LAYERS", "CODES", "CP_COMM", "OFFLOAD", "RECOMPUTE", "ParallelDims"]
+__all__ = [
+    "ALL_LAYERS",
+    "CODES",
+    "CONSISTENCY",
+    "CP_COMM",
+    "OFFLOAD",
+    "OUTER_PRECISION",
+    "RECOMPUTE",
+    "ParallelDims",
+]
 
 RECOMPUTE = ("none", "selective", "per-operator", "projections", "full")
 CP_COMM = ("p2p", "all-gather", "a2a", "a2a+p2p")
 OFFLOAD = ("optimizer", "activations", "parameters")
+CONSISTENCY = ("synchronous", "local_sgd", "stale", "asynchronous")
+OUTER_PRECISION = ("bf16", "fp32", "fp16", "fp8", "int8", "int4")
 CODES: Mapping[str, tuple[str, ...]] = {
     "schedule": SCHEDULES,
     "recompute": RECOMPUTE,
     "cp_comm": CP_COMM,
+    "consistency": CONSISTENCY,
+    "outer": OUTER_PRECISION,
 }
+DEFAULTS = {
+    "lean": 0.0,
+    "staging": 0.0,
+    "consistency": 0.0,
+    "sites": 1.0,
+    "apart": 0.0,
+    "outer": 0.0,
+}
+"""Columns that may be absent where rows are built from columns."""
 ALL_LAYERS = 1e9
 """`recompute_layers` of a plan that recomputes every layer."""
 
@@ -45,6 +67,11 @@ class ParallelDims:
     lean             : layers that the last chunk of the pipeline gives to the others, because it
                        has the head and the loss; 0: as even as can be
     staging          : 0, or k: layers and choices by stage are the k-th staging of the context
+    consistency      : code of how replicas agree
+    sites            : groups of devices that agree only every `apart` steps, each with dp / sites
+                       of the replicas and a whole mesh of its own; 1 but for local updates
+    apart            : H of local updates, s of bounded staleness; else 0
+    outer            : code of the number format that local updates are exchanged in
     """
 
     devices: Column
@@ -67,6 +94,10 @@ class ParallelDims:
     offload: Column
     lean: Column
     staging: Column
+    consistency: Column
+    sites: Column
+    apart: Column
+    outer: Column
 
     def __len__(self) -> int:
         """Count the plans."""
@@ -97,26 +128,31 @@ class ParallelDims:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, "Column | float"]) -> "ParallelDims":
-        """Build from columns or numbers by name, broadcast; `lean`, `staging` may be absent: 0."""
-        given = {"lean": 0.0, "staging": 0.0, **columns}
+        """Build from columns or numbers by name, of one length; DEFAULTS may be absent."""
+        given = {**DEFAULTS, **columns}
         arrays = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(given[n], np.float64)) for n in cls.names())
         )
         return cls(*(np.ascontiguousarray(a) for a in arrays))
 
     @property
+    def dp_inside(self) -> Column:
+        """Replicas that agree every step: dp, or a site's share of it."""
+        return self.dp / self.sites
+
+    @property
     def replicas(self) -> Column:
-        """Ranks that hold copies of a dense parameter before sharding: dp * cp."""
-        return self.dp * self.cp
+        """Ranks that agree every step on copies of a dense parameter: dp * cp, of a site."""
+        return self.dp_inside * self.cp
 
     @property
     def stage_ranks(self) -> Column:
-        """Ranks of one pipeline stage: tp * cp * dp."""
-        return self.tp * self.cp * self.dp
+        """Ranks of one pipeline stage, of a site: tp * cp * dp."""
+        return self.tp * self.cp * self.dp_inside
 
     @property
     def expert_replicas(self) -> Column:
-        """Copies of an expert: stage ranks / (ep * etp)."""
+        """Copies of an expert that agree every step: stage ranks / (ep * etp)."""
         return self.stage_ranks / (self.ep * self.etp)
 
     @property

@@ -177,6 +177,7 @@ class OnePlan:
         assert isinstance(offload, list | tuple)
         columns["offload"] = float(sum(1 << OFFLOAD.index(what) for what in offload))
         columns |= self._staged()
+        columns |= training.columns_of(self.context.cluster, self.strategy.get("consistency"))
         return ParallelDims.from_columns({**columns, **changed})
 
 

@@ -72,7 +72,7 @@ def prediction(
         "time_to_train_s": None if run.time_to_train_s is None else _one(run.time_to_train_s),
         "finish_s": None if run.finish_s is None else _one(run.finish_s),
         "finish_confidence": job.constraints.confidence,
-        "steps": run.steps,
+        "steps": None if run.steps is None else _one(run.steps),
         "goodput": _one(run.run.goodput),
         "checkpoint_interval_s": _one(run.run.checkpoint_interval_s),
         "checkpoint_s": _one(run.run.checkpoint_s),
@@ -97,9 +97,22 @@ def prediction(
         ],
         "traffic": traffic(context, dims),
     }
+    if dims.consistency[0]:
+        made["updates"] = _updates(context, dims)
     if not np.isfinite(step_s) or not np.isfinite(used):
         raise InternalError(f"the price of {dims.row(0)} is not a number")
     return made
+
+
+def _updates(context: training.Context, dims: ParallelDims) -> dict[str, object]:
+    """Return updates to the target over synchronous ones: as priced, by the law, their range."""
+    found = training.updates(context, dims)
+    return {
+        "factor": _one(found.factor),
+        "law": _one(found.law),
+        "range": [_one(found.least), _one(found.factor)],
+        "source": "training.learning; costmodels.staleness",
+    }
 
 
 def time_terms(price: Breakdown) -> list[dict[str, object]]:

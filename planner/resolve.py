@@ -9,12 +9,15 @@ from pathlib import Path
 from hardware_profiles.load import ProfileError, load, names, with_overrides
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import stack_names
+from planner.choices import cluster_of
 from planner.document import Document, PathKey, Value, clean
 from planner.errors import SpecError
 from planner.job import Hardware, Software
 from planner.models.load import load as load_model
 from planner.models.load import names as model_names
 from planner.nearest import hint, shown
+from planner.strategy import LocalSgd
+from planner.workloads.training.consistency import across_level
 from planner.workloads.training.spec import TrainingJob
 
 __all__ = [
@@ -42,7 +45,6 @@ LATER: dict[PathKey, str] = {
     ("workload", "model", "jax"): "a model given as a JAX function",
     ("hardware", "pools"): "a job over several pools",
     ("strategy", "sharding"): "a choice for each operator",
-    ("strategy", "consistency"): "consistency other than synchronous",
 }
 """Keys of the grammar that wait for the solver."""
 
@@ -62,7 +64,7 @@ def refuse_later(document: Document) -> None:
         value: Value = document.value
         for part in path:
             value = value.get(str(part)) if isinstance(value, dict) else None
-        if value is not None and value != "synchronous":
+        if value is not None:
             said = f"{what} comes with the solver: not supported yet (got {shown(value)})"
             raise document.error(said, path)
 
@@ -141,6 +143,7 @@ def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> Tr
     for profile in profiles:
         _check_slice(given, profile, document)
         _check_placement(job, profile, document)
+        _check_across(job, profile, document)
     system = found[0] if isinstance(given.system, str) else tuple(found)
     devices = given.devices if given.devices is not None else given.fixed_devices
     hardware = given.model_copy(update={"system": system, "devices": devices})
@@ -197,6 +200,38 @@ def _check_placement(job: TrainingJob, profile: HardwareProfile, document: Docum
             raise document.error(
                 f"{message}; allowed: {', '.join(known)}", ("strategy", "placement", axis)
             )
+
+
+def _check_across(job: TrainingJob, profile: HardwareProfile, document: Document) -> None:
+    """Refuse local updates across a level that is not there, or that joins no whole sites."""
+    pinned, devices = job.strategy.consistency, job.hardware.fixed_devices
+    if not isinstance(pinned, LocalSgd):
+        return
+    path: PathKey = ("strategy", "consistency", "local_sgd", "across")
+    name = pinned.local_sgd.across
+    own = [level.name for level in job.hardware.levels]
+    known = own or [level.name for level in profile.network]
+    if name is not None and name not in known:
+        raise document.error(f"no network level {shown(name)}; {hint(name, known)}", path)
+    if devices is None:
+        return
+    cluster = cluster_of(job.hardware, profile, devices)
+    reached = [level.name for level in cluster.levels]
+    if name is not None and name not in reached:
+        said = (
+            f"{devices} devices are inside one domain below {name}: there are no sites to average"
+        )
+        raise document.error(f"{said}; they cross {', '.join(reached)}", path)
+    level = across_level(cluster, name)
+    dp = job.strategy.pinned_count("dp")
+    if devices % level.inside:
+        said = f"devices {devices} are not whole sites of the {level.inside} below {level.name}"
+        raise document.error(said, path)
+    if dp is not None and dp % (devices // level.inside):
+        said = (
+            f"dp {dp} is not a multiple of the {devices // level.inside} sites below {level.name}"
+        )
+        raise document.error(said, path)
 
 
 def _software(job: TrainingJob, profiles: list[HardwareProfile], document: Document) -> Software:

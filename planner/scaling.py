@@ -46,8 +46,10 @@ def scaling(
     columns["dp"] = np.array(replicas)
     columns["devices"] = devices
     columns["microbatches"] = slots / np.array(replicas)
-    whole = row["zero_group"] == row["dp"] * row["cp"]
-    group = np.array(replicas) * row["cp"] if whole else np.full(len(replicas), row["zero_group"])
+    columns |= _sites(row, np.array(replicas))
+    whole = row["zero_group"] == row["dp"] * row["cp"] / row["sites"]
+    inside = np.array(replicas) / np.asarray(columns["sites"]) * row["cp"]
+    group = inside if whole else np.full(len(replicas), row["zero_group"])
     columns["zero_group"] = group
     points = ParallelDims.from_columns(columns)
     possible = _possible(points)
@@ -80,11 +82,25 @@ def scaling(
     }
 
 
+def _sites(row: dict[str, float], replicas: Column) -> dict[str, Column]:
+    """Sites of a plan of local updates stay as large as they are; one site is synchronous."""
+    if row["sites"] <= 1:
+        return {}
+    each = row["dp"] / row["sites"]
+    one = replicas <= each
+    return {
+        "sites": np.where(one, 1.0, replicas / each),
+        "consistency": np.where(one, 0.0, row["consistency"]),
+        "apart": np.where(one, 0.0, row["apart"]),
+    }
+
+
 def _possible(points: ParallelDims) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Rows whose groups come out whole."""
-    copies = points.dp * points.cp / points.zero_group
+    copies = points.replicas / points.zero_group
     experts = points.stage_ranks / (points.ep * points.etp)
     interleaved = (points.vpp == 1) | (points.microbatches % points.pp == 0)
+    copies = np.where(points.sites == np.floor(points.sites), copies, 0.5)
     whole = (copies == np.floor(copies)) & (experts == np.floor(experts))
     return np.asarray(whole & interleaved)
 

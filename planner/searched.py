@@ -36,7 +36,7 @@ FEW_CLUSTERS, REFINED = 6, 4
 than that, how many of the best are searched so after a coarse grid."""
 POLISHES, POLISHED = 2, 48
 """Rounds in which neighbours are tried, and the best meshes of a cluster whose neighbours are."""
-MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "schedule", "recompute")
+MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "schedule", "recompute", "consistency", "sites")
 Progress = Callable[[str, int, int], None]
 
 
@@ -251,7 +251,11 @@ def objective_of(
     context: training.Context,
     dims: ParallelDims,
 ) -> Callable[[NDArray[np.intp]], Column]:
-    """Return the objective of given rows: infinite where a limit of the run is broken."""
+    """Return the objective of given rows: infinite where a limit of the run is broken.
+
+    A step counts for what it learns: its time is multiplied by the updates that the plan's
+    consistency takes over synchronous ones.
+    """
     limits = job.constraints
     run_limits = limits.deadline_s is not None or limits.max_cost_usd is not None
     tokens = float(job.workload.global_batch * job.workload.sequence_length)
@@ -260,7 +264,8 @@ def objective_of(
     def of(rows: NDArray[np.intp]) -> Column:
         few = dims.take(rows)
         price = training.times_of(context, few)
-        step = np.asarray(price.total_s)
+        raw_s = np.asarray(price.total_s)
+        step = raw_s * training.updates_factor(context, few)  # of a synchronous step's progress
         figures: dict[str, Column] = {
             "step_time_s": step,
             "device_seconds_per_token": step * few.devices / tokens,
@@ -268,7 +273,7 @@ def objective_of(
         }
         broken = np.zeros(len(rows), bool)
         if limits.min_tokens_per_s is not None:
-            broken |= tokens / step < limits.min_tokens_per_s
+            broken |= tokens / raw_s < limits.min_tokens_per_s
         if run_limits or metric in NEEDS_RUN:
             run = training.economics(job, context, few, price)
             whole = step if run.time_to_train_s is None else run.time_to_train_s

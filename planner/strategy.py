@@ -40,9 +40,13 @@ class RecomputeFull(Section):
 
 
 class LocalSgdSteps(Section):
-    """Local steps between averages; the level that only averages cross; their number format."""
+    """Local steps between averages; the level that only averages cross; their number format.
 
-    steps: Count
+    What is absent is searched; `across` is by default the innermost level between sites, or the
+    outermost level where there are none.
+    """
+
+    steps: Count | None = None
     across: Name | None = None
     precision: Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"] | None = None
 
@@ -140,7 +144,8 @@ class Strategy(Section):
         default=None, description="auto, or the algorithm of each axis"
     )
     consistency: Literal["synchronous", "asynchronous"] | LocalSgd | Stale | None = Field(
-        default=None, description="how replicas agree; absent: synchronous"
+        default=None,
+        description="how replicas agree; absent: searched where learning is priced",
     )
 
     @field_validator("placement", "collectives", mode="after")

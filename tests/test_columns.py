@@ -79,6 +79,18 @@ BY_NAME: dict[str, Numbers] = {
     "useful": between(1e-3, 1.0),
     "element_bytes": between(0.5, 8.0),
     "output_bytes": between(0.5, 8.0),
+    "parameters": between(1e6, 1e13),
+    "sites": counts(1, 64),
+    "loss": between(0.5, 12.0),
+    "log_loss": between(0.0, 1.0),
+    "staleness": counts(0, 64),
+    "doublings": between(0.0, 20.0),
+    "batch_tokens": between(1e3, 1e9),
+    "critical_tokens": between(1e3, 1e9),
+    "epochs": counts(1, 50),
+    "samples": counts(1, 10**6),
+    "clients": counts(1, 10**4),
+    "batch_samples": counts(0, 1000),
 }
 BY_SUFFIX: dict[str, Numbers] = {
     "_bytes_per_s": between(1e3, 1e14),

@@ -216,8 +216,6 @@ LATER = [
     "workload.model={jax: 'package.module:loss', inputs: {tokens: [4, 1024]}}",
     "hardware.pools=[{name: old, system: dgx-a100-80gb, devices: 64}]",
     "strategy.sharding={a: b}",
-    "strategy.consistency=asynchronous",
-    "strategy.consistency={stale: 2}",
 ]
 
 
@@ -226,8 +224,12 @@ def test_what_waits_for_the_solver_says_so(override: str) -> None:
     assert "comes with the solver: not supported yet" in message(override)
 
 
-def test_synchronous_consistency_is_fine() -> None:
-    assert load(TEXT, sets=["strategy.consistency=synchronous"]).strategy.consistency
+@pytest.mark.parametrize(
+    "said",
+    ["synchronous", "asynchronous", "{stale: 2}", "{local_sgd: {steps: 8}}", "{local_sgd: {}}"],
+)
+def test_every_consistency_is_read(said: str) -> None:
+    assert load(TEXT, sets=[f"strategy.consistency={said}"]).strategy.consistency
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "~", "- a", "3", "text"])

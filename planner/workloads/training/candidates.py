@@ -19,6 +19,7 @@ from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
 from planner.job import Job
 from planner.strategy import RecomputeFull
 from planner.table import Table
+from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import segments
 from planner.workloads.training.spec import TrainingSpec
@@ -64,7 +65,11 @@ def candidates(
     """
     wants = Wants(job.strategy, coarse)
     table = Table(devices=float(context.cluster.devices))
-    for step in (_mesh, _experts, _states, _batch, _schedule, _sharding, _savings, _placement):
+    steps: tuple[Step, ...] = (
+        _mesh, choose_kind, _experts, _states, _batch, _schedule, _sharding, _savings,
+        choose_apart, _placement,
+    )  # fmt: skip
+    for step in steps:
         step(table, job, context, wants)
         if not len(table):
             break
@@ -169,7 +174,7 @@ def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     else:
         split = (table["tp"] > 1) & (not wants.coarse)
         table.choose("etp", [(1.0, table["tp"] > 0), (table["tp"], split)])
-    ranks = table["tp"] * table["cp"] * table["dp"]
+    ranks = table["tp"] * table["cp"] * table["dp"] / table["sites"]
     table.require("ep etp divides a stage's ranks", _whole(ranks / (table["ep"] * table["etp"])))
     table.require("etp divides the experts' width", _whole(moe.ffn_hidden / table["etp"]))
     if wants.free("ep") and not pinned:
@@ -267,13 +272,12 @@ def _even_enough(layers: int, pp: Column, chunks: Column) -> NDArray[np.bool_]:
 def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     supports: Supports = context.stack.supports
     piped = table["pp"] > 1
-    replicas = table["dp"] * table["cp"]
     if wants.free("zero"):
         single = [(float(z), ~piped) for z in supports.zero]
         table.choose("zero", [*single, *[(float(z), piped) for z in supports.pipeline_zero]])
     else:
         table.cross("zero", wants.values("zero", ()))
-    replicas = table["dp"] * table["cp"]
+    replicas = table["dp"] * table["cp"] / table["sites"]
     always = np.ones(len(table), bool)
     if not wants.free("zero_group"):
         table.cross("zero_group", wants.values("zero_group", ()))
@@ -285,8 +289,8 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
             inside = (group > 1) & (group < replicas) & (table["zero"] > 0)
             options.append((group, inside & _whole(replicas / np.maximum(group, 1.0))))
         table.choose("zero_group", options)
-    table.require("zero_group divides dp cp",
-                  _whole(table["dp"] * table["cp"] / table["zero_group"]))  # fmt: skip
+    replicas = table["dp"] * table["cp"] / table["sites"]
+    table.require("zero_group divides dp cp", _whole(replicas / table["zero_group"]))
 
 
 def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:

@@ -14,16 +14,14 @@ from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Num
 from planner.dims import ParallelDims
 from planner.fold import Folding, fold
-from planner.workloads.training import footprint, sharing, stages, states
+from planner.workloads.training import consistency, footprint, sharing, stages, states
 from planner.workloads.training.context import Context
 from planner.workloads.training.pace import STAGE_COLUMNS, pace_of
 
 __all__ = ["cost", "memory_of", "stage_bytes", "times_of"]
 
-HOST_ADAM_BYTES_PER_S = 50e9
-"""What a host's memory gives one device's share of an offloaded optimizer step (assumed)."""
-MEMORY_COLUMNS = tuple(name for name in ParallelDims.names() if name != "cp_comm")
-"""What decides a footprint: all but how context-parallel ranks exchange."""
+MEMORY_COLUMNS = tuple(n for n in ParallelDims.names() if n not in ("cp_comm", "apart", "outer"))
+"""What decides a footprint: all but how context-parallel ranks and sites exchange."""
 
 
 def cost(context: Context, dims: ParallelDims) -> Breakdown:
@@ -52,12 +50,18 @@ def times_of(context: Context, dims: ParallelDims) -> Breakdown:
         context, dims, fullest, folded.spread(pace.forward_s), folded.spread(pace.backward_s),
         folded.spread(pace.layers),
     )  # fmt: skip
+    compute_s = folded.spread(pace.forward_s + pace.backward_s)
+    step_compute_s = compute_s * dims.microbatches
+    shared = consistency.loosened(
+        context, dims, fullest, shared, step_compute_s, folded.spread(pace.layers)
+    )
     source = "sharing.share; collectives"
     terms += [
         Term("gradient reduction", "dp", shared.reduce_exposed_s, source, shared.reduce_hidden_s),
         Term("parameter gathering", "dp", shared.gather_exposed_s, source, shared.gather_hidden_s),
     ]
-    compute_s = folded.spread(pace.forward_s + pace.backward_s)
+    on_host = folded.spread(1.0 * footprint.offloaded(slots.offload, "optimizer").max(axis=0))
+    terms += consistency.outer_terms(context, dims, fullest, step_compute_s, on_host)
     terms += _step_terms(context, dims, few_parameters, slots, folded)
     terms.append(_swapped(context, dims, slots, folded, compute_s))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
@@ -68,7 +72,7 @@ def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
     """Jitter: the slowest of more devices is slower; a share for every doubling of hosts."""
     jitter = context.stack.family.jitter
     hosts = dims.devices / context.cluster.profile.host.devices
-    doublings = np.log2(np.maximum(1.0, hosts))
+    doublings = consistency.felt_doublings(dims, hosts)
     return Term(
         "stragglers", "other", step_s * jitter.value * doublings,
         f"stack jitter for each doubling of hosts; {jitter.basis}",
@@ -146,7 +150,7 @@ def _update_s(context: Context, dims: ParallelDims, parameters: states.Fullest) 
     down_up = mine * (context.gradient_bytes + context.activation_bytes)
     return (
         traffic / (memory_bytes_per_s * family.optimizer_efficiency.value),
-        traffic / HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s,
+        traffic / consistency.HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s,
     )
 
 

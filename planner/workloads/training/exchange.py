@@ -43,8 +43,14 @@ def strides(context: Context, dims: ParallelDims) -> dict[str, Num]:
     stride: Num = 1.0
     for axis in context.mesh_order:
         at[axis] = stride
-        stride = stride * getattr(dims, axis)
+        stride = stride * _degree(dims, axis)
     return at
+
+
+def _degree(dims: ParallelDims, axis: str) -> Num:
+    """Degree of a mesh axis inside a site: sites are whole meshes, one after the other."""
+    degree: Num = dims.dp_inside if axis == "dp" else getattr(dims, axis)
+    return degree
 
 
 def segments(context: Context, dims: ParallelDims, axis: str) -> tuple[Segment, ...]:
@@ -52,14 +58,20 @@ def segments(context: Context, dims: ParallelDims, axis: str) -> tuple[Segment, 
 
     Beside tp, cp, dp and pp: `replicas` (dp and cp together), `shards` (the first zero_group of
     them), `copies` (across shard groups), and the experts' `ep`, `etp` and `expert replicas`,
-    which lie consecutively inside the ranks of a stage.
+    which lie consecutively inside the ranks of a stage. All of these are of one site, but for
+    `dp`; `sites` are the same ranks of every site, `everyone` they and the replicas.
     """
     at = strides(context, dims)
+    sites = (dims.sites, dims.devices / dims.sites)
+    if axis in ("dp", "sites"):
+        return ((dims.dp_inside, at["dp"]), sites) if axis == "dp" else (sites,)
     if axis in at:
         return ((getattr(dims, axis), at[axis]),)
-    stage = tuple((getattr(dims, a), at[a]) for a in context.mesh_order if a != "pp")
-    replicas = tuple((getattr(dims, a), at[a]) for a in context.mesh_order if a in ("cp", "dp"))
+    stage = tuple((_degree(dims, a), at[a]) for a in context.mesh_order if a != "pp")
+    replicas = tuple((_degree(dims, a), at[a]) for a in context.mesh_order if a in ("cp", "dp"))
     one = np.ones_like(dims.tp)
+    if axis == "everyone":
+        return (*replicas, sites)
     if axis == "replicas":
         return replicas
     if axis == "shards":

@@ -24,6 +24,7 @@ from planner.workloads.training.stages import Slots
 from planner.workloads.training.states import Fullest, StateBytes
 
 __all__ = [
+    "OUTER_STATES",
     "Activations",
     "Footprint",
     "activations_of",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 LOSS_CHUNKS = 8.0
+OUTER_STATES = "outer optimizer states"
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
 
@@ -248,8 +250,9 @@ def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[P
     copies = np.where(dims.schedule == DUALPIPE, 2.0, 1.0)  # dualpipe keeps two copies of weights
     on_host = offloaded(slots.offload, "parameters")
     two_layers = np.where(on_host, 2.0 * states.weights / np.maximum(slots.layers, 1.0), 0.0)
-    optimizer = np.where(offloaded(slots.offload, "optimizer"), 0.0, states.optimizer)
-    return [
+    elsewhere = offloaded(slots.offload, "optimizer")
+    optimizer = np.where(elsewhere, 0.0, states.optimizer)
+    parts: list[Part] = [
         ("weights", "states", np.where(on_host, 0.0, states.weights * copies),
          "parameters by stage, tensor and expert split"),
         ("gradients", "states", states.gradients, "one per trainable parameter"),
@@ -258,6 +261,13 @@ def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[P
          "two layers and one's gradients"),
         ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
     ]  # fmt: skip
+    if (dims.consistency > 0).any():
+        outer = np.where(elsewhere, 0.0, states.outer)
+        parts += [
+            (OUTER_STATES, "states", outer, "outer momentum and last exchange, fp32"),
+            ("second copy of weights", "states", states.second, "at work while one is updated"),
+        ]
+    return parts
 
 
 def _activation_parts(slots: Slots, a: Activations) -> list[Part]:

@@ -11,6 +11,7 @@ import numpy as np
 from costmodels.pipeline import INTERLEAVED
 from planner.dims import ParallelDims
 from planner.job import Job
+from planner.workloads.training.agreement import apart_near
 from planner.workloads.training.context import Context
 from planner.workloads.training.spec import TrainingSpec
 
@@ -21,7 +22,7 @@ MOST_LEAN = 4
 
 
 def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> ParallelDims:
-    """Vary `vpp`, `zero_group`, `micro_batch` and the last stage, one at a time, where free."""
+    """Vary `vpp`, `zero_group`, `micro_batch`, the last stage, H, one at a time, where free."""
     made: list[dict[str, float]] = []
     for index in range(len(dims)):
         row = dims.row(index)
@@ -29,6 +30,7 @@ def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> 
         made += [row | {"zero_group": g} for g in _groups(job, context, row)]
         made += _batches(job, row)
         made += [row | {"lean": lean} for lean in _lean(job, context, row)]
+        made += apart_near(job, row)
     if not made:
         return dims.part(0, 0)
     return ParallelDims.from_columns(
@@ -58,7 +60,7 @@ def _groups(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> 
         return []
     if not context.stack.supports.partial_group:
         return []
-    ranks = int(row["dp"] * row["cp"])
+    ranks = int(row["dp"] * row["cp"] / row["sites"])
     small = [d for d in range(1, int(ranks**0.5) + 1) if ranks % d == 0]
     divisors = sorted({*small, *(ranks // d for d in small)})
     return [float(d) for d in divisors if d > 1 and d != row["zero_group"]]

@@ -15,6 +15,7 @@ from costmodels.units import Num
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.workloads.training.context import Context
+from planner.workloads.training.learning import updates_factor
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["Economics", "economics"]
@@ -26,11 +27,12 @@ class Economics:
 
     `time_to_train_s` is the mean, `finish_s` the time that it keeps with the job's confidence;
     both None where the job gives no tokens. Money and energy are of the whole run where tokens
-    are given, else of one step.
+    are given, else of one step. Steps, and with them all of a run, and a step's money and energy,
+    are multiplied by the updates that a looser consistency than synchronous takes.
     """
 
     run: Run
-    steps: float | None
+    steps: Num | None
     time_to_train_s: Num | None
     finish_s: Num | None
     cost_usd: Num
@@ -52,7 +54,10 @@ def economics(
     reliability, power = profile.reliability, profile.power
     step_s = price.total_s
     tokens_per_step = spec.global_batch * spec.sequence_length
-    steps = None if spec.tokens is None else float(np.ceil(spec.tokens / tokens_per_step))
+    updates = updates_factor(context, dims)
+    steps = (
+        None if spec.tokens is None else np.ceil(np.ceil(spec.tokens / tokens_per_step) * updates)
+    )
 
     def given(value: float | None, default: float) -> float:
         return default if value is None else value
@@ -79,13 +84,13 @@ def economics(
     billed = energy.billed_devices(
         float(cluster.devices), float(profile.host.devices), float(failure.spare_nodes)
     )
-    whole_s = step_s if steps is None else steps * step_s / made.goodput
+    whole_s = step_s * updates if steps is None else steps * step_s / made.goodput
     finish_s = made.time_to_train_quantile_s
     step_j = energy.step_energy_j(
         price, float(cluster.devices), power.device_w.value, power.idle_w.value,
         power.host_w_per_device.value, power.overhead.value,
     )  # fmt: skip
-    energy_j = step_j
+    energy_j = step_j * updates
     if steps is not None:
         energy_j = energy.run_energy_j(
             step_j, steps, made.shares, whole_s, float(cluster.devices),

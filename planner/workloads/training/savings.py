@@ -13,6 +13,7 @@ from costmodels.units import Column
 from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE, ParallelDims
 from planner.workloads.training.context import Context
 from planner.workloads.training.cost import memory_of
+from planner.workloads.training.footprint import OUTER_STATES
 
 __all__ = ["with_savings"]
 
@@ -58,7 +59,8 @@ def _used_bytes(context: Context, dims: ParallelDims) -> Column:
     parts = [np.zeros((2, 0))]
     for start in range(0, len(dims), CHUNK):
         held = memory_of(context, dims.part(start, start + CHUNK))
-        optimizer = next(m.bytes for m in held.memory if m.name == "optimizer states")
+        on_host = ("optimizer states", OUTER_STATES)
+        optimizer = sum(np.asarray(m.bytes) for m in held.memory if m.name in on_host)
         parts.append(np.stack([np.asarray(optimizer), held.total_bytes - optimizer]))
     return np.concatenate(parts, axis=1)
 

@@ -11,7 +11,15 @@ from planner.fields import Count, Positive, Precision, Section
 from planner.job import Job
 from planner.models.config import ModelConfig
 
-__all__ = ["DocumentLengths", "Lora", "Optimizer", "Task", "TrainingJob", "TrainingSpec"]
+__all__ = [
+    "DocumentLengths",
+    "Learning",
+    "Lora",
+    "Optimizer",
+    "Task",
+    "TrainingJob",
+    "TrainingSpec",
+]
 
 Optimizer = Literal["adam", "adamw", "sgd", "adafactor", "muon", "lion"]
 Task = Literal["pretrain", "sft", "lora"]
@@ -45,6 +53,19 @@ class Lora(Section):
     ) = None
 
 
+class Learning(Section):
+    """The statistical model that prices looser consistency than synchronous.
+
+    `law`: `diloco` prices local updates by published laws of loss, `critical_batch` prices stale
+    gradients by what noise and curvature limit, `both` does both. The critical batch is read at
+    `target_loss`, by default what the loss law gives for the model, unless it is given.
+    """
+
+    law: Literal["diloco", "critical_batch", "both"] = "diloco"
+    target_loss: Positive | None = None
+    critical_batch_tokens: Positive | None = None
+
+
 class TrainingSpec(Section):
     """One training job: model, batch, length of the run, number format, optimizer, task.
 
@@ -72,6 +93,9 @@ class TrainingSpec(Section):
         default=None, description="tokens per document"
     )
     packing: bool = Field(default=False, description="documents share a sequence, attention apart")
+    learning: Learning | None = Field(
+        default=None, description="statistical model of consistency, which is then searched"
+    )
     lora: Annotated[Lora | None, Field(description="low-rank adapters, for task lora")] = None
 
     @property

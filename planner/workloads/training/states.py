@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.units import Column, Num
-from planner.dims import ParallelDims
+from planner.dims import CONSISTENCY, ParallelDims
 from planner.fold import Folding
 from planner.graph import Block
 from planner.workloads.training.context import Context
@@ -26,6 +26,10 @@ __all__ = [
     "parameters_of",
     "state_bytes",
 ]
+
+LOCAL = CONSISTENCY.index("local_sgd")
+OUTER_BYTES = 8.0
+"""States of the outer optimizer per parameter: momentum and the last exchanged value, fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,10 @@ class StateBytes:
     transient: NDArray[np.float64]
     gathered: Num
     """Whole layers that sharded parameters are gathered into."""
+    outer: NDArray[np.float64]
+    """Outer optimizer of local updates."""
+    second: NDArray[np.float64]
+    """Second copy of the parameters, under staleness."""
 
 
 def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) -> StateBytes:
@@ -160,7 +168,9 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
 
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
     a few layers at a time, with the gradients of one; under a pipeline they stay gathered, and
-    gradients whole, until the step ends.
+    gradients whole, until the step ends. Local updates keep the parameters of the last exchange
+    and the outer momentum, both fp32, sharded as optimizer states; staleness keeps the parameters
+    that are at work beside those that are being updated.
     """
     dense, expert = dims.shards, dims.expert_shards
     p = parameters
@@ -197,7 +207,13 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
     transient = context.stack.optimizer_transient_bytes * mine
-    return StateBytes(weights, gradients, optimizer, transient, gathered)
+    second = context.activation_bytes * (
+        p.dense / np.where(dims.zero >= 3, dense, 1.0)
+        + p.expert / np.where(dims.zero >= 3, expert, 1.0)
+    )
+    outer = np.where(dims.consistency == LOCAL, OUTER_BYTES * mine, 0.0)
+    second = np.where(dims.consistency > LOCAL, second, 0.0)
+    return StateBytes(weights, gradients, optimizer, transient, gathered, outer, second)
 
 
 def least_state_bytes(
@@ -209,10 +225,10 @@ def least_state_bytes(
 
     Parameters
     ----------
-    mesh : columns tp, cp, pp, dp, ep, etp
+    mesh : columns tp, cp, pp, dp, sites, ep, etp
     zero : the highest stage that the stack can build
     """
-    replicas = mesh["dp"] * mesh["cp"]
+    replicas = mesh["dp"] * mesh["cp"] / mesh["sites"]
     copies = mesh["tp"] * replicas / (mesh["ep"] * mesh["etp"])
     blocks = context.graph.blocks
     experts = sum(block.count * block.weights(expert=True) for block in blocks)

@@ -4,6 +4,7 @@ A plan's strategy holds all that its price needs: predicting it gives the same p
 """
 
 from planner.dims import CODES, ParallelDims
+from planner.workloads.training.consistency import consistency_of
 from planner.workloads.training.context import Context
 from planner.workloads.training.stages import staging_at
 from planner.workloads.training.staging import mode_written, offload_written, stages_written
@@ -30,7 +31,7 @@ def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, o
     made["layers_per_stage"] = list(staging.layers)
     made["mesh_order"] = list(context.mesh_order)
     made["collectives"] = dict(context.algorithms) or "auto"
-    made["consistency"] = "synchronous"
+    made["consistency"] = consistency_of(context.cluster, row)
     order = (
         "dp", "tp", "sp", "cp", "pp", "vpp", "ep", "etp", "zero", "zero_group", "micro_batch",
         "microbatches", "schedule", "cp_comm", "recompute", "offload", "layers_per_stage",

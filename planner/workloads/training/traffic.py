@@ -8,7 +8,7 @@ at each, shared by the ranks inside.
 import numpy as np
 
 from planner.dims import ParallelDims
-from planner.workloads.training import exchange, sharing, stages, states
+from planner.workloads.training import consistency, exchange, sharing, stages, states
 from planner.workloads.training.context import Context
 
 __all__ = ["traffic"]
@@ -32,7 +32,18 @@ def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
             if weight > 0 and total > 0:
                 share = total * weight / whole
                 entries.append({"axis": axis, "level": hop.name, "bytes": share})
-    return entries
+    return entries + _between_sites(context, dims)
+
+
+def _between_sites(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
+    """Return a step's share of what local updates exchange across their level."""
+    if dims.sites[0] <= 1:
+        return []
+    slots = stages.slots_of(context.kinds, dims, context.stagings)
+    parameters = states.parameters_of(context, dims, slots).fullest()
+    sent = consistency.outer_sent_bytes(dims, parameters) / dims.apart
+    level = next(x for x in context.cluster.levels if x.inside * dims.sites[0] == dims.devices[0])
+    return [{"axis": "dp", "level": level.name, "bytes": float(np.asarray(sent)[0])}]
 
 
 def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:

@@ -220,8 +220,10 @@ def test_the_search_is_no_worse_than_every_combination(model, devices, batch, pr
                  hardware={"set": {"memory_bytes": memory_bytes}})  # fmt: skip
     context = context_of(job)
     table = np.array(list(combinations(job, context)), np.float64).T
-    dims = ParallelDims(*np.ascontiguousarray(table), np.zeros(table.shape[1]))
-    assert ParallelDims.names()[-4:] == ("recompute_layers", "offload", "lean", "staging")
+    dims = ParallelDims.from_columns(dict(zip(ParallelDims.names(), table, strict=False)))
+    assert ParallelDims.names()[len(table) - 3 : len(table)] == (
+        "recompute_layers", "offload", "lean",
+    )  # fmt: skip
     used = np.asarray(training.memory_of(context, dims).total_bytes)
     fit = dims.take(np.flatnonzero(used <= context.memory_limit_bytes))
     assert 0 < len(fit) < len(dims) or memory_bytes > 10e9
