@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.units import Column
-from planner.operator_graph import Labels, Operand, Operator, Tensor
+from planner.operator_graph import Labels, Operator, Tensor
 from planner.sharding.mesh import Mesh
 
 __all__ = [
@@ -169,8 +169,3 @@ def local_elements(tensor: Tensor, mesh: Mesh, layouts: Layouts) -> Column:
     for a, axis in enumerate(mesh):
         pieces = pieces * np.where(layouts[:, a] >= 0, float(axis.degree), 1.0)
     return tensor.elements / pieces
-
-
-def kept_operands(operator: Operator) -> tuple[Operand, ...]:
-    """Operands that an operator keeps for its backward pass."""
-    return tuple(o for o in operator.operands if o.saved)

@@ -24,7 +24,7 @@ from planner.sharding.layouts import (
 )
 from planner.sharding.mesh import Mesh
 from planner.sharding.price import element_bytes
-from planner.sharding.resharding import convert
+from planner.sharding.resharding import convert_each
 
 __all__ = [
     "RESOURCE",
@@ -128,13 +128,8 @@ def in_pieces(layout: Layouts) -> Layouts:
 
 def regather_s(tensor: Tensor, element: float, mesh: Mesh, layout: Layouts) -> Column:
     """Seconds to put together, option by option, a tensor that was kept in pieces."""
-    seconds = np.zeros(len(layout))
-    for row in np.unique(layout, axis=0):
-        mine = (layout == row).all(axis=1)
-        one = row[None, :]
-        moves = convert(tensor.elements * element, mesh, in_pieces(one), one)
-        seconds[mine] = moves.seconds.sum()
-    return seconds
+    moves = convert_each(tensor.elements * element, mesh, in_pieces(layout), layout)
+    return np.asarray(moves.seconds.sum(axis=0)[:, 0])
 
 
 def layout_name(layout: NDArray[np.int64], mesh: Mesh, partial: str = "summed") -> str:

@@ -24,7 +24,7 @@ from planner.sharding.layouts import FLAT, WHOLE, Layouts
 from planner.sharding.mesh import Mesh
 from planner.sharding.nodes import RESOURCE, Node, Port, splittable_dims
 from planner.sharding.price import Figures
-from planner.sharding.resharding import Moves, convert
+from planner.sharding.resharding import Moves, convert_each
 
 __all__ = ["GRADIENTS", "STATES", "Stored", "parameter_node", "storage_name"]
 
@@ -159,9 +159,4 @@ def _updated(tensor: Tensor, mesh: Mesh, held: Layouts, wanted: Layouts) -> Move
     """Gathers of what the optimizer updated in pieces."""
     have = np.where(wanted == FLAT, FLAT, held)
     whole_bytes = tensor.elements * tensor.element_bytes
-    each = [convert(whole_bytes, mesh, have[i : i + 1], held[i : i + 1]) for i in range(len(held))]
-    return Moves(
-        np.concatenate([m.kind for m in each], axis=1),
-        np.concatenate([m.seconds for m in each], axis=1),
-        np.concatenate([m.bytes for m in each], axis=1),
-    )
+    return convert_each(whole_bytes, mesh, have, held)

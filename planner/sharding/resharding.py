@@ -22,7 +22,7 @@ from costmodels.units import Column
 from planner.sharding.layouts import PARTIAL, WHOLE, Layouts
 from planner.sharding.mesh import Axis, Mesh
 
-__all__ = ["KINDS", "Exchange", "Moves", "convert"]
+__all__ = ["KINDS", "Exchange", "Moves", "convert", "convert_each"]
 
 KINDS = ("reduce-scatter", "all-to-all", "all-reduce", "all-gather")
 """In the order in which they are done."""
@@ -68,11 +68,42 @@ def convert(
     whole_bytes : of the whole tensor
     exchange    : of tokens to experts or back: how its all-to-alls are loaded
     """
-    few_have, back_have = np.unique(have, axis=0, return_inverse=True)
-    few_need, back_need = np.unique(need, axis=0, return_inverse=True)
-    kind = _kinds(few_have, few_need)
-    held = np.where(few_have[:, None, :] >= 0, True, few_need[None, :, :] >= 0)
-    held = np.where(few_have[:, None, :] == PARTIAL, False, held)  # slices are done
+    few_have, back_have = _distinct(have)
+    few_need, back_need = _distinct(need)
+    pairs = (len(few_have), len(few_need), len(mesh))
+    moves = _moves(
+        whole_bytes,
+        mesh,
+        np.broadcast_to(few_have[:, None, :], pairs),
+        np.broadcast_to(few_need[None, :, :], pairs),
+        exchange or Exchange(),
+    )
+    pick = np.ix_(np.arange(len(mesh)), back_have, back_need)
+    return Moves(moves.kind[pick], moves.seconds[pick], moves.bytes[pick])
+
+
+def convert_each(whole_bytes: float, mesh: Mesh, have: Layouts, need: Layouts) -> Moves:
+    """Price the conversion of each layout in `have` to the one beside it in `need`: one column."""
+    return _moves(whole_bytes, mesh, have[:, None, :], need[:, None, :], Exchange())
+
+
+def _distinct(layouts: Layouts) -> tuple[Layouts, NDArray[np.intp]]:
+    """Return the layouts without repetition, and where each went."""
+    low = layouts.min(initial=0)
+    base = layouts.max(initial=0) - low + 1
+    code = np.zeros(len(layouts), np.int64)
+    for column in layouts.T:
+        code = code * base + column - low
+    _, first, back = np.unique(code, return_index=True, return_inverse=True)
+    return layouts[first], back
+
+
+def _moves(
+    whole_bytes: float, mesh: Mesh, have: Layouts, need: Layouts, exchange: Exchange
+) -> Moves:
+    """Price conversions, each from a layout to the one at the same place; axes are last."""
+    kind = np.moveaxis(_kinds(have, need), -1, 0)
+    held = ((have >= 0) | (need >= 0)) & (have != PARTIAL)  # slices are done
     seconds = np.zeros(kind.shape)
     volume = np.zeros(kind.shape)
     for step in range(len(KINDS)):
@@ -82,24 +113,23 @@ def convert(
             now = kind[a] == step
             if not now.any():
                 continue
-            table = _table(whole_bytes, mesh, a, step, exchange or Exchange())
+            table = _table(whole_bytes, mesh, a, step, exchange)
             code = _code(reduced if step == REDUCE else held, a)
             seconds[a] = np.where(now, table[0][code], seconds[a])
             volume[a] = np.where(now, table[1][code], volume[a])
             held[..., a] = np.where(now, step in (SCATTER, SWAP), held[..., a])
-            reduced[..., a] = reduced[..., a] | now
-    pick = np.ix_(np.arange(len(mesh)), back_have.reshape(-1), back_need.reshape(-1))
-    return Moves(kind[pick], seconds[pick], volume[pick])
+            reduced[..., a] |= now
+    return Moves(kind, seconds, volume)
 
 
 def _kinds(have: Layouts, need: Layouts) -> NDArray[np.int64]:
-    """Name the collective of every axis and pair."""
-    h, n = have.T[:, :, None], need.T[:, None, :]
-    kind = np.full(np.broadcast_shapes(h.shape, n.shape), -1)
-    kind = np.where((h == PARTIAL) & (n == WHOLE), REDUCE, kind)
-    kind = np.where((h == PARTIAL) & (n >= 0), SCATTER, kind)
-    kind = np.where((h >= 0) & (n >= 0) & (h != n), SWAP, kind)
-    return np.where((h >= 0) & (n < 0), GATHER, kind)
+    """Name the collective of every axis of every conversion."""
+    kind = np.full(have.shape, -1)
+    kind[(have == PARTIAL) & (need == WHOLE)] = REDUCE
+    kind[(have == PARTIAL) & (need >= 0)] = SCATTER
+    kind[(have >= 0) & (need >= 0) & (have != need)] = SWAP
+    kind[(have >= 0) & (need < 0)] = GATHER
+    return kind
 
 
 def _code(held: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
