@@ -14,7 +14,7 @@ from planner.freed import freed
 from planner.levers import link
 from planner.one_plan import COMMUNICATION
 from planner.pool import Pool, fill, objectives
-from planner.workloads.training.exchange import segments
+from planner.workloads.training.groups import segments
 
 __all__ = ["axes_by_level", "binds"]
 
@@ -127,7 +127,7 @@ def axes_by_level(chosen: Chosen) -> dict[str, list[str]]:
     levels = chosen.cluster.levels
     crossing: dict[str, list[str]] = {level.name: [] for level in levels}
     for axis, span in SPANS.items():
-        outermost = chosen.cluster.outermost(*segments(chosen.context, chosen.dims, span))
+        outermost = chosen.cluster.outermost(*segments(chosen.dims, span))
         index = int(np.asarray(outermost).reshape(-1)[0])
         if index >= 0:
             crossing[levels[index].name].append(axis)

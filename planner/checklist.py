@@ -17,7 +17,7 @@ from planner.job import Job, Metric
 from planner.one_plan import OnePlan
 from planner.scaling import scaling
 from planner.workloads import training
-from planner.workloads.training import exchange
+from planner.workloads.training.groups import segments
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["fill"]
@@ -198,7 +198,7 @@ def _crossed(plan: OnePlan) -> dict[str, str]:
     crossed: dict[str, str] = {}
     for axis in ("tp", "cp", "ep", "pp", "dp"):
         if plan.degree(axis) > 1:
-            parts = exchange.segments(plan.context, dims, axis)
+            parts = segments(dims, axis)
             index = int(cluster.outermost(*parts).reshape(-1)[0])  # type: ignore[union-attr]
             crossed[axis] = cluster.levels[index].name
     return crossed

@@ -7,6 +7,7 @@ is of a tensor. Knows names and numbers; no rule and no price.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from costmodels.units import Column
 
 __all__ = [
     "ALL_LAYERS",
+    "AXES",
     "CODES",
     "CONSISTENCY",
     "CP_COMM",
     "OFFLOAD",
+    "ORDERS",
     "OUTER_PRECISION",
     "RECOMPUTE",
     "ParallelDims",
@@ -37,9 +40,13 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "consistency": CONSISTENCY,
     "outer": OUTER_PRECISION,
 }
+AXES = ("tp", "cp", "dp", "pp")
+ORDERS = tuple(permutations(AXES))
+"""Orders of the mesh, axes innermost first; the first is the default."""
 DEFAULTS = {
     "lean": 0.0,
     "staging": 0.0,
+    "order": 0.0,
     "consistency": 0.0,
     "sites": 1.0,
     "apart": 0.0,
@@ -67,6 +74,7 @@ class ParallelDims:
     lean             : layers that the last chunk of the pipeline gives to the others, because it
                        has the head and the loss; 0: as even as can be
     staging          : 0, or k: layers and choices by stage are the k-th staging of the context
+    order            : code into ORDERS: which axes lie inside which, in a site
     consistency      : code of how replicas agree
     sites            : groups of devices that agree only every `apart` steps, each with dp / sites
                        of the replicas and a whole mesh of its own; 1 but for local updates
@@ -94,6 +102,7 @@ class ParallelDims:
     offload: Column
     lean: Column
     staging: Column
+    order: Column
     consistency: Column
     sites: Column
     apart: Column

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodels.units import Num
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.errors import InternalError
 from planner.job import Job
 from planner.strategy import Stage
@@ -176,6 +176,9 @@ class OnePlan:
         offload = self.strategy["offload"]
         assert isinstance(offload, list | tuple)
         columns["offload"] = float(sum(1 << OFFLOAD.index(what) for what in offload))
+        order = self.strategy["mesh_order"]
+        assert isinstance(order, list | tuple)
+        columns["order"] = float(ORDERS.index(tuple(order)))
         columns |= self._staged()
         columns |= training.columns_of(self.context.cluster, self.strategy.get("consistency"))
         return ParallelDims.from_columns({**columns, **changed})

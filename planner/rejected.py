@@ -20,6 +20,7 @@ from planner.dims import CP_COMM, ParallelDims
 from planner.one_plan import OnePlan, scalar
 from planner.workloads import training
 from planner.workloads.training import exchange
+from planner.workloads.training.groups import segments
 
 __all__ = [
     "NOTHING_S",
@@ -215,9 +216,7 @@ def gossip(plan: OnePlan) -> list[Alternative]:
     held = dense / plan.degree("tp") + expert / (plan.degree("ep") * plan.degree("etp"))
     gradients = held / plan.degree("pp") * plan.context.gradient_bytes
     dims = plan.dims()
-    alpha_s, bytes_per_s = plan.context.cluster.neighbour(
-        *exchange.segments(plan.context, dims, "replicas")
-    )
+    alpha_s, bytes_per_s = plan.context.cluster.neighbour(*segments(dims, "replicas"))
     rounds = math.ceil(math.log2(replicas))
     pairs_s = rounds * scalar(point_to_point_s(gradients, alpha_s, bytes_per_s))
     span = exchange.axis_span(plan.context, dims, "replicas")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from planner.choices import clusters
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.job import Job
 from planner.spec import load_mapping
 from planner.workloads import training
@@ -62,7 +62,7 @@ def row(context: training.Context, **given: Any) -> ParallelDims:
         "devices": context.cluster.devices, "tp": 1, "cp": 1, "pp": 1, "vpp": 1, "ep": 1, "etp": 1,
         "zero": 0, "micro_batch": 1, "schedule": "1f1b", "cp_comm": "p2p", "recompute": "none",
         "recompute_layers": ALL_LAYERS, "offload": (), "lean": 0,
-        "staging": len(context.stagings),
+        "staging": len(context.stagings), "order": ORDERS[0],
     } | given  # fmt: skip
     made.setdefault("sp", float(made["tp"] > 1))
     made.setdefault("dp", made["devices"] / (made["tp"] * made["cp"] * made["pp"]))
@@ -70,6 +70,7 @@ def row(context: training.Context, **given: Any) -> ParallelDims:
     made.setdefault("microbatches", batch / (made["dp"] * made["micro_batch"]))
     for name in ("schedule", "cp_comm", "recompute"):
         made[name] = CODES[name].index(made[name])
+    made["order"] = ORDERS.index(tuple(made["order"]))
     made["offload"] = sum(1 << OFFLOAD.index(what) for what in made["offload"])
     return ParallelDims.from_columns(made)
 

@@ -8,7 +8,7 @@ from costmodels.collectives import all_reduce_s
 from planner import rejected
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import Alternative
-from planner.workloads.training import exchange
+from planner.workloads.training.groups import segments
 
 Make = Callable[..., OnePlan]
 DENSE = {"model": "llama-3.1-8b", "devices": 64}
@@ -101,7 +101,7 @@ def test_a_hub_is_one_link_for_all_replicas(plan_of: Make) -> None:
 def test_gossip_takes_a_round_for_each_doubling(plan_of: Make) -> None:
     plan = plan_of(**DENSE, strategy=CUT)
     gradients = plan.context.graph.weights() / 4 * plan.context.gradient_bytes
-    parts = exchange.segments(plan.context, plan.dims(), "replicas")
+    parts = segments(plan.dims(), "replicas")
     crossed = [hop for hop in plan.context.cluster.span(*parts) if scalar(hop.ranks) > 1]
     assert len(crossed) == 2
     rates = [scalar(hop.bytes_per_s) for hop in crossed]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from costmodels.units import Column
 from hardware_profiles.stack import Supports
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ParallelDims
+from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.job import Job
 from planner.strategy import RecomputeFull
 from planner.table import Table
 from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
-from planner.workloads.training.exchange import segments
+from planner.workloads.training.groups import distinct_orders, segments
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.states import least_state_bytes
 from planner.workloads.training.wants import Wants
@@ -316,15 +316,24 @@ def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
 
 
 def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
+    """Lay out the axes: as pinned, in every order where levels are pinned, else as by default.
+
+    Other orders of the best plans are tried after the search (see `orders`).
+    """
     names = [level.name for level in context.cluster.levels]
     node = context.cluster.node_devices
+    pinned, levels = job.strategy.mesh_order, job.strategy.placement or {}
+    table.derive("order", float(ORDERS.index(tuple(pinned))) if pinned else 0.0)
     dims = ParallelDims.from_columns(table.columns)
-    for axis, level in (job.strategy.placement or {}).items():
-        outermost = context.cluster.outermost(*segments(context, dims, axis))
+    if levels and not pinned:
+        table.choose("order", [(float(c), mask) for c, mask in enumerate(distinct_orders(dims))])
+    for axis, level in levels.items():
+        dims = ParallelDims.from_columns(table.columns)
+        outermost = context.cluster.outermost(*segments(dims, axis))
         limit = names.index(level) if level in names else len(names)
         table.require(f"{axis} stays inside {level}", np.asarray(outermost <= limit))
-        dims = ParallelDims.from_columns(table.columns) if len(table) else dims
         if not len(table):
             return
-    if wants.free("tp") and context.mesh_order[0] == "tp":
-        table.require("tp stays inside a node", table["tp"] <= node)
+    if wants.free("tp"):
+        innermost = np.array([order[0] == "tp" for order in ORDERS])[table["order"].astype(int)]
+        table.require("tp stays inside a node", ~innermost | (table["tp"] <= node))

@@ -88,7 +88,6 @@ class Context:
     memory_bytes: float
     memory_reserve: float
     algorithms: tuple[tuple[str, str], ...]
-    mesh_order: tuple[str, ...]
     stagings: tuple[Staging, ...] = ()
 
     @property
@@ -239,7 +238,6 @@ def make(
     if stagings is None:
         pinned = pinned_staging(job.strategy)
         stagings = () if pinned is None else (pinned,)
-    order = job.strategy.mesh_order
     collectives = job.strategy.collectives
     return Context(
         spec=spec,
@@ -266,7 +264,6 @@ def make(
         memory_bytes=cluster.profile.memory_bytes.value,
         memory_reserve=job.constraints.memory_reserve,
         algorithms=tuple(sorted(collectives.items())) if isinstance(collectives, dict) else (),
-        mesh_order=tuple(order) if order else ("tp", "cp", "dp", "pp"),
         stagings=stagings,
     )
 

@@ -12,18 +12,16 @@ import numpy as np
 from costmodels import collectives
 from costmodels.collectives import Span
 from costmodels.units import Num
-from planner.cluster import Segment
 from planner.dims import CP_COMM, ParallelDims
 from planner.graph import Block
 from planner.workloads.training.context import Context
+from planner.workloads.training.groups import segments
 
 __all__ = [
     "Traffic",
     "axis_span",
     "inside_block_s",
-    "segments",
     "stage_boundary_s",
-    "strides",
 ]
 
 P2P, ALL_GATHER, A2A, A2A_P2P = range(len(CP_COMM))
@@ -37,75 +35,9 @@ class Traffic:
     seconds: Num
 
 
-def strides(context: Context, dims: ParallelDims) -> dict[str, Num]:
-    """Distance in device numbers between neighbours on each mesh axis, innermost first."""
-    at: dict[str, Num] = {}
-    stride: Num = 1.0
-    for axis in context.mesh_order:
-        at[axis] = stride
-        stride = stride * _degree(dims, axis)
-    return at
-
-
-def _degree(dims: ParallelDims, axis: str) -> Num:
-    """Degree of a mesh axis inside a site: sites are whole meshes, one after the other."""
-    degree: Num = dims.dp_inside if axis == "dp" else getattr(dims, axis)
-    return degree
-
-
-def segments(context: Context, dims: ParallelDims, axis: str) -> tuple[Segment, ...]:
-    """Degrees and strides of a group of an axis, innermost first.
-
-    Beside tp, cp, dp and pp: `replicas` (dp and cp together), `shards` (the first zero_group of
-    them), `copies` (across shard groups), and the experts' `ep`, `etp` and `expert replicas`,
-    which lie consecutively inside the ranks of a stage. All of these are of one site, but for
-    `dp`; `sites` are the same ranks of every site, `everyone` they and the replicas.
-    """
-    at = strides(context, dims)
-    sites = (dims.sites, dims.devices / dims.sites)
-    if axis in ("dp", "sites"):
-        return ((dims.dp_inside, at["dp"]), sites) if axis == "dp" else (sites,)
-    if axis in at:
-        return ((getattr(dims, axis), at[axis]),)
-    stage = tuple((_degree(dims, a), at[a]) for a in context.mesh_order if a != "pp")
-    replicas = tuple((_degree(dims, a), at[a]) for a in context.mesh_order if a in ("cp", "dp"))
-    one = np.ones_like(dims.tp)
-    if axis == "everyone":
-        return (*replicas, sites)
-    if axis == "replicas":
-        return replicas
-    if axis == "shards":
-        return _slice(replicas, one, dims.zero_group)
-    if axis == "copies":
-        return _slice(replicas, dims.zero_group, dims.replicas / dims.zero_group)
-    if axis == "etp":
-        return _slice(stage, one, dims.etp)
-    if axis == "ep":
-        return _slice(stage, dims.etp, dims.ep)
-    if axis == "expert replicas":
-        return _slice(stage, dims.etp * dims.ep, dims.expert_replicas)
-    if axis == "expert shards":
-        return _slice(stage, dims.etp * dims.ep, dims.expert_shards)
-    return _slice(
-        stage, dims.etp * dims.ep * dims.expert_shards, dims.expert_replicas / dims.expert_shards
-    )
-
-
-def _slice(parts: tuple[Segment, ...], skip: Num, degree: Num) -> tuple[Segment, ...]:
-    """`degree` ranks of the composite of `parts`, taken every `skip`-th."""
-    taken: list[Segment] = []
-    for size, stride in parts:
-        inside = np.minimum(size, skip)
-        left = np.minimum(size / inside, degree)
-        taken.append((left, stride * inside))
-        skip = np.maximum(1.0, skip / size)
-        degree = np.maximum(1.0, degree / left)
-    return tuple(taken)
-
-
 def axis_span(context: Context, dims: ParallelDims, axis: str) -> Span:
     """Hops of the network that a group of an axis crosses."""
-    return context.cluster.span(*segments(context, dims, axis))
+    return context.cluster.span(*segments(dims, axis))
 
 
 def inside_block_s(
@@ -178,7 +110,7 @@ def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> 
     tokens = _local_tokens(context, dims)
     kv_bytes = tokens * keys_values / dims.tp * context.activation_bytes
     all_bytes = tokens * (op.saved + queries) / dims.tp * context.activation_bytes
-    ((degree, stride),) = segments(context, dims, "cp")
+    ((degree, stride),) = segments(dims, "cp")
     turns = 1.0 if phase == "forward" else 2.0
     ring_s, ring_bytes = _ring(context, kv_bytes, degree, stride, turns)
     span = axis_span(context, dims, "cp")
@@ -238,7 +170,7 @@ def stage_boundary_s(context: Context, dims: ParallelDims) -> Traffic:
     tokens = _local_tokens(context, dims)
     split = np.where(dims.sp > 0, dims.tp, 1.0)
     message = tokens * context.spec.model.hidden * context.activation_bytes / split
-    ((degree, stride),) = segments(context, dims, "pp")
+    ((degree, stride),) = segments(dims, "pp")
     alpha_s, bytes_per_s = context.cluster.neighbour((degree, stride))
     send_s = collectives.point_to_point_s(message, alpha_s, bytes_per_s)
     many = dims.pp > 1

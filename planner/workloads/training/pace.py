@@ -23,7 +23,8 @@ from planner.workloads.training.stages import Slots
 
 __all__ = ["STAGE_COLUMNS", "Pace", "pace_of"]
 
-BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "sites")
+BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "sites",
+                 "order")  # fmt: skip
 """What decides a block's time."""
 STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute",
                  "recompute_layers", "offload", "lean", "staging")  # fmt: skip

@@ -3,7 +3,7 @@
 A plan's strategy holds all that its price needs: predicting it gives the same price.
 """
 
-from planner.dims import CODES, ParallelDims
+from planner.dims import CODES, ORDERS, ParallelDims
 from planner.workloads.training.consistency import consistency_of
 from planner.workloads.training.context import Context
 from planner.workloads.training.stages import staging_at
@@ -29,7 +29,7 @@ def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, o
     made["offload"] = offload_written(int(row["offload"]))
     staging = staging_at(context.spec.model.layers, context.stagings, dims, index)
     made["layers_per_stage"] = list(staging.layers)
-    made["mesh_order"] = list(context.mesh_order)
+    made["mesh_order"] = list(ORDERS[int(row["order"])])
     made["collectives"] = dict(context.algorithms) or "auto"
     made["consistency"] = consistency_of(context.cluster, row)
     order = (

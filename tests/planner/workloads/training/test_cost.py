@@ -81,9 +81,9 @@ def test_every_sharding_agrees_with_the_oracle(zero, group, preset):
 @pytest.mark.parametrize("order", [("tp", "cp", "dp", "pp"), ("cp", "tp", "dp", "pp"),
                                    ("tp", "pp", "cp", "dp")])  # fmt: skip
 def test_every_exchange_and_order_agrees_with_the_oracle(how, order):
-    job = job_of(devices=64, batch=64, strategy={"mesh_order": list(order)})
+    job = job_of(devices=64, batch=64)
     context = context_of(job)
-    agree(job, context, row(context, tp=2, cp=8, pp=2, cp_comm=how, zero=1))
+    agree(job, context, row(context, tp=2, cp=8, pp=2, cp_comm=how, zero=1, order=order))
 
 
 @pytest.mark.parametrize(

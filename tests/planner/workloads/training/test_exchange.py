@@ -8,9 +8,9 @@ from rows import GPT, context_of, job_of, row, taken
 from planner.workloads.training.exchange import (
     axis_span,
     inside_block,
-    segments,
     stage_boundary_s,
 )
+from planner.workloads.training.groups import segments
 
 MOE = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
 MESH = {"tp": 2, "cp": 2, "pp": 4, "zero": 3, "zero_group": 16, "ep": 8, "etp": 1}
@@ -20,7 +20,7 @@ TOKENS = 2048
 def members(context, dims, axis):
     """Device numbers of the group of `axis` around device 0, from its segments."""
     ranks = [0]
-    for degree, stride in segments(context, dims, axis):
+    for degree, stride in segments(dims, axis):
         steps = [int(i * taken(stride)) for i in range(int(taken(degree)))]
         ranks = [r + s for s in steps for r in ranks]
     return sorted(ranks)
@@ -61,9 +61,8 @@ def test_groups_of_the_contract_s_case_are_the_enumerated_ranks():
 
 @pytest.mark.parametrize("order", [("tp", "cp", "dp", "pp"), ("cp", "tp", "pp", "dp")])
 def test_groups_follow_the_mesh_order(order):
-    strategy = {"mesh_order": list(order)}
-    context = context_of(job_of(devices=64, batch=64, strategy=strategy))
-    dims = row(context, tp=2, cp=2, pp=2)
+    context = context_of(job_of(devices=64, batch=64))
+    dims = row(context, tp=2, cp=2, pp=2, order=order)
     sizes = {"tp": 2, "cp": 2, "pp": 2, "dp": 8}
     stride = 1
     for axis in order:

@@ -88,9 +88,10 @@ def test_names_and_types_are_those_of_the_spec():
 
 
 def test_a_pinned_layout_and_order_are_kept():
-    job = job_of(devices=8, batch=64, strategy={"mesh_order": ["cp", "tp", "dp", "pp"]})
-    context = context_of(job)
+    context = context_of(job_of(devices=8, batch=64))
     context, code = context.staged(Staging((1, 2, 3, 2)))
-    strategy = training.strategy_of(context, row(context, pp=4, staging=code), 0)
+    strategy = training.strategy_of(
+        context, row(context, pp=4, staging=code, order=("cp", "tp", "dp", "pp")), 0
+    )
     assert strategy["layers_per_stage"] == [1, 2, 3, 2]
     assert strategy["mesh_order"] == ["cp", "tp", "dp", "pp"]

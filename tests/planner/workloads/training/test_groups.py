@@ -6,7 +6,6 @@ are read off the numbered devices of the mesh.
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from hypothesis import strategies as st
 from costmodels.units import Num
 from hardware_profiles.load import load
 from planner.cluster import Segment, build
-from planner.dims import ParallelDims
-from planner.workloads.training.exchange import segments
+from planner.dims import ORDERS, ParallelDims
+from planner.workloads.training.groups import distinct_orders, segments
 
 AXES = ("tp", "cp", "dp", "pp")
 MESH = {"tp": 2, "cp": 2, "dp": 32, "pp": 4}  # the contract's case, 512 devices
@@ -63,10 +62,11 @@ def groups(
 
 
 def dims_of(
-    mesh: dict[str, int], zero_group: int, ep: int, etp: int, zero: float = 3.0
+    mesh: dict[str, int], zero_group: int, ep: int, etp: int, order: tuple[str, ...] = AXES
 ) -> ParallelDims:
     ones = dict.fromkeys(ParallelDims.names(), 1.0)
-    given = {**ones, **mesh, "zero": zero, "zero_group": zero_group, "ep": ep, "etp": etp}
+    given = {**ones, **mesh, "zero": 3.0, "zero_group": zero_group, "ep": ep, "etp": etp}
+    given["order"] = float(ORDERS.index(order))
     return ParallelDims.from_columns({**given, "devices": math.prod(mesh.values())})
 
 
@@ -110,11 +110,11 @@ def test_the_contracts_case_of_shards_and_replicas() -> None:
 
 
 def test_experts_lie_in_the_node_and_their_copies_outside() -> None:
-    cluster, context = build(load("dgx-h100"), 512), SimpleNamespace(mesh_order=AXES)
+    cluster = build(load("dgx-h100"), 512)
     dims = dims_of(MESH, 16, 8, 1)
 
     def ranks(axis: str) -> list[float]:
-        return [float(hop.ranks[0]) for hop in cluster.span(*segments(context, dims, axis))]
+        return [float(hop.ranks[0]) for hop in cluster.span(*segments(dims, axis))]
 
     assert ranks("ep") == [8, 1]
     assert ranks("shards") == [4, 4]
@@ -146,11 +146,11 @@ def test_segments_are_the_groups_listed(
     layout: tuple[dict[str, int], tuple[str, ...], int, int, int],
 ) -> None:
     mesh, order, zero_group, ep, etp = layout
-    dims, context = dims_of(mesh, zero_group, ep, etp), SimpleNamespace(mesh_order=order)
+    dims = dims_of(mesh, zero_group, ep, etp, order)
     for axis in GROUPS:
         members = groups(mesh, order, axis, zero_group=zero_group, ep=ep, etp=etp)
         first = next(group for group in members if 0 in group)
-        assert offsets(segments(context, dims, axis)) == first, axis
+        assert offsets(segments(dims, axis)) == first, axis
 
 
 @settings(max_examples=40)
@@ -165,13 +165,11 @@ def test_spans_are_the_ranks_and_the_shares_listed(
     inner = {"name": "node", "devices": node, "bytes_per_s": 1000.0, "latency_s": 0.0}
     outer = {"name": "site", "devices": 4096, "bytes_per_s": 10.0, "latency_s": 0.0}
     cluster = build(load("dgx-h100"), devices, levels=[inner, rack, outer])
-    dims, context = dims_of(mesh, zero_group, ep, etp), SimpleNamespace(mesh_order=order)
+    dims = dims_of(mesh, zero_group, ep, etp, order)
     for axis in GROUPS:
         members = groups(mesh, order, axis, zero_group=zero_group, ep=ep, etp=etp)
         first = next(group for group in members if 0 in group)
-        for level, hop in zip(
-            cluster.levels, cluster.span(*segments(context, dims, axis)), strict=True
-        ):
+        for level, hop in zip(cluster.levels, cluster.span(*segments(dims, axis)), strict=True):
             inside = {device // level.inside for device in first if device < level.devices}
             assert float(hop.ranks[0]) == len(inside), (axis, level.name)
             sharing = sum(1 for group in members if any(d < level.inside for d in group))
@@ -179,3 +177,36 @@ def test_spans_are_the_ranks_and_the_shares_listed(
                 axis,
                 level.name,
             )
+
+
+@settings(max_examples=30)
+@given(st.lists(layouts(), min_size=2, max_size=6))
+def test_plans_of_many_orders_have_the_groups_that_each_has_alone(
+    many: list[tuple[dict[str, int], tuple[str, ...], int, int, int]],
+) -> None:
+    each = [dims_of(mesh, group, ep, etp, order) for mesh, order, group, ep, etp in many]
+    joined = each[0]
+    for more in each[1:]:
+        joined = joined.joined(more)
+    for axis in GROUPS:
+        together = segments(joined, axis)
+        for index, alone in enumerate(each):
+            mine = [(float(d[index]), float(np.broadcast_to(s, len(many))[index]))
+                    for d, s in together]  # fmt: skip
+            assert mine == [(one(d), one(s)) for d, s in segments(alone, axis)], axis
+
+
+@given(layouts())
+def test_orders_that_lay_out_a_mesh_alike_are_counted_once(
+    layout: tuple[dict[str, int], tuple[str, ...], int, int, int],
+) -> None:
+    mesh, _, group, ep, etp = layout
+    distinct = distinct_orders(dims_of(mesh, group, ep, etp))[:, 0]
+    several = [axis for axis in AXES if mesh[axis] > 1]
+    assert distinct.sum() == math.factorial(len(several))
+    used = [tuple(a for a in order if a in several) for order in ORDERS]
+    kept = [used[code] for code in np.flatnonzero(distinct)]
+    assert len(set(kept)) == len(kept)
+    assert all(
+        used.index(one) == code for code, one in zip(np.flatnonzero(distinct), kept, strict=True)
+    )
