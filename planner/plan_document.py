@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hardware_profiles.schema import HardwareProfile
+from hardware_profiles.stack import Stack
 from planner import alternatives, checklist, design, patterns, spec
 from planner.job import DeviceRange, Job
 from planner.notes import notes
@@ -13,7 +15,7 @@ from planner.searched import FEW_CLUSTERS, Searched
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["SCHEMA_VERSION", "make"]
+__all__ = ["SCHEMA_VERSION", "make", "provenance"]
 
 SCHEMA_VERSION = 1
 
@@ -35,7 +37,7 @@ def make(
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "job": _resolved(job, best),
-        "provenance": _provenance(best, version),
+        "provenance": provenance(best.context.cluster.profile, best.context.stack, version),
         "checklist": checklist.fill(job, context, strategy, made),
         "design": design.fill(job, context, strategy, made, others),
         "axes": patterns.axes(job, context, strategy, made),
@@ -65,9 +67,8 @@ def _resolved(job: Job[TrainingSpec], best: Searched) -> dict[str, object]:
     return spec.dump(job.model_copy(update={"hardware": hardware}))
 
 
-def _provenance(best: Searched, version: str) -> dict[str, object]:
+def provenance(profile: HardwareProfile, stack: Stack, version: str) -> dict[str, object]:
     """Version, and every figure of the machine and the stack with its basis."""
-    profile, stack = best.context.cluster.profile, best.context.stack
     figures: list[dict[str, object]] = []
     _figures(profile.model_dump(), "", figures)
     _figures(stack.family.model_dump(), "stack.", figures)

@@ -16,7 +16,7 @@ from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.traffic import traffic
 
-__all__ = ["COVERAGE", "prediction"]
+__all__ = ["COVERAGE", "prediction", "run_figures", "time_terms"]
 
 COVERAGE = 0.9
 """Share of comparable runs that the interval covers."""
@@ -67,22 +67,7 @@ def prediction(
         "tokens_per_s_per_device": tokens_per_s,
         "model_flop_per_s_per_device": flop_per_s,
         "mfu": flop_per_s / peak_flop_per_s(cluster.profile, spec.precision).value,
-        "cost_usd": _one(run.cost_usd),
-        "energy_j": _one(run.energy_j),
-        "time_to_train_s": None if run.time_to_train_s is None else _one(run.time_to_train_s),
-        "finish_s": None if run.finish_s is None else _one(run.finish_s),
-        "finish_confidence": job.constraints.confidence,
-        "steps": None if run.steps is None else _one(run.steps),
-        "goodput": _one(run.run.goodput),
-        "checkpoint_interval_s": _one(run.run.checkpoint_interval_s),
-        "checkpoint_s": _one(run.run.checkpoint_s),
-        "mtbf_s": _one(run.run.mtbf_s),
-        "failures_expected": (
-            None if run.run.failures_expected is None else _one(run.run.failures_expected)
-        ),
-        "preemptions_expected": (
-            None if run.run.preemptions_expected is None else _one(run.run.preemptions_expected)
-        ),
+        **run_figures(run, job.constraints.confidence),
         "time": time_terms(price),
         "memory": [
             {"name": m.name, "kind": m.kind, "bytes": _one(m.bytes), "source": m.source}
@@ -112,6 +97,28 @@ def _updates(context: training.Context, dims: ParallelDims) -> dict[str, object]
         "law": _one(found.law),
         "range": [_one(found.least), _one(found.factor)],
         "source": "training.learning; costmodels.staleness",
+    }
+
+
+def run_figures(run: training.Economics, confidence: float) -> dict[str, object]:
+    """Return what the run of a plan costs and how often it fails, as plan.json holds it."""
+    return {
+        "cost_usd": _one(run.cost_usd),
+        "energy_j": _one(run.energy_j),
+        "time_to_train_s": None if run.time_to_train_s is None else _one(run.time_to_train_s),
+        "finish_s": None if run.finish_s is None else _one(run.finish_s),
+        "finish_confidence": confidence,
+        "steps": None if run.steps is None else _one(run.steps),
+        "goodput": _one(run.run.goodput),
+        "checkpoint_interval_s": _one(run.run.checkpoint_interval_s),
+        "checkpoint_s": _one(run.run.checkpoint_s),
+        "mtbf_s": _one(run.run.mtbf_s),
+        "failures_expected": (
+            None if run.run.failures_expected is None else _one(run.run.failures_expected)
+        ),
+        "preemptions_expected": (
+            None if run.run.preemptions_expected is None else _one(run.run.preemptions_expected)
+        ),
     }
 
 

@@ -5,6 +5,9 @@ the validated job; validates no types itself (`planner.complain` tells of those)
 """
 
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from hardware_profiles.load import ProfileError, load, names, with_overrides
 from hardware_profiles.schema import HardwareProfile
@@ -12,23 +15,24 @@ from hardware_profiles.stack import stack_names
 from planner.choices import cluster_of
 from planner.document import Document, PathKey, Value, clean
 from planner.errors import SpecError
-from planner.job import Hardware, Software
+from planner.job import Hardware, Job, Software
 from planner.models.load import load as load_model
 from planner.models.load import names as model_names
 from planner.nearest import hint, shown
 from planner.strategy import LocalSgd
 from planner.workloads.training.consistency import across_level
-from planner.workloads.training.spec import TrainingJob
 
 __all__ = [
     "KINDS",
     "check_kind",
     "refuse_later",
+    "resolve_function",
     "resolve_hardware",
     "resolve_model",
     "without_nulls",
 ]
 
+W = TypeVar("W", bound=BaseModel)
 KINDS = ("training",)
 LATER_KINDS = (
     "serving",
@@ -42,7 +46,6 @@ LATER_KINDS = (
 )
 LATER: dict[PathKey, str] = {
     ("parts",): "a job of several parts",
-    ("workload", "model", "jax"): "a model given as a JAX function",
     ("hardware", "pools"): "a job over several pools",
     ("strategy", "sharding"): "a choice for each operator",
 }
@@ -58,9 +61,11 @@ def without_nulls(value: Value) -> Value:
     return value
 
 
-def refuse_later(document: Document) -> None:
-    """Raise SpecError for a key that waits for the solver."""
+def refuse_later(document: Document, besides: tuple[PathKey, ...] = ()) -> None:
+    """Raise SpecError for a key that waits for the solver; `besides` are keys that do not."""
     for path, what in LATER.items():
+        if path in besides:
+            continue
         value: Value = document.value
         for part in path:
             value = value.get(str(part)) if isinstance(value, dict) else None
@@ -126,7 +131,22 @@ def _named_model(name: str, document: Document, base_dir: Path) -> Value:
     return made
 
 
-def resolve_hardware(job: TrainingJob, document: Document, base_dir: Path) -> TrainingJob:
+def resolve_function(document: Document, base_dir: Path) -> bool:
+    """Tell whether the model is a JAX function; note the job's folder where the module is there."""
+    raw = document.value
+    workload = raw.get("workload") if isinstance(raw, dict) else None
+    model = workload.get("model") if isinstance(workload, dict) else None
+    if not isinstance(model, dict) or "jax" not in model:
+        return False
+    top = str(model["jax"]).partition(":")[0].partition(".")[0]
+    if "folder" not in model and any(
+        (base_dir / name).exists() for name in (f"{top}.py", f"{top}/__init__.py")
+    ):
+        model["folder"] = str(base_dir)
+    return True
+
+
+def resolve_hardware(job: Job[W], document: Document, base_dir: Path) -> Job[W]:
     """Check systems, overrides, slices, placement and preset; return the job with paths found.
 
     A software preset that is not given becomes `maxtext` where every system is a TPU.
@@ -191,7 +211,7 @@ def _check_slice(hardware: Hardware, profile: HardwareProfile, document: Documen
         )
 
 
-def _check_placement(job: TrainingJob, profile: HardwareProfile, document: Document) -> None:
+def _check_placement(job: Job[W], profile: HardwareProfile, document: Document) -> None:
     given = [level.name for level in job.hardware.levels]
     known = given or [level.name for level in profile.network]
     for axis, level in (job.strategy.placement or {}).items():
@@ -202,7 +222,7 @@ def _check_placement(job: TrainingJob, profile: HardwareProfile, document: Docum
             )
 
 
-def _check_across(job: TrainingJob, profile: HardwareProfile, document: Document) -> None:
+def _check_across(job: Job[W], profile: HardwareProfile, document: Document) -> None:
     """Refuse local updates across a level that is not there, or that joins no whole sites."""
     pinned, devices = job.strategy.consistency, job.hardware.fixed_devices
     if not isinstance(pinned, LocalSgd):
@@ -234,7 +254,7 @@ def _check_across(job: TrainingJob, profile: HardwareProfile, document: Document
         raise document.error(said, path)
 
 
-def _software(job: TrainingJob, profiles: list[HardwareProfile], document: Document) -> Software:
+def _software(job: Job[W], profiles: list[HardwareProfile], document: Document) -> Software:
     software = job.software
     if "preset" not in software.model_fields_set and all(p.vendor == "google" for p in profiles):
         return software.model_copy(update={"preset": "maxtext"})

@@ -11,32 +11,27 @@ from hardware_profiles.load import names as system_names
 from hardware_profiles.stack import stack_names
 from planner.grammar import Grammar, Node
 from planner.models.load import names as model_names
+from planner.workloads.training.function import FunctionJob
 from planner.workloads.training.spec import TrainingJob
 
-__all__ = ["job_grammar", "job_schema", "schema"]
+__all__ = ["function_grammar", "job_grammar", "job_schema", "schema"]
 
 MODEL_FILE = "a preset, or a path to a Hugging Face config.json"
 SYSTEM = "a shipped system, or a path to a profile file"
 TARGETS = ("megatron", "torchtitan", "jax")
-JAX_MODEL: Node = {
-    "type": "object",
-    "description": "any model: a JAX function and example shapes (not yet supported)",
-    "properties": {
-        "jax": {"type": "string", "examples": ["package.module:loss"]},
-        "inputs": {
-            "type": "object",
-            "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 1}},
-        },
-    },
-    "required": ["jax", "inputs"],
-    "additionalProperties": False,
-}
 
 
 def schema() -> Node:
     """Return the JSON Schema (draft 2020-12) of a whole job file."""
     made = copy.deepcopy(job_schema())
     definitions = _node(made["$defs"])
+    of_function = FunctionJob.model_json_schema()
+    for name, node in _node(of_function["$defs"]).items():
+        definitions.setdefault(name, node)
+    properties = _properties(made)
+    properties["workload"] = {
+        "anyOf": [properties["workload"], _properties(of_function)["workload"]]
+    }
     for node in (made, *map(_node, definitions.values())):
         _absent_may_be_null(node)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
@@ -50,7 +45,7 @@ def job_schema() -> Node:
     definitions = _node(made["$defs"])
     workload = _properties(definitions["TrainingSpec"])
     model = {"type": "string", "description": MODEL_FILE, "examples": list(model_names())}
-    workload["model"] = {"anyOf": [model, workload["model"], JAX_MODEL]}
+    workload["model"] = {"anyOf": [model, workload["model"]]}
     hardware = _properties(definitions["Hardware"])
     _give_examples(_node(hardware["system"]), system_names(), SYSTEM)
     software = _properties(definitions["Software"])
@@ -63,6 +58,12 @@ def job_schema() -> Node:
 def job_grammar() -> Grammar:
     """Return what the schema of a job allows, for messages."""
     return Grammar(job_schema())
+
+
+@cache
+def function_grammar() -> Grammar:
+    """Return what a job of a JAX function allows, for messages."""
+    return Grammar(FunctionJob.model_json_schema())
 
 
 def _node(value: object) -> Node:

@@ -3,7 +3,7 @@
 The only door for jobs: YAML or JSON text, files, plain mappings, `--set` overrides; and the way
 back, `dump`. Prices nothing.
 
-Parts: `load`, `load_mapping`, `dump`, `with_set`, `schema`.
+Parts: `load_any` and `load`, `load_mapping`, `dump`, `with_set`, `schema`.
 """
 
 import copy
@@ -30,21 +30,23 @@ from planner.nearest import shown
 from planner.resolve import (
     check_kind,
     refuse_later,
+    resolve_function,
     resolve_hardware,
     resolve_model,
     without_nulls,
 )
-from planner.schema import job_grammar, schema
-from planner.workloads.training import limits, pins
+from planner.schema import function_grammar, job_grammar, schema
+from planner.workloads.training import function, limits, pins
+from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingJob
 
-__all__ = ["dump", "load", "load_mapping", "schema", "with_set"]
+__all__ = ["dump", "load", "load_any", "load_mapping", "schema", "with_set"]
 
 
-def load(
+def load_any(
     source: Path | str, *, base_dir: Path | None = None, sets: Sequence[str] = ()
-) -> TrainingJob:
-    """Read a job.
+) -> TrainingJob | FunctionJob:
+    """Read a job, of a transformer or of a JAX function.
 
     Parameters
     ----------
@@ -66,6 +68,22 @@ def load(
     return _resolved(_with_sets(document, sets), base_dir or Path())
 
 
+def load(
+    source: Path | str, *, base_dir: Path | None = None, sets: Sequence[str] = ()
+) -> TrainingJob:
+    """Read a job of a transformer, as `load_any` does; SpecError where it is a JAX function's."""
+    return _transformer(load_any(source, base_dir=base_dir, sets=sets))
+
+
+def _transformer(job: TrainingJob | FunctionJob) -> TrainingJob:
+    if isinstance(job.workload, FunctionSpec):
+        raise SpecError(
+            "a model given as a JAX function can be planned, predicted and emitted, not this yet",
+            key="workload.model.jax",
+        )
+    return job
+
+
 def load_mapping(
     raw: Mapping[str, object],
     *,
@@ -79,10 +97,10 @@ def load_mapping(
     `file` and `line` are for messages.
     """
     document = Document(_plain(raw, 0), file, {} if line is None else {(): line})
-    return _resolved(_with_sets(document, sets), base_dir or Path())
+    return _transformer(_resolved(_with_sets(document, sets), base_dir or Path()))
 
 
-def dump(job: TrainingJob) -> dict[str, object]:
+def dump(job: TrainingJob | FunctionJob) -> dict[str, object]:
     """Return the job, resolved, as plain JSON-able values; `load_mapping` gives an equal Job."""
     dumped: dict[str, object] = job.model_dump(mode="json", exclude_none=True)
     return dumped
@@ -98,13 +116,15 @@ def with_set(raw: Mapping[str, object], sets: Sequence[str]) -> dict[str, object
     return {key: inner for key, inner in value.items()}
 
 
-def _resolved(document: Document, base_dir: Path) -> TrainingJob:
+def _resolved(document: Document, base_dir: Path) -> TrainingJob | FunctionJob:
     raw = without_nulls(document.value)
     if not isinstance(raw, dict):
         raise document.error(f"a job is a mapping, not {shown(raw)}; its keys: workload, hardware")
     document = Document(raw, document.file, document.lines)
-    refuse_later(document)
     check_kind(document)
+    if resolve_function(document, base_dir):
+        return _function(document, base_dir)
+    refuse_later(document)
     resolve_model(document, base_dir)
     try:
         job = TrainingJob.model_validate_json(json.dumps(document.value), strict=True)
@@ -114,6 +134,21 @@ def _resolved(document: Document, base_dir: Path) -> TrainingJob:
     try:
         pins.check(job)
         limits.check(job)
+    except SpecError as error:
+        raise document.error(error.message, tuple(error.key.split("."))) from None
+    return job
+
+
+def _function(document: Document, base_dir: Path) -> FunctionJob:
+    """Return the job of a JAX function."""
+    refuse_later(document, besides=(("strategy", "sharding"),))
+    try:
+        job = FunctionJob.model_validate_json(json.dumps(document.value), strict=True)
+    except ValidationError as error:
+        raise spec_error(error, document, function_grammar()) from None
+    job = resolve_hardware(job, document, base_dir)
+    try:
+        function.check(job)
     except SpecError as error:
         raise document.error(error.message, tuple(error.key.split("."))) from None
     return job

@@ -17,12 +17,14 @@ import numpy as np
 
 from costmodels import roofline
 from costmodels.units import Column, Num
+from hardware_profiles.schema import HardwareProfile
+from hardware_profiles.stack import Stack, Switches
 from planner.operator_graph import Operand, Operator, OperatorGraph
 from planner.sharding.layouts import OperatorOptions, local_elements
-from planner.workloads.training.context import Context, Rates
+from planner.workloads.training.context import Context, Rates, StoredBytes, overlap_frac
 from planner.workloads.training.operators import BACKWARD_ATTENTION_TRAFFIC
 
-__all__ = ["Figures", "OperatorTime", "element_bytes", "figures_of", "operator_time"]
+__all__ = ["Figures", "OperatorTime", "figures", "element_bytes", "figures_of", "operator_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +57,40 @@ class Figures:
 
 def figures_of(context: Context) -> Figures:
     """Take the figures of a resolved training job, for one microbatch or many a step."""
-    state_bytes = context.master_bytes + context.moment_bytes
-    moved = state_bytes + (context.parameter_bytes if context.stack.family.shards_master else 0.0)
-    bandwidth = context.cluster.profile.memory_bytes_per_s.value
-    return Figures(
-        context.rates,
-        context.product_bytes,
-        context.parameter_bytes,
+    stored = StoredBytes(
+        context.activation_bytes,
         context.gradient_bytes,
+        context.master_bytes,
+        context.moment_bytes,
+        context.parameter_bytes,
+    )
+    return figures(
+        context.cluster.profile, context.stack, context.switches, context.rates, stored,
+        context.product_bytes,
+    )  # fmt: skip
+
+
+def figures(
+    profile: HardwareProfile,
+    stack: Stack,
+    switches: Switches,
+    rates: Rates,
+    stored: StoredBytes,
+    product_bytes: float,
+) -> Figures:
+    """Return the figures of a device under a software stack."""
+    state_bytes = stored.master + stored.moment
+    moved = state_bytes + (stored.parameter if stack.family.shards_master else 0.0)
+    return Figures(
+        rates,
+        product_bytes,
+        stored.parameter,
+        stored.gradient,
         state_bytes,
-        2.0 * moved + 2.0 * context.gradient_bytes + context.activation_bytes,
-        bandwidth * context.stack.family.optimizer_efficiency.value,
-        context.overlap_frac("dp"),
-        context.overlap_frac("gather"),
+        2.0 * moved + 2.0 * stored.gradient + stored.activation,
+        profile.memory_bytes_per_s.value * stack.family.optimizer_efficiency.value,
+        overlap_frac(stack, switches, "dp"),
+        overlap_frac(stack, switches, "gather"),
     )
 
 

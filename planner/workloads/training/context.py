@@ -20,7 +20,17 @@ from planner.workloads.training.operators import Adapters
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import Staging, pinned_staging
 
-__all__ = ["DEFAULT_IMBALANCE", "Context", "Rates", "make", "rates_of"]
+__all__ = [
+    "DEFAULT_IMBALANCE",
+    "ELEMENT_BYTES",
+    "Context",
+    "Rates",
+    "StoredBytes",
+    "make",
+    "overlap_frac",
+    "rates_of",
+    "stored_bytes",
+]
 
 DEFAULT_IMBALANCE = 1.15
 """Busiest expert rank over the mean one, with an auxiliary balancing loss (assumed)."""
@@ -118,20 +128,7 @@ class Context:
 
     def overlap_frac(self, axis: str) -> float:
         """Share of the communication of `axis` that can run under compute, 0 where switched off."""
-        on = {
-            "dp": self.switches.overlap_grad_reduce,
-            "gather": self.switches.overlap_param_gather,
-            "tp": self.switches.overlap_tp,
-            "cp": self.switches.overlap_cp,
-            "ep": self.switches.overlap_ep,
-            "pp": self.switches.overlap_p2p,
-        }[axis]
-        if not on:
-            return 0.0
-        family = self.stack.family
-        overlap = family.overlap_compiled if self.switches.compile else family.overlap
-        value: float = getattr(overlap, "dp" if axis == "gather" else axis).value
-        return value
+        return overlap_frac(self.stack, self.switches, axis)
 
     def algorithm(self, axis: str) -> str:
         """Return the collective algorithm that the job pins for an axis, or auto."""
@@ -144,6 +141,24 @@ class Context:
         if low_precision:
             return rates.matmul_flop_per_s, rates.matmul_fixed_s
         return rates.bf16_matmul_flop_per_s, rates.bf16_matmul_fixed_s
+
+
+def overlap_frac(stack: Stack, switches: Switches, axis: str) -> float:
+    """Share of the communication of `axis` that a stack runs under compute, 0 if switched off."""
+    on = {
+        "dp": switches.overlap_grad_reduce,
+        "gather": switches.overlap_param_gather,
+        "tp": switches.overlap_tp,
+        "cp": switches.overlap_cp,
+        "ep": switches.overlap_ep,
+        "pp": switches.overlap_p2p,
+    }[axis]
+    if not on:
+        return 0.0
+    family = stack.family
+    overlap = family.overlap_compiled if switches.compile else family.overlap
+    value: float = getattr(overlap, "dp" if axis == "gather" else axis).value
+    return value
 
 
 def documents_of(spec: TrainingSpec) -> Documents:
@@ -213,6 +228,33 @@ def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rate
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """Bytes of an element of activations, and per trainable parameter of what is kept of it."""
+
+    activation: float
+    gradient: float
+    master: float
+    moment: float
+    parameter: float
+
+
+def stored_bytes(precision: str, optimizer: str, stack: Stack, switches: Switches) -> StoredBytes:
+    """Return how a stack keeps parameters and their states at a precision."""
+    family = stack.family
+    sixteen = precision != "fp32"
+    master = 4.0 if sixteen and switches.master_weights else 0.0
+    wide = switches.master_weights or not sixteen
+    narrow = 2.0 if sixteen else 4.0
+    return StoredBytes(
+        activation=narrow,
+        gradient=ELEMENT_BYTES[switches.grad_dtype],
+        master=0.0 if family.shards_master else master,
+        moment=OPTIMIZER_BYTES[optimizer],
+        parameter=(4.0 if wide else 2.0) if family.shards_master else narrow,
+    )
+
+
 def make(
     job: Job[TrainingSpec],
     cluster: Cluster,
@@ -231,9 +273,7 @@ def make(
     given = {k: v for k, v in software.switches().items() if k != "gemm_efficiency"}
     switches = stack.switches.model_copy(update=given)
     adapters = _adapters(spec)
-    family = stack.family
-    sixteen = spec.precision != "fp32"
-    trainable_master = 4.0 if sixteen and switches.master_weights else 0.0
+    stored = stored_bytes(spec.precision, spec.optimizer, stack, switches)
     base = spec.adapters.base_precision if spec.adapters else None
     if stagings is None:
         pinned = pinned_staging(job.strategy)
@@ -247,18 +287,12 @@ def make(
         graph=build(spec.model, documents_of(spec), adapters),
         rates=rates_of(cluster, spec.precision, software.gemm_efficiency),
         tokens=float(spec.sequence_length),
-        activation_bytes=2.0 if sixteen else 4.0,
+        activation_bytes=stored.activation,
         product_bytes=ELEMENT_BYTES[spec.precision],
-        gradient_bytes=ELEMENT_BYTES[switches.grad_dtype],
-        master_bytes=0.0 if family.shards_master else trainable_master,
-        moment_bytes=OPTIMIZER_BYTES[spec.optimizer],
-        parameter_bytes=(
-            (4.0 if switches.master_weights or not sixteen else 2.0)
-            if family.shards_master
-            else 2.0
-            if sixteen
-            else 4.0
-        ),
+        gradient_bytes=stored.gradient,
+        master_bytes=stored.master,
+        moment_bytes=stored.moment,
+        parameter_bytes=stored.parameter,
         frozen_bytes=ELEMENT_BYTES[base] if base else 2.0,
         imbalance=_imbalance(spec),
         memory_bytes=cluster.profile.memory_bytes.value,

@@ -5,20 +5,25 @@ run; every formula is in `costmodels.run`, `costmodels.reliability` and `costmod
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from costmodels import energy
 from costmodels.breakdown import Breakdown
 from costmodels.run import Run, run
 from costmodels.units import Num
+from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.workloads.training.context import Context
 from planner.workloads.training.learning import updates_factor
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Economics", "economics"]
+__all__ = ["Economics", "economics", "economics_of"]
+
+W = TypeVar("W", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +54,34 @@ def economics(
     ----------
     price : of a step (`cost.cost`), with the states that a checkpoint writes in its memory
     """
-    spec, failure, cluster = job.workload, job.failure, context.cluster
-    profile = cluster.profile
-    reliability, power = profile.reliability, profile.power
-    step_s = price.total_s
+    spec = job.workload
     tokens_per_step = spec.global_batch * spec.sequence_length
     updates = updates_factor(context, dims)
     steps = (
         None if spec.tokens is None else np.ceil(np.ceil(spec.tokens / tokens_per_step) * updates)
     )
+    return economics_of(job, context.cluster, price, steps, checkpoint_bytes(context), updates)
+
+
+def economics_of(
+    job: Job[W],
+    cluster: Cluster,
+    price: Breakdown,
+    steps: Num | None,
+    written_bytes: float,
+    updates: Num = 1.0,
+) -> Economics:
+    """Price the run of a training job of any kind.
+
+    Parameters
+    ----------
+    steps         : of the whole run, None where its length is not given
+    written_bytes : what a checkpoint writes
+    updates       : steps that one synchronous step's progress takes
+    """
+    failure, profile = job.failure, cluster.profile
+    reliability, power = profile.reliability, profile.power
+    step_s = price.total_s
 
     def given(value: float | None, default: float) -> float:
         return default if value is None else value
@@ -65,7 +89,7 @@ def economics(
     hosts = float(cluster.hosts)
     made = run(
         hosts=hosts,
-        checkpoint_bytes=checkpoint_bytes(context),
+        checkpoint_bytes=written_bytes,
         checkpoint_bytes_per_s=given(
             failure.checkpoint_bytes_per_s, reliability.checkpoint_bytes_per_s.value
         ),
