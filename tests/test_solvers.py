@@ -19,8 +19,8 @@ from planner.search.solution import PRECISION, Solution
 
 COUNT = 500
 BLOCK = 100
-ALWAYS = {"cpsat", "elimination", "exhaustive", "portfolio", "wcsp"}
-"""Solvers that answer every small problem, and prove it."""
+PROVES = {"cpsat": 0.0, "elimination": 0.0, "exhaustive": 0.0, "portfolio": 0.0, "wcsp": 1e-4}
+"""Solvers that answer every small problem, and the gap that they may leave (wcsp rounds loads)."""
 
 
 @cache
@@ -76,8 +76,8 @@ def test_a_solver_agrees_with_the_oracle(name: str, start: int) -> None:
         except AssertionError as error:
             raise AssertionError(f"problem {seed}: {found}, best {least(seed)}") from error
         refused += found.status == "unknown"
-        if name in ALWAYS:
-            assert found.status in ("optimal", "infeasible"), (seed, found)
+        if name in PROVES and found.status != "infeasible":
+            assert found.gap <= PROVES[name], (seed, found)
     assert refused < BLOCK, "a solver that answers nothing is not tested"
 
 
