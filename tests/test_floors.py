@@ -54,6 +54,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.levers",
         "planner.notes",
         "planner.one_plan",
+        "planner.operator_search",
         "planner.patterns",
         "planner.prediction",
         "planner.predictor",
