@@ -147,21 +147,18 @@ def _search(problem: Problem, tables: Tables, priced: _Priced, deadline: float) 
 
 def _restricted(problem: Problem, tables: Tables, kept: Sequence[NDArray[np.intp]]) -> Problem:
     """Return the problem with some options of each decision, its price as one term."""
-    resource = problem.limits[0].resource
+    (row,) = tables.rows  # limits that it implies are not there, whatever their resources
     decisions = []
     for d, rows in enumerate(kept):
         names = tuple(problem.decisions[d].options[r] for r in rows)
-        used = problem.decisions[d].usage(resource)[rows]
         cost = Breakdown(
             (Term("cost", "other", tables.of(tables.costs, d)[rows], ""),),
-            (Memory("usage", resource, used, ""),),
+            (Memory("usage", "usage", tables.of(row.usage, d)[rows], ""),),
         )
         decisions.append(Decision(problem.decisions[d].name, names, cost))
     couplings = tuple(
         Coupling(a, b, Breakdown((Term("cost", "other", table[np.ix_(kept[a], kept[b])], ""),)))
         for (a, b), table in tables.pairs.items()
     )
-    limits = tuple(
-        Limit(one.name, one.resource, one.members, one.capacity) for one in problem.limits
-    )
-    return Problem(tuple(decisions), couplings, limits, base=problem.base)
+    limit = Limit(row.name, "usage", tuple(int(d) for d in row.members), row.capacity)
+    return Problem(tuple(decisions), couplings, (limit,), base=problem.base)
