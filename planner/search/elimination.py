@@ -32,9 +32,9 @@ __all__ = ["MOST_ENTRIES", "MOST_LABELS", "MOST_WORK", "NAME", "solve"]
 NAME = "elimination"
 MOST_ENTRIES = 4e6
 """Entries of one table."""
-MOST_LABELS = 1_000_000
+MOST_LABELS = 300_000
 """Labels of one table."""
-MOST_WORK = 2e7
+MOST_WORK = 5e6
 """Labels of all tables together."""
 SLACK = 1e-12
 """A limit is kept if sums of floats in another order could keep it."""

@@ -19,7 +19,7 @@ from planner.search.whole import Whole
 __all__ = ["BACKTRACKS", "NAME", "available", "solve"]
 
 NAME = "wcsp"
-BACKTRACKS = 100_000
+BACKTRACKS = 20_000
 """Of one solve, where no time limit is given."""
 MOST_S = 3600.0
 """Where a solve hangs without a time limit, it is killed after so long."""

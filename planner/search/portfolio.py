@@ -1,0 +1,74 @@
+"""Solvers in turn, the likely ones first, until one proves its answer.
+
+Which ones, and in what order, follows from a problem's structure and size: all combinations where
+they are few; the interval search where one sequence holds everything; elimination, with a price
+on the limit where there is one, where the decision graph is narrow; toulbar2 for cost networks;
+CP-SAT for bottlenecks and many limits. The best picks and the best bound of all are the answer.
+
+Parts: `ranked`, the solvers for a problem; `solve`.
+"""
+
+import time
+
+import numpy as np
+
+from planner.problem import Problem
+from planner.search import cpsat, elimination, exhaustive, intervals, priced, wcsp
+from planner.search.order import greedy
+from planner.search.solution import Solution, Solver, answer
+from planner.search.tables import Tables, lower
+
+__all__ = ["ENOUGH", "NAME", "ranked", "solve"]
+
+NAME = "portfolio"
+FEW = 20_000
+"""Combinations that are simply tried."""
+NARROW = 1e6
+"""Entries of the largest table that elimination is asked to make."""
+CPSAT_ENTRIES, WCSP_ENTRIES = 2e5, 5e6
+"""Entries of all pairs together that these solvers are asked to read."""
+ENOUGH = 1e-5
+"""A gap that is not worth another solver's time."""
+
+
+def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
+    """Return the solvers to ask, in order."""
+    if problem.combinations <= FEW:
+        return (exhaustive,)
+    found: list[Solver] = []
+    everything = set(range(len(problem.decisions)))
+    if any(set(one.items) == everything for one in problem.sequences):
+        found.append(intervals)
+    if greedy(tables.sizes, tables.pairs, NARROW) is not None:
+        found.append(elimination if tables.loads or len(tables.rows) > 1 else priced)
+    entries = sum(table.size for table in tables.pairs.values()) + len(tables.costs)
+    exact: list[Solver] = []
+    if entries <= WCSP_ENTRIES and wcsp.available():
+        exact.append(wcsp)
+    if entries <= CPSAT_ENTRIES:
+        exact.insert(0 if tables.loads else len(exact), cpsat)
+    return (*found, *exact)
+
+
+def solve(problem: Problem, *, time_limit_s: float | None = None, seed: int = 0) -> Solution:
+    """Ask the solvers in turn; each gets an equal share of the time that is left."""
+    tables = lower(problem)
+    if tables.least() == np.inf:
+        return answer(problem, None, np.inf)
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    best: Solution = answer(problem, None, tables.least(), "too large for every solver")
+    solvers = ranked(problem, tables)
+    for at, solver in enumerate(solvers):
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        share = None if left is None else left / (len(solvers) - at)
+        best = _better(problem, best, solver.solve(problem, time_limit_s=share, seed=seed))
+        if best.status in ("optimal", "infeasible") or best.gap <= ENOUGH:
+            break
+    return best
+
+
+def _better(problem: Problem, one: Solution, other: Solution) -> Solution:
+    """Return the best picks and the best bound of two answers."""
+    found = [s.picks for s in (one, other) if s.picks is not None]
+    picks = min(found, key=lambda p: float(problem.cost(p).total_s), default=None)
+    return answer(problem, picks, max(one.bound, other.bound), other.reason or one.reason)
