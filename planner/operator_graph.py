@@ -79,7 +79,8 @@ class Operator:
     operands : in order; result: the tensor made, with its labels
     whole    : labels that must not be split (a softmax's, a window's, a convolution's)
     flop     : forward, of the whole operator; traffic_bytes: read and written where memory bounds
-    backward : FLOP (or traffic) of the backward pass over the forward's
+    backward : FLOP (or traffic) of the backward pass over the forward's; of a product, one for
+               each operand that learns, and one more where it runs again
     repeats  : times that it runs in a step, for operators inside a repeated region
     region   : name of the repeated region (layers of one kind), "" outside
     uneven   : label -> busiest rank's share over the mean one's where it is split (experts)

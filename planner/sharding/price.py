@@ -170,12 +170,17 @@ def _product(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -
             )
         )  # fmt: skip
 
-    none = np.zeros_like(m)
+    once_s, none = seconds(m, n, k), np.zeros_like(m)
     input_s = none if _given(graph, op.operands[0]) else seconds(m, k, n)
     weight_s = none if _given(graph, op.operands[-1]) else seconds(k, n, m)
-    return OperatorTime(
-        "matrix products", "compute", seconds(m, n, k), input_s + weight_s, input_s
-    )  # fmt: skip
+    backward_s = input_s + weight_s + _again(graph, op) * once_s
+    return OperatorTime("matrix products", "compute", once_s, backward_s, input_s)
+
+
+def _again(graph: OperatorGraph, operator: Operator) -> float:
+    """Count the runs of a product in the backward pass beside its gradients'."""
+    learn = sum(not _given(graph, o) for o in (operator.operands[0], operator.operands[-1]))
+    return max(0.0, operator.backward - learn)
 
 
 def _grouped(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:

@@ -21,11 +21,11 @@ THREE = {"tp": 4, "more": 2, "dp": 16}
 
 
 def solved(
-    degrees: Mapping[str, int], sequences: int, **job: Any
+    degrees: Mapping[str, int], sequences: int, *, gap: float = 0.0, **job: Any
 ) -> tuple[ShardingProblem, Searched]:
     _, made = sharding_problem(degrees, sequences, **{"software": OVERLAPPED, **job})
     found = search(made)
-    assert found.solution.status == "optimal"
+    assert found.solution.gap <= gap
     assert found.price is not None
     return made, found
 
@@ -157,7 +157,7 @@ def test_zero_3_where_memory_is_short_and_zero_1_where_it_is_not(
     layers = ("qkv", "attention out", "mlp up", "mlp down")
     stored, gathered, seconds = {}, {}, {}
     for limit in (70e9, 42e9):
-        made, found = solved(degrees, 64, model=model, sequence=4096, limit_bytes=limit)
+        made, found = solved(degrees, 64, model=model, sequence=4096, limit_bytes=limit, gap=0.05)
         assert found.solution.picks is not None
         words = found.sharding["parameters"]
         assert isinstance(words, dict)
@@ -203,6 +203,15 @@ def test_the_optimum_is_never_worse_than_the_template(
             assert found.price.total_s <= theirs * (1 + 1e-12)
             better += 1
     assert better >= 1
+
+
+def test_room_is_left_for_what_an_operator_works_on() -> None:
+    limit = 12e9
+    made, found = solved({"tp": 8, "dp": 4}, 4, model=LARGE, sequence=4096, limit_bytes=limit,
+                         gap=0.05)  # fmt: skip
+    assert found.price is not None
+    assert found.working_bytes > 0
+    assert found.price.total_bytes + found.working_bytes <= limit
 
 
 def test_no_way_fits_is_said() -> None:
