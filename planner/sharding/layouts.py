@@ -122,7 +122,7 @@ def splittable(operator: Operator) -> tuple[str, ...]:
 
 
 def options_of(operator: Operator, mesh: Mesh) -> OperatorOptions:
-    """List the options of an operator; of those that mean the same for every tensor, the first."""
+    """List the options of an operator: a label or none on every axis, whole pieces only."""
     labels = splittable(operator)
     rows: list[tuple[int, ...]] = []
     for row in product(range(-1, len(labels)), repeat=len(mesh)):
@@ -132,21 +132,7 @@ def options_of(operator: Operator, mesh: Mesh) -> OperatorOptions:
         if all(p < 0 or operator.sizes[labels[p]] % n == 0 for p, n in pieces.items()):
             rows.append(row)
     picks = np.array(rows, np.int64).reshape(len(rows), len(mesh))
-    made = OperatorOptions(operator, mesh, labels, picks)
-    return OperatorOptions(operator, mesh, labels, picks[_distinct(made)])
-
-
-def _distinct(options: OperatorOptions) -> NDArray[np.int64]:
-    """Options that differ in the layout of a tensor, or in the work that they leave a rank."""
-    op = options.operator
-    places = [o.labels for o in (*op.operands, *op.inner, op.result)]
-    columns = [options.gradient(labels) for labels in places]
-    work = np.ones(len(options.picks))
-    for label in options.labels:
-        work = work * options.pieces(label)
-    seen = np.concatenate([*columns, work[:, None].astype(np.int64)], axis=1)
-    _, first = np.unique(seen, axis=0, return_index=True)
-    return np.sort(first)
+    return OperatorOptions(operator, mesh, labels, picks)
 
 
 def layouts_of_tensor(
