@@ -1,4 +1,4 @@
-"""What splitting a label means, against arrays: ranks compute their parts, the parts make the whole.
+"""What splitting a label means, against arrays: the parts that ranks compute make the whole.
 
 Each operator is an einsum. Ranks of a small mesh get the slices that the option's layouts say;
 what they compute, put together as the result's layout says, is the whole result; and their
@@ -50,7 +50,7 @@ def ranks() -> Iterator[tuple[int, ...]]:
 
 
 def piece(whole: Array, layout: NDArray[np.int64], rank: tuple[int, ...]) -> tuple[slice, ...]:
-    """Indices of a rank's part: axes that split one dim are nested, the first one outermost."""
+    """Return the indices of a rank's part: of axes that split one dim, the first is outermost."""
     at = [slice(0, n) for n in whole.shape]
     for axis, dim, here in zip(MESH, layout, rank, strict=True):
         if dim >= 0:
