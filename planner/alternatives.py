@@ -3,7 +3,7 @@
 Reads searched clusters; prices the few plans that it shows with the plan's own cost function.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -24,21 +24,20 @@ def runners_up(
     job: Job[TrainingSpec], best: Searched, chosen: Mapping[str, object]
 ) -> list[dict[str, object]]:
     """Best plans of other meshes on the same cluster, each with the terms that it loses by."""
-    rows = best.found.rows
-    seen = {_mesh(best.dims, int(rows[0]))}
+    seen = set()
     shown: list[dict[str, object]] = []
-    for row in rows[1:]:
-        mesh = _mesh(best.dims, int(row))
+    for place, (context, one) in enumerate(_in_order(best)):
+        mesh = _mesh(context, one)
         if mesh in seen:
             continue
         seen.add(mesh)
-        one = best.dims.take(np.array([row]))
-        made = prediction(job, best.context, one)
-        strategy = training.strategy_of(best.context, one, 0)
+        if not place:
+            continue
+        made = prediction(job, context, one)
         delta = _delta(made, chosen)
         shown.append(
             {
-                "strategy": strategy,
+                "strategy": training.strategy_of(context, one, 0),
                 "prediction": made,
                 "why_worse": _why(made, chosen, delta),
                 "delta": delta,
@@ -49,8 +48,17 @@ def runners_up(
     return shown
 
 
-def _mesh(dims: ParallelDims, row: int) -> tuple[float, ...]:
-    return tuple(float(getattr(dims, name)[row]) for name in MESH)
+def _in_order(best: Searched) -> Iterator[tuple[training.Context, ParallelDims]]:
+    """Give the plans of a cluster, best first."""
+    for row in best.found.rows:
+        yield best.context, best.dims.take(np.array([row]))
+    yield from best.rivals
+
+
+def _mesh(context: training.Context, one: ParallelDims) -> tuple[float, ...]:
+    """Return what makes a mesh another one; over several pools, that of each."""
+    rows = [{**one.row(0), **part.own} for part in context.parts] or [one.row(0)]
+    return tuple(row[name] for row in rows for name in MESH)
 
 
 def _terms(made: Mapping[str, object]) -> dict[str, float]:
@@ -95,7 +103,7 @@ def pins(best: Searched, free: Searched | None) -> dict[str, object] | None:
 
 
 def frontier(job: Job[TrainingSpec], results: Sequence[Searched]) -> list[dict[str, object]]:
-    """Best plan of every cluster that has one, with its step time and cost."""
+    """Best plan of every cluster and pool that has one, with its step time and cost."""
     points: list[dict[str, object]] = []
     for result in results:
         if result.best is None:
@@ -103,10 +111,12 @@ def frontier(job: Job[TrainingSpec], results: Sequence[Searched]) -> list[dict[s
         price = training.cost(result.context, result.best).at(0)
         run = training.economics(job, result.context, result.best, price)
         seconds = run.time_to_train_s
+        cluster = result.context.cluster
         points.append(
             {
-                "system": result.context.cluster.profile.name,
-                "devices": result.context.cluster.devices,
+                **({"pool": cluster.name} if cluster.name else {}),
+                "system": ", ".join(dict.fromkeys(c.profile.name for c in cluster.each)),
+                "devices": cluster.devices,
                 "strategy": training.strategy_of(result.context, result.best, 0),
                 "step_time_s": float(np.asarray(price.total_s)),
                 "cost_usd": float(np.asarray(run.cost_usd).reshape(-1)[0]),

@@ -9,11 +9,14 @@ Parts: `binds`.
 import numpy as np
 
 from planner.chosen import CLEARLY, Chosen, step_s
+from planner.cluster import Cluster
 from planner.findings import Finding, amount, finding, gigabytes
 from planner.freed import freed
+from planner.job import Hardware, HardwareSet
 from planner.levers import link
 from planner.one_plan import COMMUNICATION
 from planner.pool import Pool, fill, objectives
+from planner.workloads import training
 from planner.workloads.training.groups import segments
 
 __all__ = ["axes_by_level", "binds"]
@@ -89,10 +92,7 @@ def _memory(chosen: Chosen) -> Finding:
 
 def _more_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Best plan of a search with a tenth more memory."""
-    what, hardware = "with 10% more memory", chosen.job.hardware
-    memory_bytes = chosen.cluster.profile.memory_bytes.value * MORE_MEMORY
-    given = hardware.set.model_copy(update={"memory_bytes": memory_bytes})
-    more = hardware.model_copy(update={"set": given})
+    what, more = "with 10% more memory", _roomier(chosen)
     with_more = fill(chosen.job.model_copy(update={"hardware": more}))
     if not chosen.worse_than(with_more):
         return [finding(what, "the search finds no better plan", {"gain_s": 0.0})]
@@ -101,11 +101,28 @@ def _more_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
     return [finding(what, f"the search finds a better plan: {said}", {**numbers, **over})]
 
 
+def _roomier(chosen: Chosen) -> Hardware:
+    """Return the job's hardware with more memory on every device."""
+    hardware = chosen.job.hardware
+    each = {cluster.name: cluster for cluster in chosen.cluster.each}
+
+    def more(given: HardwareSet, cluster: Cluster) -> HardwareSet:
+        memory_bytes = cluster.profile.memory_bytes.value * MORE_MEMORY
+        return given.model_copy(update={"memory_bytes": memory_bytes})
+
+    if hardware.pools is None:
+        return hardware.model_copy(update={"set": more(hardware.set, chosen.cluster)})
+    pools = tuple(
+        pool.model_copy(update={"set": more(pool.set, each[pool.name])}) for pool in hardware.pools
+    )
+    return hardware.model_copy(update={"pools": pools})
+
+
 def _over_memory(chosen: Chosen, pool: Pool) -> list[Finding]:
     """Best of the candidates that miss the memory limit, and by how much it misses."""
     what, limit = "the memory limit", pool.context.memory_limit_bytes
     used = pool.used_bytes()
-    every = np.flatnonzero(used > limit)
+    every = np.flatnonzero(used > training.limit_bytes(pool.context, pool.dims))
     if not len(every):
         return [finding(what, "every candidate fits")]
     over = every[used[every] <= limit * OVER]
@@ -126,8 +143,12 @@ def axes_by_level(chosen: Chosen) -> dict[str, list[str]]:
     """Axes that cross each network level as their outermost, innermost level first."""
     levels = chosen.cluster.levels
     crossing: dict[str, list[str]] = {level.name: [] for level in levels}
+    context, dims = chosen.context, chosen.dims
+    if context.parts:
+        crossing[levels[-1].name].append("dp")
+        context, dims = training.slowest(context, dims)
     for axis, span in SPANS.items():
-        outermost = chosen.cluster.outermost(*segments(chosen.dims, span))
+        outermost = context.cluster.outermost(*segments(dims, span))
         index = int(np.asarray(outermost).reshape(-1)[0])
         if index >= 0:
             crossing[levels[index].name].append(axis)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from planner import ceilings
 from planner.ceilings import Ceiling, Ceilings
+from planner.cluster import BETWEEN
 from planner.job import Job, Metric
 from planner.one_plan import OnePlan
 from planner.scaling import scaling
@@ -153,7 +154,8 @@ def _spread(plan: OnePlan, axis: str) -> str:
     if axis == "training" and dp == 1:
         return "training is not spread: one replica takes all devices (dp 1)"
     if axis == "training":
-        return f"training is spread over {dp:,} replicas (dp {dp})"
+        where = f" in {len(plan.pools)} pools" if plan.pools else ""
+        return f"training is spread over {dp:,} replicas{where} (dp {dp})"
     if axis == "data" and dp == 1:
         return "the one replica reads the corpus in turn"
     if axis == "data":
@@ -173,7 +175,8 @@ def _topology(plan: OnePlan) -> Answer:
     numbers: dict[str, float | str] = {"hosts": plan.hosts, "node_devices": levels[0].devices}
     numbers |= {f"{axis}_level": level for axis, level in crossed.items()}
     said = "; ".join(
-        f"{', '.join(a for a in crossed if crossed[a] == level)} across the {level}"
+        f"{', '.join(a for a in crossed if crossed[a] == level)}"
+        f" {level if level == BETWEEN else f'across the {level}'}"
         for level in dict.fromkeys(crossed.values())
     )
     axes = f"The axes exchange peer to peer ({said})"
@@ -193,11 +196,18 @@ def _topology(plan: OnePlan) -> Answer:
 
 
 def _crossed(plan: OnePlan) -> dict[str, str]:
-    """Return the outermost level of the network that each axis in use crosses."""
-    cluster, dims = plan.context.cluster, plan.dims()
+    """Return the outermost level of the network that each axis in use crosses.
+
+    Over several pools, of the one that sets the step; gradients then cross from pool to pool.
+    """
+    context, dims = plan.context, plan.dims()
     crossed: dict[str, str] = {}
+    if context.parts:
+        crossed = {"gradients": context.cluster.levels[-1].name}
+        context, dims = training.slowest(context, dims)
+    cluster = context.cluster
     for axis in ("tp", "cp", "ep", "pp", "dp"):
-        if plan.degree(axis) > 1:
+        if getattr(dims, axis)[0] > 1.0:
             parts = segments(dims, axis)
             index = int(cluster.outermost(*parts).reshape(-1)[0])  # type: ignore[union-attr]
             crossed[axis] = cluster.levels[index].name

@@ -1,18 +1,22 @@
-"""Which clusters a job may run on: its systems crossed with its device counts.
+"""Which clusters a job may run on: its systems crossed with its device counts, or its pools.
 
 Knows the job's hardware section and the profiles; prices nothing.
 """
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hardware_profiles.load import load, with_overrides
 from hardware_profiles.schema import HardwareProfile
-from planner.cluster import Cluster, build
+from planner.cluster import Cluster, Level, build, joined
 from planner.errors import SpecError
-from planner.job import DeviceRange, Hardware
+from planner.job import DeviceRange, Hardware, Pool
 
-__all__ = ["clusters", "counts_between"]
+__all__ = ["cluster_of", "clusters", "counts_between", "pool_cluster"]
+
+MANY = 1 << 20
+"""Devices enough for a profile's network to show its outermost level."""
 
 STEPS = (1.0, 1.25, 1.5, 1.75)
 """Counts tried in every octave of a range, in multiples of its power of two."""
@@ -66,6 +70,35 @@ def cluster_of(hardware: Hardware, profile: HardwareProfile, devices: int) -> Cl
         slice_topology=_slice(hardware, profile),
         usd_per_device_hour=hardware.usd_per_device_hour,
     )
+
+
+def pool_cluster(hardware: Hardware, pools: Sequence[Pool]) -> Cluster:
+    """Build the cluster that joins some of the job's pools; of one pool, that pool's own.
+
+    Between pools data crosses the outermost level: of the job's own `hardware.levels`, else of
+    each pool's profile. A pool's devices send at the same time, each its share of its member of
+    that level; the pool that sends least sets the rate, and the longest latency counts.
+
+    Raises
+    ------
+    SpecError : the job's own network levels do not hold all devices
+    """
+    _check_levels(hardware, sum(pool.devices for pool in pools))
+    made, rates, latencies = [], [], []
+    for pool in pools:
+        own = hardware.of_pool(pool)
+        profile = with_overrides(load(pool.system), pool.set.given())
+        made.append(dataclasses.replace(cluster_of(own, profile, pool.devices), name=pool.name))
+        out = _outermost(own, profile)
+        rates.append(out.bytes_per_s * pool.devices / out.inside)
+        latencies.append(out.latency_s)
+    return made[0] if len(made) == 1 else joined(made, min(rates), max(latencies))
+
+
+def _outermost(hardware: Hardware, profile: HardwareProfile) -> Level:
+    """Outermost level of the job's own network, or of a profile's that has all its levels."""
+    many = hardware.levels[-1].devices if hardware.levels else MANY
+    return cluster_of(hardware, profile, many).levels[-1]
 
 
 def _slice(hardware: Hardware, profile: HardwareProfile) -> tuple[int, ...]:

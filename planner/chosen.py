@@ -19,8 +19,9 @@ from planner.findings import changes, delta, figure, losses
 from planner.nearest import shown
 from planner.one_plan import OnePlan
 from planner.pool import Pool, objectives
+from planner.pooled import search
 from planner.prediction import prediction
-from planner.searched import best_of, search
+from planner.searched import best_of
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
@@ -88,7 +89,7 @@ class Chosen:
 
 def step_s(chosen: Chosen, job: TrainingJob, cluster: Cluster) -> float:
     """Return a plan's seconds of a step on a changed machine."""
-    context = training.make(job, cluster, stagings=chosen.context.stagings)
+    context = training.rebuilt(chosen.context, job, cluster)
     price = training.cost(context, chosen.dims)
     return float(np.asarray(price.total_s).reshape(-1)[0])
 
@@ -103,7 +104,8 @@ def rebuild(plan: Mapping[str, object]) -> Chosen:
     """
     job_part, strategy = _mapping(plan, "job"), _mapping(plan, "strategy")
     job = _load(job_part)
-    if job.hardware.fixed_devices is None or len(job.hardware.systems) != 1:
+    one = job.hardware.fixed_devices is not None and len(job.hardware.systems) == 1
+    if job.hardware.pools is None and not one:
         raise SpecError("a plan's job has one system and one device count", key="job.hardware")
     pinned = _load({**job_part, "strategy": strategy})
     free = pinned.constraints.model_copy(

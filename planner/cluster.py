@@ -21,7 +21,10 @@ from hardware_profiles.schema import HardwareProfile
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["WIDE_AREA_S", "Cluster", "Level", "Segment", "build"]
+__all__ = ["BETWEEN", "WIDE_AREA_S", "Cluster", "Level", "Segment", "build", "joined"]
+
+BETWEEN = "between pools"
+"""Name of the level that joins pools."""
 
 Segment = tuple[Num, Num]
 """(degree, stride): ranks of a group, and the distance between neighbours in device numbers."""
@@ -55,12 +58,20 @@ class Level:
 
 @dataclass(frozen=True)
 class Cluster:
-    """`profile` times `devices`, with the network's levels and the price of a device hour."""
+    """`profile` times `devices`, with the network's levels and the price of a device hour.
+
+    Parameters
+    ----------
+    name  : of the pool that it is, empty where the job has no pools
+    pools : clusters of unlike devices that this one joins (see `joined`); empty for one kind
+    """
 
     profile: HardwareProfile
     devices: int
     levels: tuple[Level, ...]
     usd_per_device_hour: float
+    name: str = ""
+    pools: tuple["Cluster", ...] = ()
 
     @property
     def node_devices(self) -> int:
@@ -70,7 +81,14 @@ class Cluster:
     @property
     def hosts(self) -> int:
         """Machines that fail as one."""
+        if self.pools:
+            return sum(pool.hosts for pool in self.pools)
         return math.ceil(self.devices / self.profile.host.devices)
+
+    @property
+    def each(self) -> tuple["Cluster", ...]:
+        """The clusters of one kind of device that this one is made of: itself, or its pools."""
+        return self.pools or (self,)
 
     def graph(self) -> "nx.DiGraph[str]":
         """Return the levels as a networkx chain, from "device" outwards.
@@ -230,6 +248,24 @@ def build(
         tuple(kept),
         profile.usd_per_device_hour.value if price is None else price,
     )
+
+
+def joined(pools: Sequence[Cluster], bytes_per_s: float, latency_s: float) -> Cluster:
+    """Join pools of unlike devices by the link between them.
+
+    The first pool lends its profile and its levels to what asks for one; `pools` has them all.
+
+    Parameters
+    ----------
+    bytes_per_s : what the narrowest pool can send to the others, all its devices together
+    latency_s   : of one exchange
+    """
+    devices = sum(pool.devices for pool in pools)
+    first = pools[0]
+    between = Level(BETWEEN, "switch", first.devices, devices, bytes_per_s, latency_s, False)
+    usd = sum(pool.devices * pool.usd_per_device_hour for pool in pools) / devices
+    name = "+".join(pool.name for pool in pools)
+    return Cluster(first.profile, devices, (*first.levels, between), usd, name, tuple(pools))
 
 
 def _with_torus(level: Level, shape: tuple[int, ...]) -> Level:

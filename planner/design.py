@@ -32,12 +32,14 @@ def fill(
     strategy: Mapping[str, object],
     prediction: Mapping[str, object],
     alternatives: Sequence[Mapping[str, object]],
+    alone: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
     """Fill the six slots for a plan.
 
     Parameters
     ----------
     alternatives : runners-up of the search, as `planner.alternatives.runners_up` writes them
+    alone        : the frontier's entries of other choices of pools, where the job has pools
 
     Returns
     -------
@@ -52,7 +54,7 @@ def fill(
         "consistency": _consistency(plan),
         "coordination": _coordination(plan),
         "fault_tolerance": _fault_tolerance(plan),
-        "load_balancing": _load_balancing(plan),
+        "load_balancing": _load_balancing(plan, alone),
     }
 
 
@@ -82,10 +84,13 @@ def _partition(plan: OnePlan, others: Sequence[Mapping[str, object]]) -> Answer:
     force = f"The ceiling is {names}" if names else "No ceiling forces a split"
     dp = plan.degree("dp")
     share = plan.figure("memory_bytes") / plan.figure("memory_limit_bytes")
+    of = f"of {plan.devices // dp:,} device{'s' if plan.devices > dp else ''}"
+    if plan.pools:
+        each = (f"{p['dp']} on {p['devices']} devices of {p['pool']}" for p in plan.pools)
+        of = f"({', '.join(each)})"
     because = (
-        f"{force}: the examples go to {dp:,} replica{'s' if dp > 1 else ''} of"
-        f" {plan.devices // dp:,} device{'s' if plan.devices > dp else ''}; the fullest device"
-        f" uses {share:.0%} of its limit."
+        f"{force}: the examples go to {dp:,} replica{'s' if dp > 1 else ''} {of}; the fullest"
+        f" device uses {share:.0%} of its limit."
     )
     made = []
     for other in others[:SHOWN]:
@@ -179,8 +184,10 @@ def _fault_tolerance(plan: OnePlan) -> Answer:
     return _answer(choice, because, rejected_upkeep.other_recovery(plan))
 
 
-def _load_balancing(plan: OnePlan) -> Answer:
+def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Answer:
     """Slot 6: how even the work is, by stage, by expert and by rank."""
+    if plan.context.parts:
+        return _over_pools(plan, alone)
     parts = ["even microbatches"]
     said = [f"every replica has {plan.degree('microbatches'):,} equal microbatches"]
     pp = plan.degree("pp")
@@ -201,3 +208,32 @@ def _load_balancing(plan: OnePlan) -> Answer:
     because = "; ".join(said)
     alternatives = rejected_upkeep.other_balance(plan)
     return _answer(", ".join(parts), f"{because[0].upper()}{because[1:]}.", alternatives)
+
+
+def _over_pools(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Answer:
+    """Slot 6 over pools of unlike devices: what each takes, and what each alone would reach."""
+    pools = plan.pools
+    batch = plan.job.workload.global_batch
+    parts = [f"{pool['pool']} {pool['sequences']:,} of {batch:,} sequences" for pool in pools]
+    said = []
+    for pool in pools:
+        each = float(str(pool["sequences"])) / float(str(pool["devices"]))
+        said.append(
+            f"{pool['pool']} ({pool['devices']:,} x {pool['system']}) takes {each:.3g} sequences a"
+            f" device in {float(str(pool['step_time_s'])):.4g} s"
+        )
+    waits = max(1.0 - float(str(pool["step_time_s"])) / plan.step_s for pool in pools)
+    because = (
+        f"Shares are whole sequences, as many as make the slowest pool the fastest:"
+        f" {'; '.join(said)}; the pool that is done first waits {waits:.1%} of the step."
+    )
+    made = [
+        rejected.rejected(
+            f"{entry['pool']} alone",
+            rejected.said(float(str(entry["step_time_s"])) - plan.step_s),
+            step_time_s=float(str(entry["step_time_s"])) - plan.step_s,
+        )
+        for entry in alone
+        if entry.get("pool") != plan.context.cluster.name
+    ]
+    return _answer(", ".join(parts), because, made)

@@ -7,6 +7,7 @@ Parts: `finding`, `figure`, `against`, `delta`, `losses`, `changes`, `amount`, `
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from costmodels.units import GB
 
@@ -95,6 +96,17 @@ def _word(value: object) -> str:
         return "on" if value else "off"
     if isinstance(value, Mapping):
         return " ".join(f"{key} {_word(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+        return _stages([each for each in value if isinstance(each, Mapping)])
     if isinstance(value, list | tuple):
         return "+".join(map(str, value)) or "nothing"
     return str(value)
+
+
+def _stages(stages: Sequence[Mapping[str, object]]) -> str:
+    """Say the choices of stages in short: `old 2 of tp 4; new 8 of tp 2`."""
+    said = []
+    for (pool, tp), run in groupby(stages, key=lambda stage: (stage.get("pool"), stage.get("tp"))):
+        count = len(list(run))
+        said.append(f"{pool} {count} of tp {tp}" if pool else f"{count} of their own")
+    return "; ".join(said)

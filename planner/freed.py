@@ -34,6 +34,8 @@ def freed(chosen: Chosen, pool: Pool) -> list[Finding]:
     ----------
     pool : the candidates of the plan's job
     """
+    if chosen.context.parts:  # a plan's own choices by pool are not pins of the job
+        return []
     better: list[Finding] = []
     lifted: list[str] = []
     for rule, pins in excluded(chosen, pool).items():

@@ -8,7 +8,8 @@ from costmodels.units import GB, Num
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job, Metric
-from planner.searched import Searched, best_of, search
+from planner.pooled import search
+from planner.searched import Searched, best_of
 from planner.strategy import Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec

@@ -123,7 +123,7 @@ class Pool(Section):
 
     name: Name
     system: Name
-    devices: Devices | None = None
+    devices: Devices
     set: HardwareSet = HardwareSet()
     usd_per_device_hour: NotNegative | None = None
 
@@ -156,6 +156,21 @@ class Hardware(Section):
     )
 
     @model_validator(mode="after")
+    def _pools_alone(self) -> "Hardware":
+        if self.pools is None:
+            return self
+        for key in ("system", "devices", "slice"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} cannot stand beside pools: each pool gives its own")
+        if self.set.given():
+            raise ValueError("set cannot stand beside pools: each pool gives its own")
+        names = [pool.name for pool in self.pools]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"pools names {twice} twice")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> "Hardware":
         if self.slice and isinstance(self.devices, int) and self.devices != self.slice.devices:
             raise ValueError(
@@ -170,6 +185,20 @@ class Hardware(Section):
                     f" {inner.name} ({held})"
                 )
         return self
+
+    def of_pool(self, pool: Pool) -> "Hardware":
+        """Return the hardware of one pool alone, as a job that has nothing else would give it."""
+        price = pool.usd_per_device_hour
+        return self.model_copy(
+            update={
+                "system": pool.system,
+                "devices": pool.devices,
+                "set": pool.set,
+                "pools": None,
+                "use": "all",
+                "usd_per_device_hour": self.usd_per_device_hour if price is None else price,
+            }
+        )
 
     @property
     def systems(self) -> tuple[str, ...]:

@@ -83,7 +83,11 @@ def link(cluster: Cluster, name: str, *, bandwidth: float = 1.0, latency: float 
             latency_s=level.latency_s * latency,
         )
 
-    return replace(cluster, levels=tuple(turned(level) for level in cluster.levels))
+    return replace(
+        cluster,
+        levels=tuple(turned(level) for level in cluster.levels),
+        pools=tuple(link(p, name, bandwidth=bandwidth, latency=latency) for p in cluster.pools),
+    )
 
 
 def _of_level(name: str) -> list[Lever]:
@@ -104,33 +108,51 @@ def _times(figure: Figure, factor: float) -> Figure:
     return Figure(value=figure.value * factor, basis="assumed", source=source)
 
 
-def _on(cluster: Cluster, **update: object) -> Cluster:
-    profile: HardwareProfile = cluster.profile.model_copy(update=update)
-    return replace(cluster, profile=profile)
+def _each(cluster: Cluster, update: Callable[[HardwareProfile], dict[str, object]]) -> Cluster:
+    """Return the cluster with figures of its profile replaced, of every pool's own."""
+    profile = cluster.profile.model_copy(update=update(cluster.profile))
+    pools = tuple(_each(pool, update) for pool in cluster.pools)
+    return replace(cluster, profile=profile, pools=pools)
 
 
 def _memory(job: TrainingJob, cluster: Cluster, factor: float) -> Turned:
-    figure = _times(cluster.profile.memory_bytes_per_s, factor)
-    return job, _on(cluster, memory_bytes_per_s=figure)
+    return job, _each(
+        cluster, lambda p: {"memory_bytes_per_s": _times(p.memory_bytes_per_s, factor)}
+    )
 
 
 def _peak(job: TrainingJob, cluster: Cluster, factor: float) -> Turned:
-    peaks = {name: _times(old, factor) for name, old in cluster.profile.peak_flop_per_s.items()}
-    return job, _on(cluster, peak_flop_per_s=peaks)
+    def turned(profile: HardwareProfile) -> dict[str, object]:
+        peaks = profile.peak_flop_per_s.items()
+        return {"peak_flop_per_s": {name: _times(old, factor) for name, old in peaks}}
+
+    return job, _each(cluster, turned)
 
 
 def _host_link(job: TrainingJob, cluster: Cluster, factor: float) -> Turned:
-    host = cluster.profile.host
-    figure = _times(host.link_bytes_per_s, factor)
-    return job, _on(cluster, host=host.model_copy(update={"link_bytes_per_s": figure}))
+    def turned(profile: HardwareProfile) -> dict[str, object]:
+        figure = _times(profile.host.link_bytes_per_s, factor)
+        return {"host": profile.host.model_copy(update={"link_bytes_per_s": figure})}
+
+    return job, _each(cluster, turned)
 
 
 def _mtbf(job: TrainingJob, cluster: Cluster, factor: float) -> Turned:
     given = job.failure.node_mtbf_s
+
+    def turned(profile: HardwareProfile) -> dict[str, object]:
+        figure = _times(profile.reliability.host_mtbf_s, factor)
+        reliability = profile.reliability.model_copy(update={"host_mtbf_s": figure})
+        return {"reliability": reliability}
+
+    if given is None and cluster.pools:
+        return job, _each(cluster, turned)
     mtbf_s = cluster.profile.reliability.host_mtbf_s.value if given is None else given
     failure = job.failure.model_copy(update={"node_mtbf_s": mtbf_s * factor})
     return job.model_copy(update={"failure": failure}), cluster
 
 
 def _price(job: TrainingJob, cluster: Cluster, factor: float) -> Turned:
-    return job, replace(cluster, usd_per_device_hour=cluster.usd_per_device_hour * factor)
+    pools = tuple(_price(job, pool, factor)[1] for pool in cluster.pools)
+    usd = cluster.usd_per_device_hour * factor
+    return job, replace(cluster, usd_per_device_hour=usd, pools=pools)

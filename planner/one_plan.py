@@ -94,6 +94,11 @@ class OnePlan:
         assert isinstance(entries, list)
         yield from entries
 
+    @property
+    def pools(self) -> list[Mapping[str, object]]:
+        """What each pool does, where the plan is over several."""
+        return list(self._entries("pools")) if "pools" in self.prediction else []
+
     def seconds(self, *kinds: str, hidden: bool = False) -> float:
         """Sum the exposed (or hidden) seconds of the terms of some kinds."""
         key = "hidden_s" if hidden else "exposed_s"
@@ -152,7 +157,12 @@ class OnePlan:
         return stages
 
     def _staged(self) -> dict[str, float]:
-        """Columns of the staging: one of the context's, or as even as can be but for `lean`."""
+        """Columns of the staging: one of the context's, or as even as can be but for `lean`.
+
+        Of a plan over several pools, each has its own.
+        """
+        if self.context.parts:
+            return {}
         staging = self.staging
         if staging in self.context.stagings:
             return {"staging": 1.0 + self.context.stagings.index(staging)}

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import Stack
 from planner import alternatives, checklist, design, patterns, spec
+from planner.cluster import Cluster
 from planner.job import DeviceRange, Job
 from planner.notes import notes
 from planner.prediction import prediction
@@ -18,6 +18,8 @@ from planner.workloads.training.spec import TrainingSpec
 __all__ = ["SCHEMA_VERSION", "make", "provenance"]
 
 SCHEMA_VERSION = 1
+CLOSED = 1e-9
+"""A bound this close to the objective, as a share of it, is the objective but for rounding."""
 
 
 def make(
@@ -34,12 +36,13 @@ def make(
     made = prediction(job, context, dims)
     strategy = training.strategy_of(context, dims, 0)
     others = alternatives.runners_up(job, best, made)
+    points = alternatives.frontier(job, results) if len(results) > 1 else []
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "job": _resolved(job, best),
-        "provenance": provenance(best.context.cluster.profile, best.context.stack, version),
+        "provenance": provenance(context.cluster, context.stack, version),
         "checklist": checklist.fill(job, context, strategy, made),
-        "design": design.fill(job, context, strategy, made, others),
+        "design": design.fill(job, context, strategy, made, others, points),
         "axes": patterns.axes(job, context, strategy, made),
         "patterns": patterns.patterns(job, context, strategy, made),
         "strategy": strategy,
@@ -47,7 +50,7 @@ def make(
         "scaling": scaling(job, context, dims),
         "search": _search(job, results, best, wall_s),
         "alternatives": others,
-        "frontier": alternatives.frontier(job, results) if len(results) > 1 else [],
+        "frontier": points,
     }
     said = notes(job, context, strategy)
     if said:
@@ -60,6 +63,8 @@ def make(
 def _resolved(job: Job[TrainingSpec], best: Searched) -> dict[str, object]:
     """Return the job with the system and the device count that were chosen."""
     cluster = best.context.cluster
+    if job.hardware.pools is not None:
+        return spec.dump(job)
     systems = job.hardware.systems
     names = [s for s in systems if s.endswith(cluster.profile.name) or s == cluster.profile.name]
     chosen = names[0] if names else (systems[0] if len(systems) == 1 else cluster.profile.name)
@@ -67,14 +72,16 @@ def _resolved(job: Job[TrainingSpec], best: Searched) -> dict[str, object]:
     return spec.dump(job.model_copy(update={"hardware": hardware}))
 
 
-def provenance(profile: HardwareProfile, stack: Stack, version: str) -> dict[str, object]:
-    """Version, and every figure of the machine and the stack with its basis."""
+def provenance(cluster: Cluster, stack: Stack, version: str) -> dict[str, object]:
+    """Version, and every figure of the machines and the stack with its basis."""
     figures: list[dict[str, object]] = []
-    _figures(profile.model_dump(), "", figures)
+    for each in cluster.each:
+        prefix = f"{each.name}." if cluster.pools else ""
+        _figures(each.profile.model_dump(), prefix, figures)
     _figures(stack.family.model_dump(), "stack.", figures)
     return {
         "version": version,
-        "system": profile.name,
+        "system": ", ".join(dict.fromkeys(each.profile.name for each in cluster.each)),
         "software": stack.name,
         "family": stack.family.name,
         "figures": figures,
@@ -100,6 +107,8 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
     if isinstance(job.hardware.devices, DeviceRange):
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
+    if job.hardware.pools is not None:
+        said += "; over pools, every share of the batch with whole copies of the model in each pool"
     if len(results) > FEW_CLUSTERS:
         said += "; on each of these clusters a coarse grid, on the best of them all"
     return said
@@ -116,13 +125,14 @@ def _search(
     limited = any(r.found.status == "time_limit" for r in results)
     coarse = len(results) > FEW_CLUSTERS
     value = best.objective
-    bound = min(r.found.bound for r in results)
+    bound = min(r.found.bound for r in results if r.eligible)
+    closed = not coarse and bound >= value * (1.0 - CLOSED)
     return {
         "candidates": sum(r.candidates for r in results),
         "priced": sum(r.found.priced for r in results),
         "over_memory": sum(r.found.dropped for r in results),
         "rules": rules,
-        "status": "time_limit" if limited else "feasible" if coarse else "optimal",
+        "status": "time_limit" if limited else "optimal" if closed else "feasible",
         "objective": value,
         "bound": bound,
         "gap": float(np.maximum(0.0, value - bound) / value) if value > 0 else 0.0,

@@ -18,8 +18,9 @@ from costmodels.units import Column
 from planner import infeasible
 from planner.dims import ParallelDims
 from planner.errors import NoFeasiblePlan
+from planner.pooled import search
 from planner.search.columns import CHUNK
-from planner.searched import Searched, best_of, objective_of, search
+from planner.searched import Searched, best_of, objective_of
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
@@ -70,7 +71,7 @@ class Pool:
 
     def ranked(self) -> tuple[Rows, Column]:
         """Candidates that fit and their objectives, best first; last those that break a limit."""
-        rows = np.flatnonzero(self.used_bytes() <= self.context.memory_limit_bytes)
+        rows = np.flatnonzero(self.used_bytes() <= training.limit_bytes(self.context, self.dims))
         values = objectives(self.job, self.context, self.dims, rows)
         order = np.argsort(values, kind="stable")
         return rows[order], values[order]

@@ -40,6 +40,16 @@ def _model_flop_per_token(graph: WorkloadGraph) -> float:
     return total
 
 
+def _peak_flop_per_s(context: training.Context) -> float:
+    """Peak of a device at the job's precision; the mean of them where they are unlike."""
+    fleet = context.cluster.each
+    peaks = [peak_flop_per_s(c.profile, context.spec.precision).value for c in fleet]
+    if len(fleet) == 1:
+        return peaks[0]
+    whole = sum(c.devices * peak for c, peak in zip(fleet, peaks, strict=True))
+    return whole / context.cluster.devices
+
+
 def prediction(
     job: Job[TrainingSpec],
     context: training.Context,
@@ -58,6 +68,7 @@ def prediction(
     spec, cluster = job.workload, context.cluster
     tokens_per_s = spec.global_batch * spec.sequence_length / step_s / cluster.devices
     flop_per_s = tokens_per_s * _model_flop_per_token(context.graph)
+    limit = _one(training.limit_bytes(context, dims))
     spread = context.stack.family.residual.value
     made: dict[str, object] = {
         "step_time_s": step_s,
@@ -66,7 +77,7 @@ def prediction(
         "interval_basis": context.stack.family.residual.source,
         "tokens_per_s_per_device": tokens_per_s,
         "model_flop_per_s_per_device": flop_per_s,
-        "mfu": flop_per_s / peak_flop_per_s(cluster.profile, spec.precision).value,
+        "mfu": flop_per_s / _peak_flop_per_s(context),
         **run_figures(run, job.constraints.confidence),
         "time": time_terms(price),
         "memory": [
@@ -74,16 +85,15 @@ def prediction(
             for m in price.memory
         ],
         "memory_bytes": used,
-        "memory_limit_bytes": context.memory_limit_bytes,
-        "fits": used <= context.memory_limit_bytes,
-        "memory_by_stage": [
-            {"stage": stage, "bytes": held}
-            for stage, held in enumerate(training.stage_bytes(context, dims))
-        ],
+        "memory_limit_bytes": limit,
+        "fits": used <= limit,
+        "memory_by_stage": training.stage_memory(context, dims),
         "traffic": traffic(context, dims),
     }
     if dims.consistency[0]:
         made["updates"] = _updates(context, dims)
+    if context.parts:
+        made["pools"] = training.pool_figures(context, dims)
     if not np.isfinite(step_s) or not np.isfinite(used):
         raise InternalError(f"the price of {dims.row(0)} is not a number")
     return made

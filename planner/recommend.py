@@ -11,7 +11,8 @@ import planner
 from planner import alternatives, infeasible, plan_document
 from planner.errors import TimeLimitReached
 from planner.job import Job
-from planner.searched import Progress, Searched, best_of, name_of, search
+from planner.pooled import resolved, search
+from planner.searched import Progress, Searched, best_of, name_of
 from planner.strategy import Strategy
 from planner.workloads.training.spec import TrainingSpec
 
@@ -39,6 +40,7 @@ def plan(
         if any(r.found.status == "time_limit" for r in results):
             raise TimeLimitReached("no plan was priced within the time limit; allow more seconds")
         raise infeasible.explain(job, results)
+    job = resolved(job, best)
     pins = _pin_price(job, best, deadline)
     wall_s = time.monotonic() - start
     return plan_document.make(job, results, best, pins, wall_s, planner.__version__)
@@ -64,6 +66,7 @@ def predict(job: Job[TrainingSpec]) -> dict[str, object]:
     if best is None:
         raise infeasible.explain(job, results)
     wall_s = time.monotonic() - start
+    job = resolved(job, best)
     return plan_document.make(job, results, best, None, wall_s, planner.__version__)
 
 
@@ -74,9 +77,10 @@ def _pin_price(
     if not job.strategy.model_dump(exclude_none=True):
         return None
     cluster = best.context.cluster
-    hardware = job.hardware.model_copy(
-        update={"system": _system_of(job, cluster.profile.name), "devices": cluster.devices}
-    )
+    hardware = job.hardware
+    if hardware.pools is None:
+        system = _system_of(job, cluster.profile.name)
+        hardware = hardware.model_copy(update={"system": system, "devices": cluster.devices})
     free = job.model_copy(update={"strategy": Strategy(), "hardware": hardware})
     return alternatives.pins(best, best_of(search(free, deadline=deadline)))
 

@@ -113,9 +113,9 @@ def other_balance(plan: OnePlan) -> list[Alternative]:
 
 def _other_layouts(plan: OnePlan) -> list[Alternative]:
     """Move one layer away from the first, the last and the fullest stage to the least full one."""
-    stages = stage_flop(plan)
-    if len(stages) == 1:
+    if plan.context.parts or plan.degree("pp") == 1:
         return []
+    stages = stage_flop(plan)
     names: dict[int, str] = {stages.index(max(stages)): "fullest"}
     names |= {len(stages) - 1: "last", 0: "first"}
     made = []

@@ -4,6 +4,7 @@ Also says which keys are read but not yet planned for. Works on the plain values
 the validated job; validates no types itself (`planner.complain` tells of those).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from hardware_profiles.stack import stack_names
 from planner.choices import cluster_of
 from planner.document import Document, PathKey, Value, clean
 from planner.errors import SpecError
-from planner.job import Hardware, Job, Software
+from planner.job import Hardware, HardwareSet, Job, Pool, Software
 from planner.models.load import load as load_model
 from planner.models.load import names as model_names
 from planner.nearest import hint, shown
@@ -46,7 +47,6 @@ LATER_KINDS = (
 )
 LATER: dict[PathKey, str] = {
     ("parts",): "a job of several parts",
-    ("hardware", "pools"): "a job over several pools",
     ("strategy", "sharding"): "a choice for each operator",
 }
 """Keys of the grammar that wait for the solver."""
@@ -152,6 +152,8 @@ def resolve_hardware(job: Job[W], document: Document, base_dir: Path) -> Job[W]:
     A software preset that is not given becomes `maxtext` where every system is a TPU.
     """
     given = job.hardware
+    if given.pools:
+        return _resolve_pools(job, given.pools, document, base_dir)
     if not given.systems:
         raise document.error(
             "is needed: a shipped system or a profile file", ("hardware", "system")
@@ -159,14 +161,37 @@ def resolve_hardware(job: Job[W], document: Document, base_dir: Path) -> Job[W]:
     if given.devices is None and given.slice is None:
         raise document.error("is needed: a number, {min, max}, or a list", ("hardware", "devices"))
     found = [_system(name, base_dir) for name in given.systems]
-    profiles = [_profile(name, index, given, document) for index, name in enumerate(found)]
+    one = isinstance(given.system, str)
+    profiles = []
+    for index, name in enumerate(found):
+        at: PathKey = ("hardware", "system") if one else ("hardware", "system", index)
+        profiles.append(_profile(name, at, given.set, document))
     for profile in profiles:
         _check_slice(given, profile, document)
-        _check_placement(job, profile, document)
+        _check_placement(job, [profile], document)
         _check_across(job, profile, document)
     system = found[0] if isinstance(given.system, str) else tuple(found)
     devices = given.devices if given.devices is not None else given.fixed_devices
     hardware = given.model_copy(update={"system": system, "devices": devices})
+    return job.model_copy(
+        update={"hardware": hardware, "software": _software(job, profiles, document)}
+    )
+
+
+def _resolve_pools(
+    job: Job[W], pools: Sequence[Pool], document: Document, base_dir: Path
+) -> Job[W]:
+    """Check the pools of a job as `resolve_hardware` checks its systems."""
+    found = [_system(pool.system, base_dir) for pool in pools]
+    profiles = []
+    for index, (pool, name) in enumerate(zip(pools, found, strict=True)):
+        at: PathKey = ("hardware", "pools", index, "system")
+        profiles.append(_profile(name, at, pool.set, document))
+    _check_placement(job, profiles, document)
+    made = tuple(
+        pool.model_copy(update={"system": name}) for pool, name in zip(pools, found, strict=True)
+    )
+    hardware = job.hardware.model_copy(update={"pools": made})
     return job.model_copy(
         update={"hardware": hardware, "software": _software(job, profiles, document)}
     )
@@ -183,16 +208,16 @@ def _system(name: str, base_dir: Path) -> str:
     return str(base_dir / name) if is_path else name
 
 
-def _profile(name: str, index: int, hardware: Hardware, document: Document) -> HardwareProfile:
+def _profile(name: str, at: PathKey, given: HardwareSet, document: Document) -> HardwareProfile:
+    """Load the profile named at `at`, with the overrides that stand beside it."""
     try:
-        return with_overrides(load(name), hardware.set.given())
+        return with_overrides(load(name), given.given())
     except ProfileError as error:
         if error.file:
             raise _elsewhere(error) from None
-        path: PathKey = tuple(error.key.split("."))
-        if not error.key:
-            one = isinstance(hardware.system, str)
-            path = ("hardware", "system") if one else ("hardware", "system", index)
+        path: PathKey = tuple(error.key.split(".")) if error.key else at
+        if "pools" in at and error.key:
+            path = (*at[:-1], *path[1:])
         raise document.error(error.message, path) from None
 
 
@@ -211,12 +236,15 @@ def _check_slice(hardware: Hardware, profile: HardwareProfile, document: Documen
         )
 
 
-def _check_placement(job: Job[W], profile: HardwareProfile, document: Document) -> None:
+def _check_placement(job: Job[W], profiles: Sequence[HardwareProfile], document: Document) -> None:
+    """Refuse a placement that names a level which none of the profiles has."""
     given = [level.name for level in job.hardware.levels]
-    known = given or [level.name for level in profile.network]
+    own = [level.name for profile in profiles for level in profile.network]
+    known = list(dict.fromkeys(given or own))
     for axis, level in (job.strategy.placement or {}).items():
         if level not in known:
-            message = f"{profile.name} has no network level {shown(level)}"
+            name = " and ".join(profile.name for profile in profiles)
+            message = f"{name} has no network level {shown(level)}"
             raise document.error(
                 f"{message}; allowed: {', '.join(known)}", ("strategy", "placement", axis)
             )

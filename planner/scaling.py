@@ -37,6 +37,8 @@ def scaling(
     p_star            : devices with the shortest step
     comm_dominated_at : fewest devices at which communication takes as long as compute, or None
     """
+    if context.parts:
+        return _over_pools(context, dims)
     row = dims.row(0)
     slots = row["dp"] * row["microbatches"]  # replicas that the batch allows
     replicas = [float(d) for d in range(1, int(slots) + 1) if slots % d == 0]
@@ -92,6 +94,42 @@ def _sites(row: dict[str, float], replicas: Column) -> dict[str, Column]:
         "sites": np.where(one, 1.0, replicas / each),
         "consistency": np.where(one, 0.0, row["consistency"]),
         "apart": np.where(one, 0.0, row["apart"]),
+    }
+
+
+def _over_pools(context: training.Context, dims: ParallelDims) -> dict[str, object]:
+    """Price each pool alone with the whole batch, its part of the plan as it is, and all together.
+
+    A pool whose replicas and micro-batches do not divide the batch has no point.
+    """
+    batch = float(context.spec.global_batch)
+    tried: list[tuple[training.Context, ParallelDims]] = []
+    for part in context.parts:
+        own = training.own_row(part, dims)
+        microbatches = batch / (own.dp * own.micro_batch)
+        if microbatches[0] == np.floor(microbatches[0]):
+            alone = dataclasses.replace(part.context, beside=None)
+            tried.append((alone, dataclasses.replace(own, microbatches=microbatches)))
+    points = {c.cluster.devices: training.times_of(c, row) for c, row in tried}
+    points[context.cluster.devices] = training.times_of(context, dims)
+    order = sorted(points)
+    step = {devices: float(np.asarray(points[devices].total_s)[0]) for devices in order}
+    first = order[0] * step[order[0]]
+    ratio = {devices: float(_ratio(points[devices], 1)[0]) for devices in order}
+    return {
+        "points": [
+            {
+                "devices": devices,
+                "step_time_s": step[devices],
+                "speedup": first / step[devices],
+                "efficiency": first / step[devices] / devices,
+                "comm_to_compute": ratio[devices],
+            }
+            for devices in order
+        ],
+        "p_star": min(order, key=lambda devices: step[devices]),
+        "comm_dominated_at": next((d for d in order if ratio[d] >= 1.0), None),
+        "note": "each pool alone with the whole batch and its part of the plan, then all together",
     }
 
 

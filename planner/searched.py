@@ -25,7 +25,16 @@ from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "name_of", "objective_of", "search"]
+__all__ = [
+    "FEW_CLUSTERS",
+    "Progress",
+    "Searched",
+    "best_of",
+    "bound_of",
+    "name_of",
+    "objective_of",
+    "search",
+]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
@@ -45,7 +54,9 @@ class Searched:
     """One cluster, searched.
 
     `dims` are its candidates, or only the best of them where there are many clusters; `found`
-    counts rows of `dims`; `candidates` is how many there were.
+    counts rows of `dims`; `candidates` is how many there were. A plan over several pools stands
+    in a context of its own, so `dims` is the best one alone and `rivals` are the next ones.
+    `eligible`: may be the answer; a pool alone is not, where the job asks for all.
     """
 
     context: training.Context
@@ -53,6 +64,8 @@ class Searched:
     tally: dict[str, int]
     found: Found
     candidates: int
+    rivals: tuple[tuple[training.Context, ParallelDims], ...] = ()
+    eligible: bool = True
 
     @property
     def best(self) -> ParallelDims | None:
@@ -141,13 +154,13 @@ def _search(
             used,
             limit_bytes=limit,
             objective_of=objective_of(job, context, dims),
-            bound_of=_bound_of(job, context, dims),
+            bound_of=bound_of(job, context, dims),
             keep=KEPT,
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
         if many and len(dims):  # what a coarse grid leaves out is bounded by arithmetic alone
-            least = float(_bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
+            least = float(bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
             found = dataclasses.replace(found, bound=min(found.bound, least))
         result = Searched(context, dims, tally, found, len(dims))
         for _ in range(POLISHES):
@@ -215,7 +228,7 @@ def _one_a_mesh(dims: ParallelDims, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     return rows[places]
 
 
-def _bound_of(
+def bound_of(
     job: Job[TrainingSpec], context: training.Context, dims: ParallelDims
 ) -> Callable[[NDArray[np.intp]], Column]:
     """Return a value that the objective of no given row is below, in the metric's own unit."""
@@ -294,8 +307,8 @@ def objective_of(
 
 def best_of(results: list[Searched]) -> Searched | None:
     """Cluster with the best plan; the first where several tie."""
-    best = min(results, key=lambda s: s.objective)
-    return best if np.isfinite(best.objective) else None
+    best = min((s for s in results if s.eligible), key=lambda s: s.objective, default=None)
+    return best if best is not None and np.isfinite(best.objective) else None
 
 
 def _fewer(

@@ -72,6 +72,7 @@ class Stage(Section):
     recompute: Recompute | RecomputeFull | None = None
     offload: tuple[Offload, ...] | None = None
     micro_batch: Count | None = None
+    microbatches: Count | None = None
 
 
 class Strategy(Section):

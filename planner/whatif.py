@@ -137,7 +137,7 @@ def _turned(rivals: _Rivals, lever: Lever, factor: float) -> dict[str, object]:
     """Price the plan and its rivals with one figure multiplied."""
     pool, same = rivals.pool, int(rivals.rows[0])
     job, cluster = lever.turn(pool.job, pool.context.cluster, factor)
-    context = training.make(job, cluster, stagings=pool.context.stagings)
+    context = training.rebuilt(pool.context, job, cluster)
     worse = (factor < 1.0) == lever.more_helps and pool.job.objective.metric != "reliability"
     best = _Best(same, True, True)
     if _matters(pool, lever):

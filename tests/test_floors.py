@@ -75,6 +75,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.infeasible",
         "planner.plan_document",
         "planner.pool",
+        "planner.pooled",
         "planner.recommend",
         "planner.searched",
         "planner.validate",

@@ -34,10 +34,10 @@ def rounded(value):
 
 def digest(plan):
     """Return what a golden holds of a plan."""
-    prediction, search = plan["prediction"], plan["search"]
+    prediction, search, hardware = plan["prediction"], plan["search"], plan["job"]["hardware"]
     return rounded(
         {
-            "hardware": {k: plan["job"]["hardware"][k] for k in ("system", "devices")},
+            "hardware": {k: hardware[k] for k in ("system", "devices", "pools") if k in hardware},
             "strategy": plan["strategy"],
             "prediction": {name: prediction[name] for name in FIGURES},
             "time": {

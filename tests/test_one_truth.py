@@ -2,7 +2,7 @@
 
 import oracle
 import pytest
-from plans import exact_sum, names, pinned, planned
+from plans import devices_of, exact_sum, names, pinned, planned
 
 every_example = pytest.mark.parametrize("name", names())
 
@@ -30,7 +30,7 @@ def test_predicting_the_strategy_gives_the_prediction_to_the_byte(name):
     again = pinned(plan, plan["strategy"])
     assert json.dumps(again["prediction"]) == json.dumps(plan["prediction"])
     assert json.dumps(again["strategy"]) == json.dumps(plan["strategy"])
-    assert again["search"]["candidates"] == 1
+    assert again["search"]["candidates"] == max(1, len(plan["job"]["hardware"].get("pools", ())))
 
 
 @every_example
@@ -46,7 +46,7 @@ def test_what_chose_the_plan_is_what_it_shows(name):
         assert shown == prediction["cost_usd"]
     elif metric == "devices":
         # ties are told apart by less than a millionth of a device
-        assert 0 <= shown - plan["job"]["hardware"]["devices"] < 1e-6
+        assert 0 <= shown - devices_of(plan) < 1e-6
     else:
         pytest.fail(f"no rule here for the metric {metric}")
     assert plan["search"]["bound"] <= shown
@@ -56,7 +56,7 @@ def test_what_chose_the_plan_is_what_it_shows(name):
 @every_example
 def test_the_plan_is_a_point_of_its_own_scaling(name):
     plan = planned(name)
-    devices = plan["job"]["hardware"]["devices"]
+    devices = devices_of(plan)
     here = [p for p in plan["scaling"]["points"] if p["devices"] == devices]
     assert [p["step_time_s"] for p in here] == [plan["prediction"]["step_time_s"]]
 
@@ -75,7 +75,7 @@ def test_alternatives_and_the_frontier_are_priced_as_the_plan_is(name):
         assert gap == {n: s - mine.get(n, 0.0) for n, s in theirs.items() if s != mine.get(n, 0.0)}
     chosen = {p["devices"]: p for p in plan["frontier"] if p["strategy"] == plan["strategy"]}
     if plan["frontier"]:
-        point = chosen[plan["job"]["hardware"]["devices"]]
+        point = chosen[devices_of(plan)]
         assert point["step_time_s"] == plan["prediction"]["step_time_s"]
         assert point["cost_usd"] == plan["prediction"]["cost_usd"]
 
@@ -104,6 +104,7 @@ def test_the_oracle_covers_all_examples_but_those_that_say_why():
     unknown = {
         "deepseek-v3-2048-h100": "multi-latent attention and multi-token prediction",
         "llama2-70b-256-v5p": "a torus",
+        "llama3-70b-64-a100-32-h100": "pools; tests/planner/test_pooled.py prices each",
         "llama3-8b-lora-8-a100": "adapters and packed documents",
         "llama2-13b-4-sites": "local updates between sites",
     }

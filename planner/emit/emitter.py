@@ -37,13 +37,16 @@ def check_targets(targets: Sequence[str]) -> None:
 def emit_all(plan: Mapping[str, object], targets: Sequence[str]) -> dict[str, str]:
     """Return the files of every target, by path: `<target>/<path>`.
 
+    Of a plan over several pools, the files of each pool: `<target>/<pool>/<path>`.
     SpecError names the nearest target where one is unknown.
     """
     from planner.emit import EMITTERS
+    from planner.emit.pools import by_pool
 
     check_targets(targets)
     files: dict[str, str] = {}
     for target in dict.fromkeys(targets):
-        for path, text in EMITTERS[target].emit(plan).items():
-            files[f"{target}/{path}"] = text
+        for pool, one in by_pool(plan).items():
+            for path, text in EMITTERS[target].emit(one).items():
+                files["/".join(part for part in (target, pool, path) if part)] = text
     return files

@@ -9,6 +9,7 @@ JAX.
 from collections.abc import Mapping, Sequence
 
 from planner.emit.jax_axes import MeshAxes, mesh_axes
+from planner.emit.pools import note_pools
 from planner.emit.render import Source, literal, render
 from planner.emit.text import Header, one_line
 from planner.emit.view import PlanView, read
@@ -57,7 +58,7 @@ def emit(plan: Mapping[str, object]) -> dict[str, str]:
 
 def _header(view: PlanView) -> Header:
     mesh = view.mesh
-    return Header(
+    header = Header(
         f"{TARGET}: mesh and shardings of a plan by Sixfold",
         [
             f"Job {one_line(view.job.name)}: {one_line(view.model.name)} on {mesh.devices} devices"
@@ -67,6 +68,8 @@ def _header(view: PlanView) -> Header:
             f" {mesh.microbatches} microbatches of {mesh.micro_batch}.",
         ],
     )
+    note_pools(view, header)
+    return header
 
 
 def _parameters(model: ModelConfig, pp: int) -> dict[str, list[Dim]]:

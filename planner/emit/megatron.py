@@ -15,6 +15,7 @@ from planner.emit.megatron_parallel import (
     precision_args,
     uses_fsdp,
 )
+from planner.emit.pools import note_pools
 from planner.emit.text import Header, one_line, shell_word
 from planner.emit.view import PlanView, read
 
@@ -71,6 +72,7 @@ def _header(view: PlanView) -> Header:
             " script are passed on last and so override.",
         ],
     )
+    note_pools(view, header)
     if view.vendor not in ("nvidia", ""):
         header.not_expressible(f"machines by {view.vendor}", "CUDA devices; ROCm has its own fork")
     return header

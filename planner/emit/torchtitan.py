@@ -7,6 +7,7 @@ size works. What torchtitan cannot do stands at its head as `# Not expressible: 
 
 from collections.abc import Mapping
 
+from planner.emit.pools import note_pools
 from planner.emit.render import Source, render
 from planner.emit.text import Header, one_line, shell_word
 from planner.emit.torchtitan_mesh import parallelism, recompute_source
@@ -51,7 +52,7 @@ def _module(view: PlanView) -> str:
 
 def _header(view: PlanView) -> Header:
     mesh = view.mesh
-    return Header(
+    header = Header(
         f"{TARGET}: configuration of a plan by Sixfold",
         [
             f"Job {one_line(view.job.name)}: {one_line(view.model.name)} on {mesh.devices} devices"
@@ -62,6 +63,8 @@ def _header(view: PlanView) -> Header:
             "HF_ASSETS_PATH (tokenizer), DATASET and CHECKPOINT_DIR are read from the environment.",
         ],
     )
+    note_pools(view, header)
+    return header
 
 
 def _training(view: PlanView, header: Header) -> dict[Source, object]:

@@ -75,7 +75,7 @@ def frontier_section(frontier: Node) -> Section | None:
     )
     rows = tuple(
         (
-            point["system"].text(),
+            ": ".join(t for t in (point["pool"].text(), point["system"].text()) if t),
             plain(point["devices"].number()),
             time_text(point["step_time_s"].number()),
             dollars(point["cost_usd"].number()),

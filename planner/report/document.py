@@ -20,6 +20,7 @@ from planner.report.numbers import plain
 from planner.report.prices import (
     in_a_sentence,
     memory_section,
+    pools_section,
     prediction_section,
     stage_section,
     time_section,
@@ -49,6 +50,7 @@ def _document(plan: Node) -> Document:
         prediction_section(prediction, plan["job"]["workload"]["tokens"].number()),
         time_section(prediction),
         memory_section(prediction),
+        pools_section(prediction),
         stage_section(prediction),
         traffic_section(prediction),
         checklist_section(plan["checklist"]),
@@ -88,6 +90,10 @@ def _model(plan: Node) -> str:
 
 def _machine(plan: Node) -> str:
     """Return the devices of the plan: its own degrees where given, else what the job asks for."""
+    pools = [f"{p['devices'].text()} x {p['system'].text()}"
+             for p in plan["prediction"]["pools"].items()]  # fmt: skip
+    if pools:
+        return " and ".join(pools)
     hardware = plan["job"]["hardware"]
     degrees = [plan["strategy"][key].value for key in ("dp", "tp", "cp", "pp")]
     devices: float | None = None

@@ -11,6 +11,7 @@ from planner.report.numbers import byte_count, count, label, percent, quantity, 
 __all__ = [
     "in_a_sentence",
     "memory_section",
+    "pools_section",
     "prediction_section",
     "stage_section",
     "time_section",
@@ -211,16 +212,57 @@ def stage_section(prediction: Node) -> Section | None:
         return None
     limit = prediction["memory_limit_bytes"].number()
     columns = (Column("stage"), Column("memory", right=True), Column("of the limit"))
+    limits = {
+        pool["pool"].text(): pool["memory_limit_bytes"].number() or 1.0
+        for pool in prediction["pools"].items()
+    }
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            quantity("", stage["stage"].value),
+            " ".join(t for t in (stage["pool"].text(), quantity("", stage["stage"].value)) if t),
             byte_count(stage["bytes"].size()),
-            Bar(min(1.0, stage["bytes"].size() / limit)) if limit else "-",
+            Bar(min(1.0, stage["bytes"].size() / limits.get(stage["pool"].text(), limit)))
+            if limit
+            else "-",
         )
         for stage in stages
     )
     title = "Memory by pipeline stage"
     return Section("stages", title, table=Table(columns, rows), wide=True)
+
+
+def pools_section(prediction: Node) -> Section | None:
+    """Return what each pool of unlike devices does, and how long it waits for the slowest."""
+    pools = list(prediction["pools"].items())
+    if not pools:
+        return None
+    step_s = prediction["step_time_s"].size()
+    columns = (
+        Column("pool"),
+        Column("devices"),
+        Column("dp", right=True),
+        Column("sequences", right=True),
+        Column("its step", right=True),
+        Column("waits", right=True),
+        Column("memory", right=True),
+        Column("of its limit"),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            pool["pool"].text(),
+            f"{pool['devices'].text()} x {pool['system'].text()}",
+            pool["dp"].text(),
+            pool["sequences"].text(),
+            seconds(pool["step_time_s"].size()),
+            seconds(max(0.0, step_s - pool["step_time_s"].size())),
+            byte_count(pool["memory_bytes"].size()),
+            Bar(
+                min(1.0, pool["memory_bytes"].size() / (pool["memory_limit_bytes"].number() or 1.0))
+            ),
+        )
+        for pool in pools
+    )
+    note = "The slowest pool sets the step; the times and the memory above are of that pool."
+    return Section("pools", "What each pool does", (note,), Table(columns, rows))
 
 
 def traffic_section(prediction: Node) -> Section | None:

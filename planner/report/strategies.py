@@ -4,7 +4,7 @@ Reads the strategy mapping of a plan (the keys of the job spec); keys it has nev
 shown too. Prices nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from planner.report.content import Section, pairs
@@ -18,6 +18,7 @@ _GROUPS = (
     ("sharding", ("zero", "zero_group")),
     ("batch", ("micro_batch", "microbatches", "max_batch", "replicas")),
     ("pipeline", ("schedule", "layers_per_stage")),
+    ("stages", ("stages",)),
     ("context", ("cp_comm",)),
     ("order", ("mesh_order", "placement")),
     ("memory", ("recompute", "offload")),
@@ -36,15 +37,40 @@ _NO_NEWS: tuple[object, ...] = (None, 0, 1, False, "none", "auto", [], {})
 
 def value_text(key: str, value: object) -> str:
     """Write one value of a strategy; a long list folds its repeats: 20 x7, 21."""
+    if key == "stages" and isinstance(value, list | tuple):
+        return "; ".join(_pipelines(value))
     if isinstance(value, list | tuple) and len(value) > 4:
-        runs = [(item, len(list(same))) for item, same in groupby(value)]
-        return ", ".join(
-            f"{quantity('', item)} x{times}" if times > 1 else quantity("", item)
-            for item, times in runs
-        )
+        return _runs(value)
     if isinstance(value, list | tuple | Mapping):
         return quantity("", value)
     return quantity(key, value)
+
+
+def _pipelines(stages: Sequence[object]) -> list[str]:
+    """Say the stages pool by pool: ``old: layers 40 x2, tp 4, micro_batch 1``.
+
+    What the stages of a pool have in common is said once; the rest is listed, repeats folded.
+    """
+    told = []
+    entries = [stage for stage in stages if isinstance(stage, Mapping)]
+    for pool, run in groupby(entries, key=lambda stage: stage.get("pool")):
+        same = list(run)
+        keys = dict.fromkeys(key for stage in same for key in stage if key != "pool")
+        parts = []
+        for key in keys:
+            values = [stage.get(key) for stage in same]
+            alike = key != "layers" and all(each == values[0] for each in values)
+            if alike and values[0] in _NO_NEWS and key != "micro_batch":
+                continue
+            parts.append(f"{clean(key)} {value_text(key, values[0]) if alike else _runs(values)}")
+        told.append((f"{clean(str(pool))}: " if pool else "") + ", ".join(parts))
+    return told
+
+
+def _runs(values: Sequence[object]) -> str:
+    """Write a list with its repeats folded: 20 x7, 21."""
+    runs = [(value_text("", item), len(list(same))) for item, same in groupby(values)]
+    return ", ".join(f"{item} x{times}" if times > 1 else item for item, times in runs)
 
 
 def _said(strategy: Mapping[str, object], keys: tuple[str, ...]) -> str:

@@ -9,7 +9,16 @@ from typing import Any
 import planner
 from planner import recommend, spec
 
-__all__ = ["EXAMPLES", "exact_sum", "load_example", "names", "pinned", "planned", "stable"]
+__all__ = [
+    "EXAMPLES",
+    "devices_of",
+    "exact_sum",
+    "load_example",
+    "names",
+    "pinned",
+    "planned",
+    "stable",
+]
 
 EXAMPLES = Path(planner.__file__).parent / "examples"
 
@@ -33,6 +42,12 @@ def planned(name: str) -> dict[str, Any]:
     """Return an example's plan.json: read from its text, so nobody can change another's."""
     made: dict[str, Any] = json.loads(_text(name))
     return made
+
+
+def devices_of(plan: Mapping[str, Any]) -> int:
+    """Devices of a plan, of all its pools where it has several."""
+    hardware = plan["job"]["hardware"]
+    return sum(p["devices"] for p in hardware.get("pools", ())) or hardware["devices"]
 
 
 def pinned(plan: Mapping[str, Any], strategy: Mapping[str, Any]) -> dict[str, Any]:

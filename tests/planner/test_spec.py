@@ -213,7 +213,6 @@ def test_one_mistake_one_message(override: str, key: str, said: str) -> None:
 
 LATER = [
     "parts=[{}]",
-    "hardware.pools=[{name: old, system: dgx-a100-80gb, devices: 64}]",
     "strategy.sharding={a: b}",
 ]
 

@@ -4,9 +4,21 @@ from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
-from planner.workloads.training.cost import cost, memory_of, stage_bytes, times_of
 from planner.workloads.training.learning import doubts, updates, updates_factor
 from planner.workloads.training.neighbours import neighbours
+from planner.workloads.training.pool_pins import pipelines, pool_strategy
+from planner.workloads.training.pool_shares import Shares, side_by_side
+from planner.workloads.training.pools import (
+    cost,
+    limit_bytes,
+    memory_of,
+    own_row,
+    pool_figures,
+    rebuilt,
+    slowest,
+    stage_memory,
+    times_of,
+)
 from planner.workloads.training.run import Economics, economics
 from planner.workloads.training.savings import with_savings
 from planner.workloads.training.spec import TrainingSpec
@@ -16,6 +28,7 @@ __all__ = [
     "NAME",
     "Context",
     "Economics",
+    "Shares",
     "Spec",
     "bound_s",
     "candidates",
@@ -23,10 +36,18 @@ __all__ = [
     "cost",
     "doubts",
     "economics",
+    "limit_bytes",
     "make",
     "memory_of",
     "neighbours",
-    "stage_bytes",
+    "own_row",
+    "pipelines",
+    "pool_figures",
+    "pool_strategy",
+    "rebuilt",
+    "side_by_side",
+    "slowest",
+    "stage_memory",
     "strategy_of",
     "times_of",
     "updates",

@@ -218,6 +218,8 @@ def loosened(
         np.where(loose, reduce_s - frac * reduce_s, shared.reduce_hidden_s),
         np.where(gathers, frac * gather_s, shared.gather_exposed_s),
         np.where(gathers, gather_s - frac * gather_s, shared.gather_hidden_s),
+        shared.across_exposed_s,
+        shared.across_hidden_s,
         shared.sent_bytes,
     )
 

@@ -6,6 +6,7 @@ bytes/s, switches, bytes of each kind of state. The cost functions read it and t
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hardware_profiles.load import matmul_kernel, peak_flop_per_s
@@ -23,7 +24,9 @@ from planner.workloads.training.staging import Staging, pinned_staging
 __all__ = [
     "DEFAULT_IMBALANCE",
     "ELEMENT_BYTES",
+    "Beside",
     "Context",
+    "Part",
     "Rates",
     "StoredBytes",
     "make",
@@ -65,6 +68,38 @@ class Rates:
     host_bytes_per_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside a pool in a job over several.
+
+    Parameters
+    ----------
+    copies      : pools that each hold whole copies of the model, this one counted; gradients are
+                  reduced across them
+    hosts       : hosts of the other pools
+    bytes_per_s : what one pool sends to the others, all its devices together; `latency_s` of it
+    """
+
+    copies: float
+    hosts: float
+    bytes_per_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one pool does in a plan over several.
+
+    Parameters
+    ----------
+    context : the job on the pool, with the staging of its pipeline
+    own     : columns of `ParallelDims` that are the pool's own; the others hold for all pools
+    """
+
+    context: "Context"
+    own: Mapping[str, float]
+
+
 @dataclass(frozen=True)
 class Context:
     """A training job on one cluster, defaults filled in.
@@ -78,6 +113,9 @@ class Context:
     parameter_bytes  : per parameter as stored for compute; frozen_bytes: of a frozen one
     imbalance        : busiest expert rank over the mean
     stagings         : what the column `ParallelDims.staging` counts into, from 1
+    beside           : the other pools of the job, where it has any
+    parts            : what each pool does, in a plan over several pools (see `pools`); then rates
+                       and memory here are those of the cluster's first pool
     """
 
     spec: TrainingSpec
@@ -99,6 +137,8 @@ class Context:
     memory_reserve: float
     algorithms: tuple[tuple[str, str], ...]
     stagings: tuple[Staging, ...] = ()
+    beside: Beside | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def layer_blocks(self) -> tuple[Block, ...]:

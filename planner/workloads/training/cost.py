@@ -62,6 +62,11 @@ def times_of(context: Context, dims: ParallelDims) -> Breakdown:
     ]
     on_host = folded.spread(1.0 * footprint.offloaded(slots.offload, "optimizer").max(axis=0))
     terms += consistency.outer_terms(context, dims, fullest, step_compute_s, on_host)
+    if context.beside is not None:
+        terms.append(
+            Term("gradient reduction across pools", "dp", shared.across_exposed_s,
+                 "sharing.across_s; link between the pools", shared.across_hidden_s)
+        )  # fmt: skip
     terms += _step_terms(context, dims, few_parameters, slots, folded)
     terms.append(_swapped(context, dims, slots, folded, compute_s))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
@@ -72,6 +77,8 @@ def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
     """Jitter: the slowest of more devices is slower; a share for every doubling of hosts."""
     jitter = context.stack.family.jitter
     hosts = dims.devices / context.cluster.profile.host.devices
+    if context.beside is not None:
+        hosts = hosts + context.beside.hosts
     doublings = consistency.felt_doublings(dims, hosts)
     return Term(
         "stragglers", "other", step_s * jitter.value * doublings,

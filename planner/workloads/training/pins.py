@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import prod
 
 from planner.errors import SpecError
+from planner.workloads.training import pool_pins
 from planner.workloads.training.spec import TrainingJob
 
 __all__ = ["RULES", "check"]
@@ -19,11 +20,12 @@ Rule = Callable[[TrainingJob], Finding]
 
 def check(job: TrainingJob) -> None:
     """Raise SpecError, with the key and the arithmetic, for the first contradiction."""
-    for rule in RULES:
+    for rule in RULES if job.hardware.pools is None else OVER_POOLS:
         finding = rule(job)
         if finding is not None:
             key, message = finding
             raise SpecError(message, key=key)
+    pool_pins.check(job)
 
 
 def _pins(job: TrainingJob, *keys: str) -> dict[str, int]:
@@ -228,3 +230,5 @@ RULES: tuple[Rule, ...] = (
     tp_has_heads,
     sequence_splits,
 )
+OVER_POOLS: tuple[Rule, ...] = (experts_are_there, tp_has_heads, sequence_splits)
+"""Rules that ask nothing of a device count; the others are `pool_pins`'s, for each pool."""

@@ -12,8 +12,8 @@ import numpy as np
 from costmodels.units import Column
 from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE, ParallelDims
 from planner.workloads.training.context import Context
-from planner.workloads.training.cost import memory_of
 from planner.workloads.training.footprint import OUTER_STATES
+from planner.workloads.training.pools import memory_of
 
 __all__ = ["with_savings"]
 

@@ -5,7 +5,9 @@
     zero 3    all-gather for the forward and for the backward pass, reduce-scatter
 
 Where a stack gathers per microbatch and there is no pipeline, zero 2 and 3 pay for every
-microbatch; else once a step. Source: Rajbhandari et al., ZeRO, 2020; Zhao et al., FSDP, 2023.
+microbatch; else once a step. Where pools of unlike devices each hold whole copies of the model,
+their gradients are then reduced across the pools, once a step. Source: Rajbhandari et al., ZeRO,
+2020; Zhao et al., FSDP, 2023.
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import axis_span
 from planner.workloads.training.states import Fullest
 
-__all__ = ["Sharing", "share"]
+__all__ = ["Sharing", "across_bytes", "across_s", "share"]
 
 BUCKET_PARAMETERS = 40e6
 """Parameters of a gradient bucket (Megatron-Core's default), at least 1e6 for each replica."""
@@ -28,12 +30,14 @@ BUCKET_PARAMETERS = 40e6
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Seconds a step, and bytes that one rank sends."""
+    """Seconds a step, and bytes that one rank sends; `across`: between pools."""
 
     reduce_exposed_s: Num
     reduce_hidden_s: Num
     gather_exposed_s: Num
     gather_hidden_s: Num
+    across_exposed_s: Num
+    across_hidden_s: Num
     sent_bytes: Num
 
 
@@ -110,13 +114,46 @@ def share(
     # the backward pass has first call for its weights; gradients run under what is left of it
     again_hidden_s = hidden_s(again_s, backward_s, gather_frac)
     left_s = backward_s - again_hidden_s
+    shown_s, under_s = exposed_s(reduce_s, left_s, frac), hidden_s(reduce_s, left_s, frac)
+    both_s = reduce_s + across_s(context)
     return Sharing(
-        exposed_s(reduce_s, left_s, frac) * often,
-        hidden_s(reduce_s, left_s, frac) * often,
+        shown_s * often,
+        under_s * often,
         (exposed_s(gather_s, forward_s, gather_frac) + again_s - again_hidden_s) * often,
         (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * often,
+        exposed_s(both_s, left_s, frac) - shown_s,
+        hidden_s(both_s, left_s, frac) - under_s,
         sent * often,
     )
+
+
+def across_bytes(context: Context) -> float:
+    """Bytes that a pool sends to the others in a step: a ring over the pools that hold copies."""
+    beside = context.beside
+    if beside is None:
+        return 0.0
+    trained = sum(block.count * block.weights(trainable=True) for block in context.graph.blocks)
+    return 2.0 * (beside.copies - 1.0) / beside.copies * trained * context.gradient_bytes
+
+
+def across_s(context: Context) -> float:
+    """Seconds to reduce a step's gradients across pools, alone.
+
+        T = 2 (k - 1) alpha + 2 (k - 1)/k n / beta
+
+    with k pools, n the bytes of all gradients and beta what the narrowest pool sends: inside a
+    pool gradients are reduced and scattered, so that each device sends its own part, all at once.
+
+    Notes
+    -----
+    A pool's devices take part evenly, whatever its mesh; that unlike meshes cut the gradients
+    unlike moves no more bytes. Source: hierarchical all-reduce, Jia et al., 2018.
+    """
+    beside = context.beside
+    if beside is None or beside.copies <= 1.0:
+        return 0.0
+    steps_s = 2.0 * (beside.copies - 1.0) * beside.latency_s
+    return steps_s + across_bytes(context) / beside.bytes_per_s
 
 
 def _frozen_gather_s(context: Context, dims: ParallelDims, parameters: Fullest, layers: Num) -> Num:

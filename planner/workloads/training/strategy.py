@@ -6,6 +6,7 @@ A plan's strategy holds all that its price needs: predicting it gives the same p
 from planner.dims import CODES, ORDERS, ParallelDims
 from planner.workloads.training.consistency import consistency_of
 from planner.workloads.training.context import Context
+from planner.workloads.training.pools import strategy_stages
 from planner.workloads.training.stages import staging_at
 from planner.workloads.training.staging import mode_written, offload_written, stages_written
 
@@ -18,7 +19,9 @@ COUNTS = ("tp", "cp", "pp", "vpp", "dp", "ep", "etp", "zero", "zero_group", "mic
 def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, object]:
     """Return one plan in the contract's keys, `dp` and `microbatches` filled in.
 
-    `stages` is written where stages choose something of their own beside layers.
+    `stages` is written where stages choose something of their own beside layers, and of a plan
+    over several pools always: the other keys are then those of the pool that sets the step, but
+    `dp`, which counts the copies of all pools, and `layers_per_stage`, which is of all stages.
     """
     row = dims.row(index)
     made: dict[str, object] = {key: int(row[key]) for key in COUNTS}
@@ -37,6 +40,10 @@ def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, o
         "microbatches", "schedule", "cp_comm", "recompute", "offload", "layers_per_stage",
         "stages", "mesh_order", "collectives", "consistency",
     )  # fmt: skip
-    if staging.stages:
+    if context.parts:
+        stages = strategy_stages(context)
+        made["stages"] = stages
+        made["layers_per_stage"] = [stage["layers"] for stage in stages]
+    elif staging.stages:
         made["stages"] = stages_written(staging)
     return {key: made[key] for key in order if key in made}

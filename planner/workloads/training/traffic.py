@@ -8,7 +8,7 @@ at each, shared by the ranks inside.
 import numpy as np
 
 from planner.dims import ParallelDims
-from planner.workloads.training import consistency, exchange, sharing, stages, states
+from planner.workloads.training import consistency, exchange, pools, sharing, stages, states
 from planner.workloads.training.context import Context
 
 __all__ = ["traffic"]
@@ -17,7 +17,15 @@ SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
 
 
 def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
-    """Return `{axis, level, bytes}` of one plan, innermost level first, nothing of zero bytes."""
+    """Return `{axis, level, bytes}` of one plan, innermost level first, nothing of zero bytes.
+
+    Over several pools, of a device of the pool that sets the step.
+    """
+    if context.parts:
+        own, row = pools.slowest(context, dims)
+        across = sharing.across_bytes(own) / own.cluster.devices
+        between = {"axis": "dp", "level": context.cluster.levels[-1].name, "bytes": across}
+        return [*traffic(own, row), *([between] if across else [])]
     sent = _sent(context, dims)
     entries: list[dict[str, object]] = []
     for axis, total in sent.items():

@@ -1,0 +1,140 @@
+"""Searching a job that may have pools of unlike devices: each pool alone, and pools together.
+
+`search` is the one way from any job to ranked plans. What the search of one kind of device gives
+is `planner.searched`'s; how a batch is shared among pools is `planner.workloads.training`'s.
+Here is only who is searched with whom, and which job a chosen plan is of.
+
+Parts: `search`, `resolved`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from planner.choices import pool_cluster
+from planner.dims import ParallelDims
+from planner.job import Job, Pool
+from planner.search.columns import Found
+from planner.searched import Progress, Searched, bound_of, objective_of
+from planner.searched import search as search_one
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["resolved", "search"]
+
+
+def search(
+    job: Job[TrainingSpec],
+    *,
+    limit_memory: bool = True,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> list[Searched]:
+    """Search every cluster that the job allows; of a job over pools, every choice of pools.
+
+    Pools that a job must use together are searched alone as well, for comparison: such results
+    are not `eligible`. Pinned stages say which pools work together, and nothing else is searched.
+    """
+    pools = job.hardware.pools
+    if pools is None:
+        return search_one(job, limit_memory=limit_memory, deadline=deadline, progress=progress)
+    if job.strategy.stages is not None:
+        named = {stage.pool for stage in job.strategy.stages}
+        teams = [tuple(pool for pool in pools if pool.name in named)]
+    else:
+        sizes = {"one": [1], "all": [1, len(pools)], "any": range(1, len(pools) + 1)}
+        teams = [t for k in dict.fromkeys(sizes[job.hardware.use]) for t in combinations(pools, k)]
+    results: list[Searched] = []
+    for team in teams:
+        if len(team) > 1:
+            results += _together(job, team, limit_memory, deadline, progress)
+            continue
+        alone = _alone(job, team[0], limit_memory, deadline, progress)
+        eligible = job.hardware.use != "all" or len(pools) == 1
+        results += [dataclasses.replace(r, eligible=eligible) for r in alone]
+    return results
+
+
+def resolved(job: Job[TrainingSpec], best: Searched) -> Job[TrainingSpec]:
+    """Return the job with the pools that a plan uses: of one pool, the job of its system alone."""
+    if job.hardware.pools is None:
+        return job
+    names = {cluster.name for cluster in best.context.cluster.each}
+    pools = tuple(pool for pool in job.hardware.pools if pool.name in names)
+    if len(pools) == 1:
+        return _job_of(job, pools[0])
+    hardware = job.hardware.model_copy(update={"pools": pools, "use": "all"})
+    return job.model_copy(update={"hardware": hardware})
+
+
+def _job_of(job: Job[TrainingSpec], pool: Pool) -> Job[TrainingSpec]:
+    """Return the job as if it had one pool, with what its strategy pins there."""
+    pinned = [s for stages in training.pipelines(job) for s in stages if s.pool == pool.name]
+    strategy = training.pool_strategy(job.strategy, pinned)
+    return job.model_copy(update={"hardware": job.hardware.of_pool(pool), "strategy": strategy})
+
+
+def _alone(
+    job: Job[TrainingSpec],
+    pool: Pool,
+    limit_memory: bool,
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    """Search one pool as an ordinary job, virtual stages and all."""
+    own = _job_of(job, pool)
+    if job.strategy.vpp is None:
+        own = own.model_copy(update={"strategy": own.strategy.model_copy(update={"vpp": None})})
+    found = search_one(own, limit_memory=limit_memory, deadline=deadline, progress=progress)
+    return [_named(result, pool.name) for result in found]
+
+
+def _named(result: Searched, name: str) -> Searched:
+    cluster = dataclasses.replace(result.context.cluster, name=name)
+    return dataclasses.replace(result, context=dataclasses.replace(result.context, cluster=cluster))
+
+
+def _together(
+    job: Job[TrainingSpec],
+    team: Sequence[Pool],
+    limit_memory: bool,
+    deadline: float | None,
+    progress: Progress | None,
+) -> list[Searched]:
+    """Search plans over several pools; none where a time limit has passed."""
+    if deadline is not None and time.monotonic() > deadline:
+        return []
+    cluster = pool_cluster(job.hardware, team)
+    if progress:
+        progress(cluster.name, 0, 1)
+    jobs = [_job_of(job, pool) for pool in team]
+    pinned = _microbatches(job, team)
+    shares = training.side_by_side(
+        jobs, cluster, job.workload.global_batch, microbatches=pinned, limit_memory=limit_memory
+    )
+    plans = list(shares.plans)
+    values = [float(objective_of(job, p.context, p.dims)(np.zeros(1, np.intp))[0]) for p in plans]
+    order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
+    if not order:
+        return []
+    best = plans[order[0]]
+    rivals = tuple((plans[i].context, plans[i].dims) for i in order[1:])
+    found = Found(
+        np.zeros(1, np.intp), np.array([values[order[0]]]), shares.tried - shares.over_memory,
+        shares.over_memory, np.inf, -1, _bound(job, best.context, best.dims), "optimal",
+    )  # fmt: skip
+    return [Searched(best.context, best.dims, {}, found, shares.tried, rivals)]
+
+
+def _bound(job: Job[TrainingSpec], context: training.Context, dims: ParallelDims) -> float:
+    """Return a value that no plan over the same pools is below: all their arithmetic at work."""
+    return float(bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
+
+
+def _microbatches(job: Job[TrainingSpec], team: Sequence[Pool]) -> list[int | None]:
+    """Microbatches that the stages of each pool pin."""
+    first = {stages[0].pool: stages[0].microbatches for stages in training.pipelines(job)}
+    return [first.get(pool.name) for pool in team]

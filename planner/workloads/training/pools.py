@@ -1,0 +1,273 @@
+"""The price of any plan of a training job: on one kind of device, or over pools of unlike ones.
+
+Over several pools, side by side, each pool trains whole copies of the model on its own sequences
+of the batch, with its own tensor and pipeline degrees and micro-batch; gradients are reduced
+across pools and the step is the slowest pool's. A pool is priced by `cost`, as if it were alone,
+so what is said here is only which pool sets the time and which the memory. Plans on one kind of
+device are handed to `cost` unchanged.
+
+Parts: `beside`, `over`, `rebuilt`; `cost`, `times_of`, `memory_of`; `limit_bytes`,
+`slowest`, `stage_memory`, `prices`, `pool_figures`, `strategy_stages`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.breakdown import Breakdown, Memory, Term
+from costmodels.units import Column, Num
+from planner.cluster import Cluster
+from planner.dims import ParallelDims
+from planner.job import Job
+from planner.workloads.training import cost as one_kind
+from planner.workloads.training.context import Beside, Context, Part, make
+from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.staging import StageChoice, mode_written, offload_written
+
+__all__ = [
+    "PoolPlan",
+    "beside",
+    "cost",
+    "limit_bytes",
+    "memory_of",
+    "over",
+    "own_row",
+    "pool_figures",
+    "prices",
+    "rebuilt",
+    "slowest",
+    "stage_memory",
+    "strategy_stages",
+    "times_of",
+]
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """A plan over several pools: its context, which holds the parts, and its row."""
+
+    context: Context
+    dims: ParallelDims
+
+
+def beside(cluster: Cluster, pool: Cluster) -> Beside:
+    """Say what stands beside one pool of a cluster."""
+    link = cluster.levels[-1]
+    return Beside(
+        copies=float(len(cluster.pools)),
+        hosts=float(cluster.hosts - pool.hosts),
+        bytes_per_s=link.bytes_per_s,
+        latency_s=link.latency_s,
+    )
+
+
+def over(cluster: Cluster, parts: Sequence[Part], common: Mapping[str, float]) -> PoolPlan:
+    """Join what each pool does to one plan.
+
+    The pool that sets the step lends the plan its degrees, its rates and its profile.
+
+    Parameters
+    ----------
+    common : the columns that hold for all pools
+    """
+    rows = [ParallelDims.from_columns({**common, **part.own}) for part in parts]
+    seconds = [_one(one_kind.times_of(p.context, row).total_s)
+               for p, row in zip(parts, rows, strict=True)]  # fmt: skip
+    lead = int(np.argmax(seconds))
+    first = parts[lead].context
+    joined = replace(
+        cluster,
+        profile=first.cluster.profile,
+        levels=(*first.cluster.levels, cluster.levels[-1]),
+    )
+    copies = sum(float(row.dp[0]) for row in rows)
+    row = {**common, **parts[lead].own, "devices": float(cluster.devices), "dp": copies}
+    context = replace(first, cluster=joined, beside=None, parts=tuple(parts))
+    return PoolPlan(context, ParallelDims.from_columns(row))
+
+
+def rebuilt(context: Context, job: Job[TrainingSpec], cluster: Cluster) -> Context:
+    """Resolve a plan's job again on a changed cluster, the pools' parts as they are."""
+    if not context.parts:
+        return make(job, cluster, stagings=context.stagings)
+    parts = tuple(
+        replace(
+            part,
+            context=replace(
+                make(job, pool, stagings=part.context.stagings), beside=beside(cluster, pool)
+            ),
+        )
+        for part, pool in zip(context.parts, cluster.pools, strict=True)
+    )
+    lead = next(i for i, p in enumerate(context.parts) if p.context.stagings == context.stagings
+                and p.context.cluster.profile == context.cluster.profile)  # fmt: skip
+    return replace(parts[lead].context, cluster=cluster, beside=None, parts=parts)
+
+
+def cost(context: Context, dims: ParallelDims) -> Breakdown:
+    """Price every plan: exposed and hidden seconds by name, and bytes of the fullest device.
+
+    Over several pools the terms are those of the slowest pool and the bytes those of the device
+    that uses the largest share of its own limit.
+    """
+    return Breakdown(times_of(context, dims).terms, memory_of(context, dims).memory)
+
+
+def times_of(context: Context, dims: ParallelDims) -> Breakdown:
+    """Price the step's seconds alone."""
+    if not context.parts:
+        return one_kind.times_of(context, dims)
+    each = [
+        one_kind.times_of(_as_now(context, part), own_row(part, dims)) for part in context.parts
+    ]
+    slowest = np.argmax(np.stack([np.asarray(price.total_s) for price in each]), axis=0)
+    return Breakdown(
+        tuple(
+            Term(
+                terms[0].name, terms[0].kind, _picked([t.time_s for t in terms], slowest),
+                terms[0].source, _picked([t.hidden_s for t in terms], slowest),
+            )
+            for terms in zip(*(price.terms for price in each), strict=True)
+        )
+    )  # fmt: skip
+
+
+def memory_of(context: Context, dims: ParallelDims) -> Breakdown:
+    """Price the bytes of the fullest device alone."""
+    if not context.parts:
+        return one_kind.memory_of(context, dims)
+    each = _held(context, dims)
+    fullest = _fullest(context, each)
+    return Breakdown(
+        (),
+        tuple(
+            Memory(m[0].name, m[0].kind, _picked([x.bytes for x in m], fullest), m[0].source)
+            for m in zip(*(held.memory for held in each), strict=True)
+        ),
+    )
+
+
+def limit_bytes(context: Context, dims: ParallelDims) -> Column:
+    """Return what the fullest device of every plan may use: its own pool's limit."""
+    if not context.parts:
+        return np.full(len(dims), context.memory_limit_bytes)
+    limits = np.array([part.context.memory_limit_bytes for part in context.parts])
+    return np.asarray(limits[_fullest(context, _held(context, dims))])
+
+
+def stage_memory(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
+    """Bytes of every pipeline stage of one plan, first to last, of every pool in turn."""
+    if not context.parts:
+        held = one_kind.stage_bytes(context, dims)
+        return [{"stage": stage, "bytes": each} for stage, each in enumerate(held)]
+    made: list[dict[str, object]] = []
+    for part in context.parts:
+        held = one_kind.stage_bytes(part.context, own_row(part, dims))
+        name = part.context.cluster.name
+        made += [{"stage": i, "pool": name, "bytes": each} for i, each in enumerate(held)]
+    return made
+
+
+def prices(context: Context, dims: ParallelDims, price: Breakdown) -> list[Breakdown]:
+    """Price the step as the devices of each kind spend it: their work, then their waiting."""
+    if not context.parts:
+        return [price]
+    made = []
+    for part in context.parts:
+        own = one_kind.times_of(_as_now(context, part), own_row(part, dims))
+        waits_s = np.maximum(0.0, price.total_s - own.total_s)
+        waiting = Term("waiting for the slowest pool", "bubble", waits_s, "pools.prices")
+        made.append(Breakdown((*own.terms, waiting)))
+    return made
+
+
+def own_row(part: Part, dims: ParallelDims) -> ParallelDims:
+    """Return plans over several pools as the columns of one pool."""
+    columns = {name: getattr(dims, name) for name in ParallelDims.names()}
+    return ParallelDims.from_columns({**columns, **part.own})
+
+
+def slowest(context: Context, dims: ParallelDims) -> tuple[Context, ParallelDims]:
+    """Return the pool that sets the step of one plan, and its own row."""
+    rows = [own_row(part, dims) for part in context.parts]
+    seconds = [
+        _one(one_kind.times_of(_as_now(context, part), row).total_s)
+        for part, row in zip(context.parts, rows, strict=True)
+    ]
+    lead = int(np.argmax(seconds))
+    return context.parts[lead].context, rows[lead]
+
+
+def pool_figures(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
+    """Say of one plan what each pool does: devices, sequences, seconds, memory."""
+    made: list[dict[str, object]] = []
+    for part in context.parts:
+        row, cluster = own_row(part, dims), part.context.cluster
+        price = one_kind.cost(part.context, row)
+        made.append(
+            {
+                "pool": cluster.name,
+                "system": cluster.profile.name,
+                "devices": cluster.devices,
+                "dp": int(row.dp[0]),
+                "sequences": int(row.dp[0] * row.micro_batch[0] * row.microbatches[0]),
+                "step_time_s": _one(price.total_s),
+                "memory_bytes": _one(price.total_bytes),
+                "memory_limit_bytes": part.context.memory_limit_bytes,
+            }
+        )
+    return made
+
+
+def strategy_stages(context: Context) -> list[dict[str, object]]:
+    """Return what each pool does as entries of `strategy.stages`, in forward order."""
+    made: list[dict[str, object]] = []
+    for part in context.parts:
+        own, staging = part.own, part.context.stagings[0]
+        recompute = mode_written(int(own["recompute"]), own["recompute_layers"])
+        choices = staging.stages or (StageChoice(),) * len(staging.layers)
+        for layers, choice in zip(staging.layers, choices, strict=True):
+            mode, bits = choice.recompute, choice.offload
+            made.append(
+                {
+                    "layers": layers,
+                    "pool": part.context.cluster.name,
+                    "tp": int(own["tp"]),
+                    "recompute": (
+                        recompute if mode is None else mode_written(mode, choice.recompute_layers)
+                    ),
+                    "offload": offload_written(int(own["offload"]) if bits is None else bits),
+                    "micro_batch": int(own["micro_batch"]),
+                    "microbatches": int(own["microbatches"]),
+                }
+            )
+    return made
+
+
+def _as_now(context: Context, part: Part) -> Context:
+    """Return a part's context with what a question changed in the plan's own."""
+    return replace(part.context, algorithms=context.algorithms, imbalance=context.imbalance)
+
+
+def _held(context: Context, dims: ParallelDims) -> list[Breakdown]:
+    return [one_kind.memory_of(p.context, own_row(p, dims)) for p in context.parts]
+
+
+def _fullest(context: Context, each: Sequence[Breakdown]) -> NDArray[np.intp]:
+    """Index of the pool whose fullest device uses the largest share of its limit, a row each."""
+    shares = [
+        np.asarray(held.total_bytes) / part.context.memory_limit_bytes
+        for held, part in zip(each, context.parts, strict=True)
+    ]
+    return np.asarray(np.argmax(np.stack(shares), axis=0))
+
+
+def _picked(columns: Sequence[Num], which: NDArray[np.intp]) -> Column:
+    spread = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns), which)[:-1]
+    return np.asarray(np.take_along_axis(np.stack(spread), which[None, :], axis=0)[0])
+
+
+def _one(value: Num) -> float:
+    return float(np.asarray(value).reshape(-1)[0])
