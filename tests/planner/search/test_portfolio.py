@@ -82,10 +82,10 @@ def test_the_best_picks_and_the_best_bound_are_kept(monkeypatch: pytest.MonkeyPa
         ) -> Solution:
             return self.answer
 
-    two = (One(cheap, 0.5), One(dear, 0.75))
+    two = (One(cheap, 4.5), One(dear, 4.75))
     monkeypatch.setattr(portfolio, "ranked", lambda problem, tables: two)
     found = portfolio.solve(problem, time_limit_s=1.0)
-    assert (found.picks, found.bound, found.status) == (cheap, 0.75, "feasible")
+    assert (found.picks, found.bound, found.status) == (cheap, 4.75, "feasible")
     assert found.reason == "why"
 
 
