@@ -68,15 +68,15 @@ def layer_roles(ops: Sequence[Op]) -> dict[str, Role]:
     return roles
 
 
-def head_roles(tied: bool) -> dict[str, Role]:
+def head_roles(ops: Sequence[Op], tied: bool) -> dict[str, Role]:
     """Roles of the head: norm, logits, loss."""
     stream = ("final norm", "b s h", True)
     logits = Role("", (stream,), "b s v", ("v h" if tied else "h v",))
     loss = Role(
         "loss", (("logits", "b s v", True), ("targets", "b s", False)), "b s", data=("targets",)
     )
-    norm = Role("", (("in", "b s h", True),), "b s h", ("h",), "h")
-    return {"final norm": norm, "logits": logits, "loss": loss}
+    norm = next(op for op in ops if op.name.endswith("final norm"))
+    return {"final norm": _norm("in", norm), "logits": logits, "loss": loss}
 
 
 def _norm(reads: str, op: Op) -> Role:

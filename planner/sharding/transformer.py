@@ -70,7 +70,7 @@ def operator_graph(context: Context, sequences: int) -> OperatorGraph:
     names = {"in": stream}
     if spec.model.tied_embeddings:
         names["logits weight"] = "embedding/lookup weight"
-    _run(draft, head, head_roles(spec.model.tied_embeddings), names, "", 1)
+    _run(draft, head, head_roles(head, spec.model.tied_embeddings), names, "", 1)
     draft.tensors["loss"] = Tensor("loss", (1,), 4.0)
     mean = Operand("head/loss", (("b",), ("s",)), saved=False)
     draft.operators.append(
