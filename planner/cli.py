@@ -204,6 +204,28 @@ def what_if(
 
 
 @app.command()
+def solve(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The problem: JSON, or JSON in gzip.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="The file's format: iopddl.")],
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Seconds at most, reading included.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Solve a decision problem in a public format: picks, cost, bound."""
+    from planner.report.solved import solve_sections
+    from planner.solve import judge
+    from planner.solve import solve as picks
+
+    with Progress() as progress:
+        answer = picks(file, form, time_limit_s=time_limit, progress=progress)
+    _show_sections(answer, json, lambda: solve_sections(answer))
+    judge(answer)
+
+
+@app.command()
 def speedup(
     more: Annotated[
         list[str] | None,

@@ -78,6 +78,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.pooled",
         "planner.recommend",
         "planner.searched",
+        "planner.solve",
         "planner.validate",
         "planner.whatif",
         "planner.why_not",

@@ -1,0 +1,119 @@
+"""Work in a forked process that can be asked to stop, and is killed if it does not.
+
+The child shares the parent's memory as it was at the fork, so nothing is copied to it; what the
+work returns comes back through a pipe. A child never outlives its parent: it gets a signal when
+the parent ends (Linux), and a limit on its own processor time everywhere.
+
+Knows processes; nothing of what is worked on. Only systems with `fork` (not Windows).
+"""
+
+import contextlib
+import ctypes
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Child"]
+
+T = TypeVar("T")
+_GRACE_S = 1.0
+_PARENT_DIED = 1  # PR_SET_PDEATHSIG
+
+
+class Child(Generic[T]):
+    """`work` in a child; `limit_s` is the wall time after which it is asked to stop."""
+
+    def __init__(self, work: Callable[[], T], limit_s: float) -> None:
+        self._ask_at = time.monotonic() + limit_s
+        self._kill_at = self._ask_at + _GRACE_S
+        self._parts: list[bytes] = []
+        self._read, write = os.pipe()
+        parent = os.getpid()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads of numpy sleep
+            self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._read)
+            _run(work, write, parent, limit_s)
+        os.close(write)
+        self._asked = False
+        self.done = False
+        self.answer: T | None = None
+
+    def wait(self, until: float) -> bool:
+        """Wait for the end of the work, at most until a time of `time.monotonic`; True: done.
+
+        `answer` then holds what the work returned, or None where it failed or was killed.
+        """
+        while not self.done:
+            now = time.monotonic()
+            if now >= self._ask_at and not self._asked:
+                self._signal(signal.SIGVTALRM)
+                self._asked = True
+            if now >= self._kill_at:
+                self.kill()
+                return True
+            event = self._kill_at if self._asked else self._ask_at
+            ready, _, _ = select.select([self._read], [], [], max(0.0, min(until, event) - now))
+            if ready:
+                self._take()
+            elif time.monotonic() >= until:
+                return False
+        return True
+
+    def stop(self) -> None:
+        """Ask the work to stop now."""
+        self._ask_at = min(self._ask_at, time.monotonic())
+        self._kill_at = min(self._kill_at, self._ask_at + _GRACE_S)
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if not self.done:
+            self._signal(signal.SIGKILL)
+            self._end()
+
+    def _take(self) -> None:
+        part = os.read(self._read, 1 << 20)
+        if part:
+            self._parts.append(part)
+            return
+        self._end()
+        if self._parts:
+            with contextlib.suppress(pickle.UnpicklingError, EOFError):
+                self.answer = pickle.loads(b"".join(self._parts))
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+    def _end(self) -> None:
+        os.close(self._read)
+        os.waitpid(self._pid, 0)
+        self.done = True
+
+
+def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) -> None:
+    """Be the child: work, answer, end."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+        if os.getppid() != parent:
+            return
+        limit = int(time.process_time() + limit_s + _GRACE_S) + 2
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(answer)
+        code = 0
+    finally:
+        os._exit(code)

@@ -1,0 +1,250 @@
+"""The schedule: what is tried when, and what is kept.
+
+With one processor on prices and one on pieces at first, then both on pieces:
+
+    1. presolve; a first walk to allowed picks
+    2. prices improve step by step; beside them a child solves the core at the prices of the moment,
+       and, where the network is small, the whole with its rows as constraints
+    3. children solve areas of the core around the best picks, at those prices
+
+A time limit ends each part; without one, counts do, and children are heard in a fixed order.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.search.network import exact
+from planner.search.network.areas import Area, Areas
+from planner.search.network.child import Child
+from planner.search.network.core import Core, Shifted
+from planner.search.network.dual import Dual
+from planner.search.network.form import Ints, Network
+from planner.search.network.presolve import presolve
+from planner.search.network.proof import fits, most
+from planner.search.network.repair import repaired
+from planner.search.network.work import Found, prove, solve_piece
+from planner.search.solution import Status
+
+__all__ = ["Outcome", "Told", "run"]
+
+_WARM = 10
+_STEPS = 400
+_EVERY = 20
+_SHARE = 0.3
+_WIDEST = 0.5
+_PIECES = 60
+_BACKTRACKS = 20_000
+_PROOF_BACKTRACKS = 200_000
+_COUNTED_S = 3600.0
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Picks of the network, status, bound, and when the picks got better: (seconds, cost)."""
+
+    picks: Ints | None
+    status: Status
+    bound: float
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+Told = Callable[[str, float, float], None]
+
+
+def run(net: Network, end: float | None, seed: int, tell: Told | None = None) -> Outcome:
+    """Solve a network (see the module); `end` is a time of `time.monotonic`."""
+    if not net.sizes.size:
+        return Outcome(np.zeros(0, np.int64), "optimal", net.base)
+    made = presolve(net)
+    if made is None:
+        return Outcome(None, "infeasible", np.inf)
+    search = _Search(made.network, end, seed, tell)
+    search.go()
+    picks = None if search.picks is None else made.lifted(search.picks)
+    return Outcome(picks, search.status(), search.bound(), tuple(search.curve))
+
+
+class _Search:
+    """The state of one run."""
+
+    def __init__(self, net: Network, end: float | None, seed: int, tell: Told | None) -> None:
+        self.net, self.end, self.tell = net, end, tell
+        self.begun = time.monotonic()
+        self.rng = np.random.default_rng(seed)
+        self.core = Core.of(net)
+        self.dual = Dual(self.core)
+        self.picks: Ints | None = None
+        self.cost = np.inf
+        self.proved = False
+        self.curve: list[tuple[float, float]] = []
+        self.children: list[Child[Found]] = []
+        self.proof: Child[Found] | None = None
+        self.beside: Child[Found] | None = None
+        self.exact = exact.available()
+
+    def go(self) -> None:
+        """Run all parts; no child is left behind, whatever happens."""
+        try:
+            self._prices()
+            if not self._closed() and self.exact and self.core.nodes.size:
+                self._areas()
+        finally:
+            for child in self.children:
+                child.kill()
+
+    def status(self) -> Status:
+        """Status of what was found."""
+        if self.picks is None:
+            return "infeasible" if self.proved else "unknown"
+        return "optimal" if self._closed() else "feasible"
+
+    def bound(self) -> float:
+        """Return a true lower bound."""
+        if self.proved:
+            return self.cost
+        return min(self.dual.true_bound(), self.cost)
+
+    def _closed(self) -> bool:
+        close = self.picks is not None and self.dual.bound >= self.cost - _EQUAL * abs(self.cost)
+        return self.proved or close
+
+    def _left(self) -> float:
+        return np.inf if self.end is None else self.end - time.monotonic()
+
+    def offer(self, picks: Ints | None) -> bool:
+        """Keep allowed picks that cost less than the best."""
+        if picks is None:
+            return False
+        cost = self.net.price(picks)
+        if cost >= self.cost or not self.net.allows(picks):
+            return False
+        self.picks, self.cost = picks, cost
+        self.curve.append((time.monotonic() - self.begun, cost))
+        if self.tell is not None:
+            self.tell("search", cost, self.dual.bound)
+        return True
+
+    def _child(self, work: Callable[[], Found], limit_s: float) -> Child[Found]:
+        child: Child[Found] = Child(work, limit_s)
+        self.children = [c for c in self.children if not c.done] + [child]
+        return child
+
+    # part 2
+
+    def _prices(self) -> None:
+        """Improve prices; beside that solve the core at them, or prove the whole."""
+        dual = self.dual
+        until = time.monotonic() + (_SHARE * self._left() if self.end is not None else np.inf)
+        dual.start(_WARM)
+        small = self.exact and fits(self.net)
+        while dual.steps < _STEPS and time.monotonic() < until and not self._closed():
+            dual.step()
+            if dual.steps % _EVERY == 0:
+                self.offer(repaired(self.core, dual.price, dual.picks, 10))
+                if small and self.proof is None:
+                    self._start_proof()
+                elif self.exact and self.beside is None and self.core.nodes.size:
+                    self._start_core(min(8.0, 0.1 * max(self._left(), 0.0)))
+            self._hear(0.0)
+        self._hear(1.0)
+
+    def _hear(self, wait_s: float) -> None:
+        """Take what the children of this part have found; counted work waits for it."""
+        until = np.inf if self.end is None else min(time.monotonic() + wait_s, self.end)
+        if self.proof is not None and not self.proof.done and self.proof.wait(until):
+            found = self.proof.answer
+            if found is not None:
+                self.offer(found.picks)
+                self.proved = found.proved and (found.raw is None or found.picks is not None)
+        if self.beside is not None and self.beside.wait(until):
+            found, self.beside = self.beside.answer, None
+            if found is not None:
+                self.offer(found.picks)
+                if found.raw is not None:
+                    self.dual.nudge(self.net.excess(found.raw))
+
+    def _start_core(self, limit_s: float) -> None:
+        shift, price, picks = self.dual.shifted(), self.dual.price, self.dual.picks.copy()
+        upper, nodes = _WIDEST * abs(self.dual.bound), self.core.nodes
+        backtracks = None if self.end is not None else _BACKTRACKS
+        limit_s = limit_s if self.end is not None else _COUNTED_S
+
+        def work() -> Found:
+            return solve_piece(
+                shift, price, nodes, picks, upper=upper, limit_s=limit_s, backtracks=backtracks,
+                seed=1,
+            )  # fmt: skip
+
+        self.beside = self._child(work, 2.0 * limit_s + 2.0)
+
+    def _start_proof(self) -> None:
+        net = self.net
+        limit_s = self._left() if self.end is not None else _COUNTED_S
+        upper = self.cost * (1.0 + _EQUAL) + 1.0 if self.picks is not None else most(net)
+        backtracks = None if self.end is not None else _PROOF_BACKTRACKS
+
+        def work() -> Found:
+            return prove(net, upper, limit_s=limit_s, backtracks=backtracks, seed=1)
+
+        self.proof = self._child(work, limit_s)
+
+    # part 3
+
+    def _areas(self) -> None:
+        shift = self.dual.shifted()
+        areas = Areas(self.core, self.rng)
+        workers = 2 if self.end is None else max(1, min(2, os.cpu_count() or 1))
+        running: list[tuple[Child[Found], Area, float, Ints | None]] = []
+        pieces = 0
+        while self._left() > 0.3 and not self.proved:
+            if self.end is None and pieces >= _PIECES and not running:
+                break
+            while len(running) < workers and (self.end is not None or pieces < _PIECES):
+                running.append(self._start_area(shift, areas.draw(), pieces))
+                pieces += 1
+            child, area, begun, base = running.pop(0)
+            wait = np.inf if self.end is None else time.monotonic() + 0.02
+            if not child.wait(min(wait, (self.end or np.inf) - 0.2)):
+                running.append((child, area, begun, base))
+                continue
+            gained = child.answer is not None and self._merge(child.answer.picks, base)
+            areas.reward(area, gained, time.monotonic() - begun)
+
+    def _start_area(
+        self, shift: Shifted, area: Area, number: int
+    ) -> tuple[Child[Found], Area, float, Ints | None]:
+        price = self.dual.price * area.factor
+        base = self.picks if self.picks is not None else self.dual.picks.copy()
+        limit_s = _COUNTED_S if self.end is None else min(8.0, 0.5 * max(self._left(), 0.1))
+        backtracks = None if self.end is not None else _BACKTRACKS
+        child = self._child(
+            lambda: solve_piece(
+                shift,
+                price,
+                area.nodes,
+                base,
+                upper=None,
+                limit_s=limit_s,
+                backtracks=backtracks,
+                seed=number + 1,
+            ),
+            1.5 * limit_s + 0.5,
+        )
+        return child, area, time.monotonic(), base
+
+    def _merge(self, picks: Ints | None, base: Ints | None) -> bool:
+        """Take better picks; where the best has changed since, try to put both changes together."""
+        if picks is None:
+            return False
+        if self.picks is not None and base is not None and base is not self.picks:
+            both = self.picks.copy()
+            changed = picks != base
+            both[changed] = picks[changed]
+            if self.offer(both):
+                return True
+        return self.offer(picks)

@@ -1,0 +1,67 @@
+"""What children do: solve a piece at given prices, repair the picks, hand both back.
+
+Each function is called in a child (see `child`) and touches nothing of the parent's.
+"""
+
+from dataclasses import dataclass
+
+from planner.search.network import exact
+from planner.search.network.core import Shifted
+from planner.search.network.form import Floats, Ints, Network
+from planner.search.network.proof import whole
+from planner.search.network.repair import repaired
+
+__all__ = ["Found", "prove", "solve_piece"]
+
+_WIDEST = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a piece.
+
+    Parameters
+    ----------
+    raw     : picks as the exact solver gave them, limits or not; None: none
+    picks   : allowed picks; None: none
+    proved  : the exact solver searched to the end
+    """
+
+    raw: Ints | None
+    picks: Ints | None
+    proved: bool
+
+
+def solve_piece(
+    shift: Shifted,
+    price: Floats,
+    free: Ints,
+    picks: Ints,
+    *,
+    upper: float | None,
+    limit_s: float,
+    backtracks: int | None,
+    seed: int,
+) -> Found:
+    """Solve the nodes `free` at row prices, the others kept; then repair."""
+    core = shift.core
+    up = core.up(price)
+    piece = shift.piece(up, free, picks, upper)
+    answer = exact.solve(piece, limit_s, backtracks, seed)
+    if answer.picks is None:
+        return Found(None, None, answer.proved)
+    raw = picks.copy()
+    raw[free] = answer.picks
+    core.forest.down(up, raw)
+    return Found(raw, repaired(core, price, raw), answer.proved)
+
+
+def prove(
+    net: Network, upper: float, *, limit_s: float, backtracks: int | None, seed: int
+) -> Found:
+    """Solve a small network as a whole; `proved` without picks: none cost less than `upper`."""
+    piece, _ = whole(net, upper)
+    answer = exact.solve(piece, limit_s, backtracks, seed)
+    picks = answer.picks
+    allowed = picks if picks is not None and net.allows(picks) else None
+    return Found(picks, allowed, answer.proved)
