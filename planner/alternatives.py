@@ -21,38 +21,58 @@ MESH = ("tp", "cp", "pp", "ep", "etp", "zero", "recompute", "consistency")
 
 
 def runners_up(
-    job: Job[TrainingSpec], best: Searched, chosen: Mapping[str, object]
+    job: Job[TrainingSpec],
+    best: Searched,
+    chosen: Mapping[str, object],
+    beside: Searched | None = None,
 ) -> list[dict[str, object]]:
-    """Best plans of other meshes on the same cluster, each with the terms that it loses by."""
+    """Best plans of other meshes on the same cluster, each with the terms that it loses by.
+
+    Parameters
+    ----------
+    beside : the search for the best synchronous plan, where the chosen one is not synchronous:
+             that plan is the first
+    """
     seen = set()
     shown: list[dict[str, object]] = []
-    for place, (context, one) in enumerate(_in_order(best)):
+    for place, (context, one) in enumerate(_in_order(best, beside)):
         mesh = _mesh(context, one)
         if mesh in seen:
             continue
         seen.add(mesh)
         if not place:
             continue
-        made = prediction(job, context, one)
-        delta = _delta(made, chosen)
-        shown.append(
-            {
-                "strategy": training.strategy_of(context, one, 0),
-                "prediction": made,
-                "why_worse": _why(made, chosen, delta),
-                "delta": delta,
-            }
-        )
+        shown.append(_entry(job, context, one, chosen))
         if len(shown) == SHOWN:
             break
     return shown
 
 
-def _in_order(best: Searched) -> Iterator[tuple[training.Context, ParallelDims]]:
-    """Give the plans of a cluster, best first."""
-    for row in best.found.rows:
+def _in_order(
+    best: Searched, beside: Searched | None
+) -> Iterator[tuple[training.Context, ParallelDims]]:
+    """Give the plans of a cluster, best first; after the best the one to show beside it."""
+    for place, row in enumerate(best.found.rows):
         yield best.context, best.dims.take(np.array([row]))
+        if not place and beside is not None and beside.best is not None:
+            yield beside.context, beside.best
     yield from best.rivals
+
+
+def _entry(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    one: ParallelDims,
+    chosen: Mapping[str, object],
+) -> dict[str, object]:
+    made = prediction(job, context, one)
+    delta = _delta(made, chosen)
+    return {
+        "strategy": training.strategy_of(context, one, 0),
+        "prediction": made,
+        "why_worse": _why(made, chosen, delta),
+        "delta": delta,
+    }
 
 
 def _mesh(context: training.Context, one: ParallelDims) -> tuple[float, ...]:
@@ -70,7 +90,8 @@ def _terms(made: Mapping[str, object]) -> dict[str, float]:
 def _delta(made: Mapping[str, object], chosen: Mapping[str, object]) -> list[dict[str, object]]:
     """Exposed seconds of each term over the chosen plan's, largest first."""
     mine, best = _terms(made), _terms(chosen)
-    gaps = {name: mine[name] - best.get(name, 0.0) for name in mine}
+    names = dict.fromkeys((*mine, *best))
+    gaps = {name: mine.get(name, 0.0) - best.get(name, 0.0) for name in names}
     ordered = sorted(gaps.items(), key=lambda kv: (-abs(kv[1]), kv[0]))
     return [{"name": name, "exposed_s": gap} for name, gap in ordered if gap != 0.0]
 
@@ -78,12 +99,35 @@ def _delta(made: Mapping[str, object], chosen: Mapping[str, object]) -> list[dic
 def _why(
     made: Mapping[str, object], chosen: Mapping[str, object], delta: list[dict[str, object]]
 ) -> str:
+    if _progress(made)[1] != _progress(chosen)[1]:
+        return _why_later(made, chosen, delta)
     slower = float(made["step_time_s"]) / float(chosen["step_time_s"]) - 1.0  # type: ignore[arg-type]
     losses = [d for d in delta if float(d["exposed_s"]) > 0][:2]  # type: ignore[arg-type]
     said = " and ".join(f"{d['name']} (+{float(d['exposed_s']):.3g} s)" for d in losses)  # type: ignore[arg-type]
     if slower < 0:
         return f"{-slower:.1%} faster a step, but worse by the objective"
     return f"{slower:.1%} slower: more {said}" if said else "no faster, listed later"
+
+
+def _why_later(
+    made: Mapping[str, object], chosen: Mapping[str, object], delta: list[dict[str, object]]
+) -> str:
+    """Say why a plan loses where updates are not worth the same: by its time to the target."""
+    (step_s, updates), (own_s, own) = _progress(made), _progress(chosen)
+    later = step_s * updates / (own_s * own) - 1.0
+    gaps = [d for d in delta if float(d["exposed_s"]) > 0][:2]  # type: ignore[arg-type]
+    more = " and ".join(f"{d['name']} (+{float(d['exposed_s']):.3g} s)" for d in gaps)  # type: ignore[arg-type]
+    said = f"a step {step_s / own_s - 1.0:+.1%}" + (f", more {more}" if more else "")
+    said += f"; {updates:.3g} times the synchronous updates, not {own:.3g}"
+    word = f"{later:.1%} later" if later >= 0 else f"{-later:.1%} sooner"
+    return f"at the target {word}: {said}"
+
+
+def _progress(made: Mapping[str, object]) -> tuple[float, float]:
+    """Return seconds of a step, and updates over synchronous ones."""
+    updates = made.get("updates")
+    factor = updates["factor"] if isinstance(updates, Mapping) else 1.0
+    return float(made["step_time_s"]), float(factor)  # type: ignore[arg-type]
 
 
 def pins(best: Searched, free: Searched | None) -> dict[str, object] | None:

@@ -2,8 +2,8 @@
 
 Partition, communication, consistency, coordination, fault tolerance, load balancing: each has the
 plan's choice, a reason from its numbers, and the alternatives with their price as differences to
-the plan. Reads the plan and the runners-up; prices are `planner.rejected`'s and
-`planner.rejected_upkeep`'s.
+the plan. Reads the plan and the runners-up; prices are `planner.rejected`'s,
+`planner.rejected_consistency`'s and `planner.rejected_upkeep`'s.
 
 Parts: `fill`, and one function a slot.
 """
@@ -11,7 +11,7 @@ Parts: `fill`, and one function a slot.
 from collections.abc import Mapping, Sequence
 
 from costmodels.units import GB
-from planner import ceilings, rejected, rejected_upkeep
+from planner import ceilings, rejected, rejected_consistency, rejected_upkeep
 from planner.job import Job
 from planner.one_plan import OnePlan
 from planner.rejected import Alternative
@@ -51,7 +51,7 @@ def fill(
     return {
         "partition": _partition(plan, alternatives),
         "communication": _communication(plan),
-        "consistency": _consistency(plan),
+        "consistency": _consistency(plan, alternatives),
         "coordination": _coordination(plan),
         "fault_tolerance": _fault_tolerance(plan),
         "load_balancing": _load_balancing(plan, alone),
@@ -134,18 +134,21 @@ def _exchange(plan: OnePlan, axis: str, prices: Mapping[str, float]) -> str:
     return f"{says}{', all-reduce across the copies' if apart else ''} by {used}"
 
 
-def _consistency(plan: OnePlan) -> Answer:
-    """Slot 3: how closely the replicas agree."""
+def _consistency(plan: OnePlan, others: Sequence[Mapping[str, object]]) -> Answer:
+    """Slot 3: how closely the replicas agree, beside the best plan whose replicas are equal."""
     stated = plan.strategy.get("consistency", "synchronous")
-    choice = next(iter(stated)) if isinstance(stated, Mapping) else str(stated)
-    if plan.degree("dp") == 1:
-        return _answer(choice, "There is one replica: nothing can differ.", [])
-    share = plan.seconds("dp") / plan.step_s
-    because = (
-        "Every step ends with equal replicas and learns as one device would; waiting for the"
-        f" replicas' exchange takes {share:.1%} of the step."
+    beside = next((other for other in others if _is_synchronous(other)), None)
+    if stated == "synchronous":
+        beside = None
+    because = rejected_consistency.because(plan, beside)
+    return _answer(
+        rejected_consistency.said(stated), because, rejected_consistency.others(plan, beside)
     )
-    return _answer(choice, because, rejected.looser(plan))
+
+
+def _is_synchronous(other: Mapping[str, object]) -> bool:
+    strategy = other["strategy"]
+    return isinstance(strategy, Mapping) and strategy.get("consistency") == "synchronous"
 
 
 def _coordination(plan: OnePlan) -> Answer:

@@ -29,13 +29,17 @@ def make(
     pins: Mapping[str, object] | None,
     wall_s: float,
     version: str,
+    beside: Searched | None = None,
 ) -> dict[str, object]:
-    """Return plan.json (contract, section 4)."""
+    """Return plan.json (contract, section 4).
+
+    `beside` is the search for the best synchronous plan, where the best plan is not synchronous.
+    """
     context, dims = best.context, best.best
     assert dims is not None
     made = prediction(job, context, dims)
     strategy = training.strategy_of(context, dims, 0)
-    others = alternatives.runners_up(job, best, made)
+    others = alternatives.runners_up(job, best, made, beside)
     points = alternatives.frontier(job, results) if len(results) > 1 else []
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
@@ -52,7 +56,7 @@ def make(
         "alternatives": others,
         "frontier": points,
     }
-    said = notes(job, context, strategy)
+    said = [*training.doubts(context, dims), *notes(job, context, strategy)]
     if said:
         document["notes"] = said
     if pins is not None:

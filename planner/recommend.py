@@ -42,8 +42,9 @@ def plan(
         raise infeasible.explain(job, results)
     job = resolved(job, best)
     pins = _pin_price(job, best, deadline)
+    beside = _synchronous(job, best, deadline)
     wall_s = time.monotonic() - start
-    return plan_document.make(job, results, best, pins, wall_s, planner.__version__)
+    return plan_document.make(job, results, best, pins, wall_s, planner.__version__, beside)
 
 
 def predict(job: Job[TrainingSpec]) -> dict[str, object]:
@@ -65,9 +66,10 @@ def predict(job: Job[TrainingSpec]) -> dict[str, object]:
         best = best_of(results)
     if best is None:
         raise infeasible.explain(job, results)
+    beside = _synchronous(free, best, None)
     wall_s = time.monotonic() - start
     job = resolved(job, best)
-    return plan_document.make(job, results, best, None, wall_s, planner.__version__)
+    return plan_document.make(job, results, best, None, wall_s, planner.__version__, beside)
 
 
 def _pin_price(
@@ -76,13 +78,27 @@ def _pin_price(
     """Search without the job's pins, on the chosen cluster, and say what they cost."""
     if not job.strategy.model_dump(exclude_none=True):
         return None
+    free = _on_cluster(job, best).model_copy(update={"strategy": Strategy()})
+    return alternatives.pins(best, best_of(search(free, deadline=deadline)))
+
+
+def _synchronous(job: Job[TrainingSpec], best: Searched, deadline: float | None) -> Searched | None:
+    """Search the best synchronous plan of the chosen cluster, where the best one is not."""
+    if best.best is None or not best.best.consistency[0]:
+        return None
+    strategy = job.strategy.model_copy(update={"consistency": "synchronous"})
+    pinned = _on_cluster(job, best).model_copy(update={"strategy": strategy})
+    return best_of(search(pinned, deadline=deadline))
+
+
+def _on_cluster(job: Job[TrainingSpec], best: Searched) -> Job[TrainingSpec]:
+    """Return the job on the chosen cluster alone."""
     cluster = best.context.cluster
     hardware = job.hardware
     if hardware.pools is None:
         system = _system_of(job, cluster.profile.name)
         hardware = hardware.model_copy(update={"system": system, "devices": cluster.devices})
-    free = job.model_copy(update={"strategy": Strategy(), "hardware": hardware})
-    return alternatives.pins(best, best_of(search(free, deadline=deadline)))
+    return job.model_copy(update={"hardware": hardware})
 
 
 def _system_of(job: Job[TrainingSpec], name: str) -> str:

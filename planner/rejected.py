@@ -3,10 +3,11 @@
 Every price is from the plan's own cost functions with one thing changed: a collective's
 algorithm, the sharding, the exchange of a context axis. What they cannot price (a hub that all
 gradients pass, gossip) has its formula here. An entry has `choice`, `cost` (named differences,
-negative where the alternative is cheaper) and `because`. Upkeep is `planner.rejected_upkeep`'s.
+negative where the alternative is cheaper) and `because`. Upkeep is
+`planner.rejected_upkeep`'s, consistency `planner.rejected_consistency`'s.
 
 Parts: `Alternative`, `rejected`, `said`, `step_s`, `algorithm_prices`, `other_algorithms`,
-`other_exchanges`, `looser`, `hub`, `gossip`.
+`other_exchanges`, `hub`, `gossip`.
 """
 
 import math
@@ -28,7 +29,6 @@ __all__ = [
     "algorithm_prices",
     "gossip",
     "hub",
-    "looser",
     "other_algorithms",
     "other_exchanges",
     "rejected",
@@ -39,7 +39,6 @@ __all__ = [
 Alternative = dict[str, object]
 NOTHING_S = 1e-9
 """Differences below a nanosecond are rounding: the same price."""
-UNKNOWN = "what it costs in learning is priced when the job gives a statistical model"
 
 
 def rejected(choice: str, because: str, **cost: float) -> Alternative:
@@ -107,7 +106,7 @@ def other_exchanges(plan: OnePlan) -> list[Alternative]:
     Exchanges are those that stack, heads and network allow. Without ZeRO there is one all-reduce
     of replicas; with it, owners of shards are pushed gradients and weights are pulled from them.
     """
-    ranks = float(plan.degree("dp") * plan.degree("cp"))
+    ranks = scalar(plan.dims().replicas)
     tried = {f"cp: {n}": {"cp_comm": float(CP_COMM.index(n))} for n in _context_exchanges(plan)}
     if ranks > 1 and plan.degree("zero"):
         tried["dp: whole replicas, one all-reduce (zero 0)"] = {"zero": 0.0}
@@ -142,27 +141,6 @@ def _context_exchanges(plan: OnePlan) -> list[str]:
     allowed = {"a2a": heads % (tp * cp) == 0, "a2a+p2p": 1 < inside < cp}
     built = plan.context.stack.supports.cp_comm
     return [n for n in built if n != plan.strategy["cp_comm"] and allowed.get(n, True)]
-
-
-def looser(plan: OnePlan) -> list[Alternative]:
-    """Return local steps and asynchronous steps with the most that they could save.
-
-    Local steps save at most the exposed exchange of gradients and parameters; asynchronous ones
-    that and the wait for stragglers. Neither is bought: what they cost in learning is not known.
-    """
-    if plan.degree("dp") == 1:
-        return []
-    local_s = plan.seconds("dp")
-    free_s = local_s + plan.named_s("stragglers")
-    saved = {"local steps between exchanges": local_s, "asynchronous": free_s}
-    return [
-        rejected(
-            choice,
-            f"saves at most {saved_s / plan.step_s:.1%} of a step; {UNKNOWN}",
-            step_time_s=-saved_s,
-        )
-        for choice, saved_s in saved.items()
-    ]
 
 
 def _trained(plan: OnePlan) -> tuple[float, float]:
@@ -216,7 +194,7 @@ def gossip(plan: OnePlan) -> list[Alternative]:
     held = dense / plan.degree("tp") + expert / (plan.degree("ep") * plan.degree("etp"))
     gradients = held / plan.degree("pp") * plan.context.gradient_bytes
     dims = plan.dims()
-    alpha_s, bytes_per_s = plan.context.cluster.neighbour(*segments(dims, "replicas"))
+    alpha_s, bytes_per_s = plan.context.cluster.neighbour(*segments(dims, "everyone"))
     rounds = math.ceil(math.log2(replicas))
     pairs_s = rounds * scalar(point_to_point_s(gradients, alpha_s, bytes_per_s))
     span = exchange.axis_span(plan.context, dims, "replicas")

@@ -59,6 +59,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.prediction",
         "planner.predictor",
         "planner.rejected",
+        "planner.rejected_consistency",
         "planner.rejected_upkeep",
         "planner.resolve",
         "planner.runs",

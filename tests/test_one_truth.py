@@ -72,7 +72,8 @@ def test_alternatives_and_the_frontier_are_priced_as_the_plan_is(name):
         gap = {d["name"]: d["exposed_s"] for d in other["delta"]}
         mine = {t["name"]: t["exposed_s"] for t in plan["prediction"]["time"]}
         theirs = {t["name"]: t["exposed_s"] for t in other["prediction"]["time"]}
-        assert gap == {n: s - mine.get(n, 0.0) for n, s in theirs.items() if s != mine.get(n, 0.0)}
+        gaps = {n: theirs.get(n, 0.0) - mine.get(n, 0.0) for n in {**mine, **theirs}}
+        assert gap == {name: more for name, more in gaps.items() if more}
     chosen = {p["devices"]: p for p in plan["frontier"] if p["strategy"] == plan["strategy"]}
     if plan["frontier"]:
         point = chosen[devices_of(plan)]

@@ -7,6 +7,7 @@ a number and every switch is given. It refuses what is not a plan of one trainin
 Parts: `Mesh` (the strategy, nothing left open), `PlanView`, `read`.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hardware_profiles.load import ProfileError, load
 from hardware_profiles.stack import Switches, load_stack
 from planner.emit.text import one_line
 from planner.errors import SpecError
+from planner.fields import Section
 from planner.job import Software
 from planner.models.config import ModelConfig
 from planner.strategy import MESH, RecomputeFull, Strategy
@@ -219,8 +221,11 @@ def _mesh(strategy: Strategy, workload: TrainingSpec) -> Mesh:
     return mesh
 
 
-def _consistency(value: object) -> str:
-    return value if isinstance(value, str) else "synchronous" if value is None else repr(value)
+def _consistency(value: str | Section | None) -> str:
+    """Write the consistency as a job has it: `{local_sgd: {steps: 50, across: wide}}`."""
+    if isinstance(value, Section):
+        return json.dumps(value.model_dump(mode="json", exclude_none=True)).replace('"', "")
+    return value or "synchronous"
 
 
 def _check(mesh: Mesh, workload: TrainingSpec) -> None:

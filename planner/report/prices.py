@@ -6,7 +6,7 @@ is a share of a total and the length of a bar.
 
 from planner.report.content import Bar, Cell, Column, Section, Table, pairs
 from planner.report.node import Node
-from planner.report.numbers import byte_count, count, label, percent, quantity, seconds
+from planner.report.numbers import byte_count, count, label, percent, quantity, ratio, seconds
 
 __all__ = [
     "in_a_sentence",
@@ -40,6 +40,7 @@ _ELSEWHERE = {
     "mtbf_s",
     "cost_usd",
     "energy_j",
+    "updates",
 }
 
 
@@ -81,6 +82,16 @@ def _memory_remark(prediction: Node) -> str:
     return ", ".join(part for part in (share, verdict) if part)
 
 
+def _updates(updates: Node) -> tuple[str, str]:
+    """Write the updates to the target over synchronous ones; empty for a synchronous plan."""
+    if not updates:
+        return "", ""
+    low, high = (ratio(end.number()) for end in updates["range"].items())
+    law = ratio(updates["law"].number())
+    remark = f"to the target, over synchronous ones; {low} to {high}, by the law alone {law}"
+    return ratio(updates["factor"].number()), remark
+
+
 def in_a_sentence(prediction: Node) -> str:
     """Return the step time, rate, use of the peak and memory of a prediction as one sentence."""
     step, interval = _figure(prediction, "step_time_s"), _interval(prediction)
@@ -108,6 +119,7 @@ def prediction_section(prediction: Node, tokens: float | None) -> Section | None
             "per device" + (f", MFU {mfu}" if mfu else ""),
         ),
         ("memory", _memory(prediction), _memory_remark(prediction)),
+        ("updates", *_updates(prediction["updates"])),
         *_run_rows(prediction, tokens),
     ]
     for key, node in prediction.entries():

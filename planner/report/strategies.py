@@ -107,6 +107,8 @@ def in_a_line(strategy: Node) -> str:
     for key in ("schedule", "recompute"):
         if chosen.get(key) not in _NO_NEWS and (key != "schedule" or chosen.get("pp") != 1):
             words.append(f"{value_text(key, chosen[key])} {key}")
+    if chosen.get("consistency") not in (*_NO_NEWS, "synchronous"):
+        words.append(value_text("", chosen["consistency"]))
     if chosen.get("offload") not in _NO_NEWS:
         words.append(f"offload of {value_text('', chosen['offload'])}")
     return ", ".join(words)

@@ -77,16 +77,6 @@ def test_an_axis_that_gathers_and_scatters_has_no_algorithms(plan_of: Make) -> N
     assert rejected.algorithm_prices(plan, "dp") == {}  # all replicas share one shard set
 
 
-def test_looser_steps_save_at_most_what_waits(plan_of: Make) -> None:
-    plan = plan_of(**DENSE, strategy=CUT)
-    found = costs(rejected.looser(plan))
-    waits = plan.seconds("dp")
-    assert found["local steps between exchanges"] == {"step_time_s": -waits}
-    free = waits + plan.named_s("stragglers")
-    assert found["asynchronous"] == {"step_time_s": -free}
-    assert 0 < waits < free < plan.step_s
-
-
 def test_a_hub_is_one_link_for_all_replicas(plan_of: Make) -> None:
     plan = plan_of(**DENSE, strategy=CUT)
     parameters = plan.context.graph.weights()

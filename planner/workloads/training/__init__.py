@@ -4,7 +4,7 @@ from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
-from planner.workloads.training.learning import doubts, updates, updates_factor
+from planner.workloads.training.learning import doubts, searched_kinds, updates, updates_factor
 from planner.workloads.training.neighbours import neighbours
 from planner.workloads.training.pool_pins import pipelines, pool_strategy
 from planner.workloads.training.pool_shares import Shares, side_by_side
@@ -45,6 +45,7 @@ __all__ = [
     "pool_figures",
     "pool_strategy",
     "rebuilt",
+    "searched_kinds",
     "side_by_side",
     "slowest",
     "stage_memory",

@@ -13,6 +13,7 @@ their gradients are then reduced across the pools, once a step. Source: Rajbhand
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels import collectives
 from costmodels.overlap import exposed_s, hidden_s
@@ -20,6 +21,7 @@ from costmodels.units import Num
 from planner.dims import ParallelDims
 from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import axis_span
+from planner.workloads.training.groups import segments
 from planner.workloads.training.states import Fullest
 
 __all__ = ["Sharing", "across_bytes", "across_s", "share"]
@@ -94,6 +96,7 @@ def share(
     family = context.stack.family
     dense, expert = parameters.dense, parameters.expert
     buckets = np.maximum(1.0, dense / np.maximum(BUCKET_PARAMETERS, 1e6 * dims.replicas))
+    buckets = np.where(_between_sites(context, dims), 1.0, buckets)
     calls = np.where(dims.zero >= 3, layers, buckets) if family.gather_per_microbatch else buckets
     parts = [_volume(context, dims, dense, False, calls)]
     if context.spec.model.moe is not None:
@@ -154,6 +157,18 @@ def across_s(context: Context) -> float:
         return 0.0
     steps_s = 2.0 * (beside.copies - 1.0) * beside.latency_s
     return steps_s + across_bytes(context) / beside.bytes_per_s
+
+
+def _between_sites(context: Context, dims: ParallelDims) -> NDArray[np.bool_]:
+    """Tell where replicas reduce across sites: buckets are then made as large as can be.
+
+    Each bucket pays the latency of every site; a stack's bucket size is the user's to set.
+    """
+    wide = [index for index, level in enumerate(context.cluster.levels) if level.wide]
+    if not wide:
+        return np.zeros(len(dims), bool)
+    outermost = context.cluster.outermost(*segments(dims, "replicas"))
+    return np.asarray(outermost >= wide[0])
 
 
 def _frozen_gather_s(context: Context, dims: ParallelDims, parameters: Fullest, layers: Num) -> Num:
