@@ -96,7 +96,7 @@ def plan(
     from planner.emit import check_targets
     from planner.report import terminal  # noqa: F401  (loaded before the plan is made)
 
-    loaded = spec.load(job)
+    loaded = spec.load_any(job)
     check_targets(loaded.emit)
     with Progress() as progress:
         answer = recommend.plan(loaded, time_limit_s=time_limit, progress=progress)
@@ -123,7 +123,7 @@ def predict(job: Job, json: Json = None) -> None:
     """Price a job whose strategy is pinned, in whole or in part."""
     from planner import recommend, spec
 
-    _show_plan(recommend.predict(spec.load(job)), json)
+    _show_plan(recommend.predict(spec.load_any(job)), json)
 
 
 @app.command()

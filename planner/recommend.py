@@ -14,13 +14,14 @@ from planner.job import Job
 from planner.pooled import resolved, search
 from planner.searched import Progress, Searched, best_of, name_of
 from planner.strategy import Strategy
+from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["plan", "predict"]
 
 
 def plan(
-    job: Job[TrainingSpec],
+    job: Job[TrainingSpec] | FunctionJob,
     *,
     time_limit_s: float | None = None,
     progress: Progress | None = None,
@@ -32,6 +33,10 @@ def plan(
     NoFeasiblePlan   : nothing meets the rules, the memory and the limits of the run
     TimeLimitReached : the limit ended the search before any plan was priced
     """
+    if isinstance(job.workload, FunctionSpec):
+        from planner.functions import path  # imports JAX when it is used
+
+        return path.plan(job, time_limit_s=time_limit_s, progress=progress)
     start = time.monotonic()
     deadline = None if time_limit_s is None else start + time_limit_s
     results = search(job, deadline=deadline, progress=progress)
@@ -47,7 +52,7 @@ def plan(
     return plan_document.make(job, results, best, pins, wall_s, planner.__version__, beside)
 
 
-def predict(job: Job[TrainingSpec]) -> dict[str, object]:
+def predict(job: Job[TrainingSpec] | FunctionJob) -> dict[str, object]:
     """Price a pinned strategy; what is left free takes its best value.
 
     A strategy that does not fit in memory is priced all the same, with `fits: false`.
@@ -56,6 +61,10 @@ def predict(job: Job[TrainingSpec]) -> dict[str, object]:
     ------
     NoFeasiblePlan : the pinned values contradict each other or the model
     """
+    if isinstance(job.workload, FunctionSpec):
+        from planner.functions import path
+
+        return path.predict(job)
     start = time.monotonic()
     free = job.model_copy(update={"constraints": job.constraints.model_copy(update={
         "deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None})})  # fmt: skip

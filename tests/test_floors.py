@@ -73,6 +73,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.chosen",
         "planner.explain",
         "planner.freed",
+        "planner.functions",
         "planner.infeasible",
         "planner.plan_document",
         "planner.pool",

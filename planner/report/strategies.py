@@ -39,6 +39,9 @@ def value_text(key: str, value: object) -> str:
     """Write one value of a strategy; a long list folds its repeats: 20 x7, 21."""
     if key == "stages" and isinstance(value, list | tuple):
         return "; ".join(_pipelines(value))
+    if key == "sharding" and isinstance(value, Mapping) and isinstance(value.get("mesh"), Mapping):
+        mesh = quantity("", value["mesh"]) or "of one device"
+        return f"of each operator on a mesh {mesh}"
     if isinstance(value, list | tuple) and len(value) > 4:
         return _runs(value)
     if isinstance(value, list | tuple | Mapping):

@@ -26,6 +26,7 @@ class Imported:
     shapes     : leaf -> shape and number format of the parameters, as `init` makes them (floats
                  in the job's precision)
     inputs     : tensor of the graph -> argument of the function
+    arguments  : argument -> shape
     dtypes     : argument -> number format
     opaque     : primitives that nothing is known of: they run whole on every device
     """
@@ -34,6 +35,7 @@ class Imported:
     parameters: Mapping[str, Parameter]
     shapes: Mapping[str, tuple[tuple[int, ...], str]]
     inputs: Mapping[str, str]
+    arguments: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
     opaque: tuple[str, ...]
 
@@ -83,7 +85,10 @@ def imported(
     made = operators(flatten(traced.jaxpr, traced.parameters, traced.inputs))
     graph, parameters = folded(made.graph, made.parameters)
     graph = dataclasses.replace(graph, samples=batch)
-    return Imported(graph, parameters, traced.shapes, made.inputs, traced.dtypes, made.opaque)
+    arguments = {name: shape for name, (shape, _) in inputs.items()}
+    return Imported(
+        graph, parameters, traced.shapes, made.inputs, arguments, traced.dtypes, made.opaque
+    )
 
 
 def _shape(name: str, value: object) -> InputShape:
