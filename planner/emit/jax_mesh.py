@@ -8,6 +8,7 @@ JAX.
 
 from collections.abc import Mapping, Sequence
 
+from planner.emit import jax_function
 from planner.emit.jax_axes import MeshAxes, mesh_axes
 from planner.emit.pools import note_pools
 from planner.emit.render import Source, literal, render
@@ -27,7 +28,9 @@ DTYPES = {"fp32": "float32", "fp16": "float16"}
 
 
 def emit(plan: Mapping[str, object]) -> dict[str, str]:
-    """Return the mesh file of a training plan, by path."""
+    """Return the mesh file of a training plan, by path; a function's plan has a file of its own."""
+    if jax_function.is_function(plan):
+        return jax_function.emit(plan, TARGET)
     view = read(plan)
     header = _header(view)
     axes = mesh_axes(view.mesh, header)

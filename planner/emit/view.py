@@ -133,6 +133,10 @@ def read(plan: Mapping[str, object]) -> PlanView:
             f"configurations are written for plans of kind training, this is {one_line(kind)}",
             key="job.workload.kind",
         )
+    model = workload.get("model") if isinstance(workload, Mapping) else None
+    if isinstance(model, Mapping) and "jax" in model:
+        raise SpecError("a plan of a JAX function is written for target jax alone",
+                        key="job.workload.model.jax")  # fmt: skip
     try:
         parsed = TrainingJob.model_validate(dict(job))
     except ValidationError as error:
