@@ -2,7 +2,8 @@
 
 What a plan needs beyond its decisions to be run: a spec for every leaf of the parameters, axes of
 each dim, outermost first. Where several tensors of the graph are slices of one leaf, the leaf
-follows the first.
+follows the first. Samples of the inputs are split as most products split theirs, so that XLA's
+propagation starts from there.
 """
 
 import math
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from planner.functions.search import Candidate
 from planner.sharding.words import partition_specs
 
-__all__ = ["data_degree", "layouts"]
+__all__ = ["data_axes", "data_degree", "layouts"]
 
 Spec = list[list[str]]
 
@@ -40,10 +41,13 @@ def layouts(found: Candidate) -> dict[str, dict[str, dict[str, object]]]:
             path, {"shape": list(shape), "dtype": dtype, "spec": whole, "states": whole}
         )
     inputs: dict[str, dict[str, object]] = {}
+    split = data_axes(found)
     for name in imported.dtypes:
         tensors = [t for t, argument in imported.inputs.items() if argument == name and t in specs]
         shape = imported.arguments[name]
         spec = [list(d) for d in specs[tensors[0]]] if tensors else [[] for _ in shape]
+        if shape[:1] == (imported.graph.samples,):
+            spec = [list(split), *([axis for axis in d if axis not in split] for d in spec[1:])]
         inputs[name] = {"shape": list(shape), "dtype": imported.dtypes[name], "spec": spec}
     return {"parameters": dict(sorted(parameters.items())), "inputs": inputs}
 
@@ -68,14 +72,19 @@ def _states(found: Candidate, spec: Spec, shape: tuple[int, ...], stored: str) -
     return made
 
 
-def data_degree(found: Candidate) -> int:
-    """Return how many ways the samples of a pass are split in most of the products' work."""
+def data_axes(found: Candidate) -> tuple[str, ...]:
+    """Return the axes that split the samples in most of the products' work, outermost first."""
     assert found.picks is not None
     specs = partition_specs(found.made, found.picks)
-    graph, work = found.imported.graph, {1: 0.0}
+    graph = found.imported.graph
+    work: dict[tuple[str, ...], float] = {(): 0.0}
     for op in graph.operators:
         shape, spec = graph.tensors[op.result.tensor].shape, specs[op.result.tensor]
         if op.kind == "product" and shape[:1] == (graph.samples,):
-            ways = math.prod(found.degrees[axis] for axis in spec[0])
-            work[ways] = work.get(ways, 0.0) + op.repeats * op.flop
+            work[spec[0]] = work.get(spec[0], 0.0) + op.repeats * op.flop
     return max(work, key=work.__getitem__)
+
+
+def data_degree(found: Candidate) -> int:
+    """Return how many ways the samples of a pass are split in most of the products' work."""
+    return math.prod(found.degrees[axis] for axis in data_axes(found))
