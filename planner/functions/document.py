@@ -26,7 +26,7 @@ def make(
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "job": spec.dump(context.job),
-        "provenance": provenance(context.cluster.profile, context.stack, version),
+        "provenance": provenance(context.cluster, context.stack, version),
         "checklist": checklist(context, best, made),
         "design": design(context, best, made, others),
         "axes": pressed,

@@ -6,7 +6,7 @@ from planner.cluster import Cluster
 
 __all__ = ["MOST_PASSES", "degrees", "passes"]
 
-TWO_AXES, THREE_AXES = 6, 3
+TWO_AXES, THREE_AXES = 6, 2
 """Meshes of two and of three axes that are tried at most: each takes a solve."""
 MOST_PASSES = 12
 """Numbers of microbatches tried for a mesh, at most."""

@@ -17,7 +17,7 @@ from costmodels.breakdown import Breakdown
 from planner.errors import SpecError
 from planner.functions.context import FunctionContext
 from planner.functions.meshes import degrees, passes
-from planner.functions.step import bound_s, reserved_bytes, step, working_bytes
+from planner.functions.step import bound_s, reserved_bytes, step
 from planner.importers.jaxpr import Imported
 from planner.operator_search import search as solve
 from planner.sharding.mesh import Mesh, mesh_of
@@ -28,7 +28,7 @@ __all__ = ["Candidate", "Found", "given", "search", "solved"]
 
 Progress = Callable[[str, int, int], None]
 ROUNDS = 3
-"""Solves of one problem until what the operator at work needs is left free."""
+"""Solves of one problem until what only the whole step knows fits beside it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def search(
             if found and deadline is not None and time.monotonic() > deadline:
                 return Found(tuple(found), limited=True)
             assert isinstance(count, int)
-            one = solved(context, mesh, count, best)
+            one = solved(context, mesh, count, best, deadline)
             found.append(one)
             best = min(best, one.step_s)
             if (
@@ -157,7 +157,11 @@ def laid(context: FunctionContext, mesh: Mapping[str, int]) -> Mesh:
 
 
 def solved(
-    context: FunctionContext, mesh: Mapping[str, int], count: int, best: float = math.inf
+    context: FunctionContext,
+    mesh: Mapping[str, int],
+    count: int,
+    best: float = math.inf,
+    deadline: float | None = None,
 ) -> Candidate:
     """Solve one mesh and number of microbatches; unsolved where its bound is not below `best`."""
     limit = context.memory_limit_bytes
@@ -167,10 +171,10 @@ def solved(
         return Candidate(mesh, count, imported, made, "closed", floor)
     loose = 1.0 + context.stack.family.fragmentation.value
     room = (limit - reserved_bytes(context, made)) / loose
-    bound, working = floor, 0.0
+    bound = floor
     for turn in range(ROUNDS):
-        made = _limited(made, room - working)
-        answer = solve(made)
+        left_s = None if deadline is None else max(0.1, deadline - time.monotonic())
+        answer = solve(_limited(made, room), time_limit_s=left_s)
         solution = answer.solution
         if turn == 0 and math.isfinite(solution.bound):
             bound = max(floor, bound_s(context, made, solution.bound))
@@ -178,12 +182,11 @@ def solved(
             left = math.inf if solution.status == "infeasible" and turn == 0 else bound
             return Candidate(mesh, count, imported, made, solution.status, left)
         price = step(context, made, solution.picks)
-        if float(price.total_bytes) <= limit:
+        over = float(price.total_bytes) - limit
+        if over <= 0:
             status = solution.status if turn == 0 else "feasible"
-            return Candidate(
-                mesh, count, imported, made, status, bound, solution.picks, price
-            )  # fmt: skip
-        working = max(working, working_bytes(made, solution.picks)) * (1.0 + 0.1 * turn)
+            return Candidate(mesh, count, imported, made, status, bound, solution.picks, price)
+        room -= over
     return Candidate(mesh, count, imported, made, "infeasible", bound)
 
 

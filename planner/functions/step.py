@@ -5,7 +5,7 @@ optimizer step and stragglers, as the template prices them; to its memory what f
 and the operator at work. All but the memory grow with the problem's seconds, so the least cost
 of a problem is the least step, and a bound of the one gives a bound of the other.
 
-Parts: `step`, `bound_s`, `working_bytes`, `reserved_bytes`.
+Parts: `step`, `bound_s`, `reserved_bytes`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from planner.functions.context import FunctionContext
 from planner.operator_graph import Operator, OperatorGraph
 from planner.sharding.layouts import Layouts, local_elements
 from planner.sharding.problem import ShardingProblem
+from planner.sharding.working import working_bytes
 
-__all__ = ["bound_s", "reserved_bytes", "step", "working_bytes"]
+__all__ = ["bound_s", "reserved_bytes", "step"]
 
 KINDS = {"weights": "states", "gradients": "states", "optimizer states": "states",
          "frozen weights": "states", "activations": "activations"}  # fmt: skip
@@ -32,12 +33,14 @@ def step(context: FunctionContext, made: ShardingProblem, picks: Sequence[int]) 
     terms = (*cost.terms, *_around(context, made, cost.total_s))
     memory = [Memory(m.name, KINDS.get(m.name, "buffers"), m.bytes, m.source) for m in cost.memory]
     working = working_bytes(made, picks)
+    again = _layer_again_bytes(made, picks)
     family = context.stack.family
     kept = sum(float(m.bytes) for m in memory if m.kind == "activations")
     memory += [
-        Memory("operator at work", "activations", working, "largest results and their gradients"),
+        Memory("operator at work", "activations", working, "sharding.working"),
+        Memory("layer run again", "activations", again, "results of a rematerialised layer"),
         *_reserve(context, made),
-        Memory("fragmentation", "reserve", family.fragmentation.value * (kept + working),
+        Memory("fragmentation", "reserve", family.fragmentation.value * (kept + working + again),
                f"stack {family.fragmentation.basis}"),
     ]  # fmt: skip
     return Breakdown(terms, tuple(memory))
@@ -94,32 +97,19 @@ def _reserve(context: FunctionContext, made: ShardingProblem) -> tuple[Memory, .
     )
 
 
-def working_bytes(made: ShardingProblem, picks: Sequence[int]) -> float:
-    """Return the bytes of the operator at work.
-
-    Its result twice (value and gradient), gradients of what it reads, its weights as it reads
-    them. Where layers are computed again for the backward pass, all results of one layer stand
-    beside it.
-    """
+def _layer_again_bytes(made: ShardingProblem, picks: Sequence[int]) -> float:
+    """Return the results of a layer that is computed again for its backward pass, all at once."""
     operators = {op.name: op for op in made.graph.operators}
-    largest = 0.0
     layer: dict[str, float] = {}
     again: set[str] = set()
     for node, pick in zip(made.nodes, picks, strict=True):
-        if node.kind != "operator":
-            continue
-        op = operators[node.name]
-        result = _local(made, op.result.tensor, node.source.gradient, pick)
-        read = [
-            _local(made, operand.tensor, node.sinks[place].layout, pick)
-            for place, operand in enumerate(op.operands)
-            if not made.graph.tensors[operand.tensor].given
-        ]
-        largest = max(largest, 2.0 * result + sum(read))
-        layer[op.region] = layer.get(op.region, 0.0) + result
-        if op.kind == "product" and op.backward > _gradients(made.graph, op):
-            again.add(op.region)
-    return largest + max((layer[region] for region in again if region), default=0.0)
+        if node.kind == "operator" and node.region:
+            op = operators[node.name]
+            result = _local(made, op.result.tensor, node.source.gradient, pick)
+            layer[op.region] = layer.get(op.region, 0.0) + result
+            if op.kind == "product" and op.backward > _gradients(made.graph, op):
+                again.add(op.region)
+    return max((layer[region] for region in again), default=0.0)
 
 
 def _local(made: ShardingProblem, name: str, layouts: Layouts, pick: int) -> float:

@@ -62,7 +62,7 @@ def planned(stand_in: Callable[..., None], sample: dict[str, Any]) -> list[dict[
     def load(path: Path, sets: tuple[str, ...] = ()) -> SimpleNamespace:
         return SimpleNamespace(path=str(path), emit=())
 
-    stand_in("spec", load=load, schema=lambda: {"type": "x"})
+    stand_in("spec", load_any=load, schema=lambda: {"type": "x"})
     stand_in("recommend", plan=plan, predict=lambda job: sample)
     return calls
 
@@ -160,7 +160,7 @@ def test_errors_are_one_line_and_a_code(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    stand_in("spec", load=fail)
+    stand_in("spec", load_any=fail)
     stand_in("recommend", plan=fail)
     assert run("plan", "job.yaml") == (code, "", f"error: {message}\n")
 
@@ -171,7 +171,7 @@ def test_our_own_faults_say_so_in_one_line(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("tp\nx")
 
-    stand_in("spec", load=fail)
+    stand_in("spec", load_any=fail)
     stand_in("recommend", predict=fail)
     code, out, err = run("predict", "job.yaml")
     assert (code, out) == (1, "")
@@ -185,7 +185,7 @@ def test_our_own_faults_say_so_in_one_line(
 def test_a_machine_that_is_not_there_is_the_users(stand_in: Callable[..., None]) -> None:
     from hardware_profiles.load import load
 
-    stand_in("spec", load=lambda path: load("dgx-h1000"))
+    stand_in("spec", load_any=lambda path: load("dgx-h1000"))
     stand_in("recommend", predict=lambda job: {})
     code, _, err = run("predict", "job.yaml")
     assert code == 2
