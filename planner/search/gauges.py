@@ -28,6 +28,7 @@ class Gauge:
     room    : up to here it does not matter: what a limit leaves, or what any slowest group has
     peak    : the bottleneck of a group; -1: a limit, which must not exceed its room
     start   : load of the group at every member's least
+    given   : room of a limit without slack
     """
 
     members: dict[int, Column]
@@ -35,6 +36,7 @@ class Gauge:
     room: float
     peak: int = -1
     start: float = 0.0
+    given: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,14 @@ class Gauges:
 
 
 def gauges_of(tables: Tables, slack: float) -> Gauges:
-    """List the gauges of a problem; limits may be exceeded by a share `slack` of their usage."""
+    """List the gauges that can bind; limits may be exceeded by a share `slack` of their usage."""
     found: list[Gauge] = []
     peaks: list[Peak] = []
     hopeless = False
     for row in tables.rows:
         gauge = _limit(tables, row, slack)
-        hopeless |= gauge.room < 0.0
-        if gauge.members:
+        hopeless |= max(gauge.room, gauge.given) < 0.0
+        if gauge.most > gauge.room:
             found.append(gauge)
     for load in tables.loads:
         if load.weight > 0.0:
@@ -92,7 +94,8 @@ def _limit(tables: Tables, row: Row, slack: float) -> Gauge:
     least = sum(float(column.min()) for column in columns.values())
     members = {d: column - column.min() for d, column in columns.items() if np.ptp(column) > 0.0}
     most = sum(float(column.max()) for column in members.values())
-    return Gauge(members, most, row.capacity - least + slack * largest)
+    given = row.capacity - least
+    return Gauge(members, most, given + slack * largest, given=given)
 
 
 def _allowed(tables: Tables, column: Column, decision: int) -> Column:

@@ -22,11 +22,19 @@ __all__ = ["Marginals", "min_sum"]
 
 @dataclass(frozen=True, slots=True)
 class Marginals:
-    """Least cost of all picks, the picks, and the least cost with each option."""
+    """Least cost of all picks, the picks, and the least cost with each option.
+
+    Parameters
+    ----------
+    beliefs : for each decision, the least cost with each way to pick its bag and it
+    outside : for each decision, what all but its subtree costs at least, over its bag
+    """
 
     least: float
     picks: tuple[int, ...]
     marginals: Column
+    beliefs: dict[int, Column]
+    outside: dict[int, Column]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +60,26 @@ def min_sum(tables: Tables, costs: Column, order: Order, *, forbid_only: bool = 
     picks = [0] * len(tables.sizes)
     marginals = np.full(len(costs), np.inf)
     if not np.isfinite(least):
-        return Marginals(least, tuple(picks), marginals)
+        return Marginals(least, tuple(picks), marginals, {}, {})
+    children: dict[int, list[int]] = {}
+    for child, one in buckets.items():
+        children.setdefault(one.parent, []).append(child)
     outside: dict[int, Column] = {}
+    beliefs: dict[int, Column] = {}
     for decision in reversed(order.decisions):
         bucket = buckets[decision]
         chosen = tuple(picks[d] for d in bucket.scope[:-1])
         picks[decision] = int(np.argmin(bucket.table[chosen]))
-        rest = least - float(bucket.message) if bucket.parent < 0 else outside.pop(decision)
-        belief = bucket.table + np.asarray(rest)[..., None]
+        if bucket.parent < 0:
+            outside[decision] = np.asarray(least - float(bucket.message))
+        belief = bucket.table + outside[decision][..., None]
+        beliefs[decision] = belief
         axes = tuple(range(belief.ndim - 1))
         start, stop = tables.start[decision], tables.start[decision + 1]
         marginals[start:stop] = belief.min(axis=axes) if axes else belief
-        for child, one in buckets.items():
-            if one.parent == decision:
-                outside[child] = _outside(bucket, belief, one)
-    return Marginals(least, tuple(picks), marginals)
+        for child in children.get(decision, ()):
+            outside[child] = _outside(bucket, belief, buckets[child])
+    return Marginals(least, tuple(picks), marginals, beliefs, outside)
 
 
 def _inward(tables: Tables, costs: Column, order: Order, forbid_only: bool) -> dict[int, _Bucket]:

@@ -1,9 +1,9 @@
 """Solvers in turn, the likely ones first, until one proves its answer.
 
 Which ones, and in what order, follows from a problem's structure and size: all combinations where
-they are few; the interval search where one sequence holds everything; elimination, with a price
-on the limit where there is one, where the decision graph is narrow; toulbar2 for cost networks;
-CP-SAT for bottlenecks and many limits. The best picks and the best bound of all are the answer.
+they are few; the interval search where one sequence holds everything; elimination where the
+decision graph is narrow; toulbar2 for cost networks; CP-SAT for bottlenecks and many limits. The
+best picks and the best bound of all are the answer.
 
 Parts: `ranked`, the solvers for a problem; `solve`.
 """
@@ -40,7 +40,9 @@ def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
     if any(set(one.items) == everything for one in problem.sequences):
         found.append(intervals)
     if greedy(tables.sizes, tables.pairs, NARROW) is not None:
-        found.append(elimination if tables.loads or len(tables.rows) > 1 else priced)
+        if not tables.loads and len(tables.rows) == 1:
+            found.append(priced)
+        found.append(elimination)
     entries = sum(table.size for table in tables.pairs.values()) + len(tables.costs)
     exact: list[Solver] = []
     if entries <= WCSP_ENTRIES and wcsp.available():

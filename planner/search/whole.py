@@ -112,15 +112,14 @@ def whole(tables: Tables, upper: float, loose: bool, bits: Bits) -> Whole | None
     upper : only picks that cost no more are wanted; what alone costs more is forbidden
     loose : round limits so that nothing allowed is lost; else so that what they allow holds
     """
-    gauges = gauges_of(tables, 0.0)
-    moved = gauges_of(tables, SLACK if loose else -SLACK)
+    gauges = gauges_of(tables, SLACK if loose else -SLACK)
     base = tables.base + sum(peak.weight * peak.floor for peak in gauges.peaks)
     room = upper - base + (PRECISION * (abs(upper) + abs(base)) if upper < np.inf else 0.0)
-    if gauges.hopeless and moved.hopeless:
+    if gauges.hopeless:
         return None
     costs = np.where(tables.costs <= room, tables.costs, np.inf)
     pairs = {at: np.where(table <= room, table, np.inf) for at, table in tables.pairs.items()}
-    limits, exact = _limits(gauges, moved, tables, costs, loose, bits.usage)
+    limits, exact = _limits(gauges, tables, costs, loose, bits.usage)
     seconds = [costs, *pairs.values(), *_loads(gauges)]
     tick, rounded = _tick(seconds, min(room, _most(tables, costs, pairs, gauges)), bits.cost)
     parts = len(tables.sizes) + len(pairs)
@@ -169,33 +168,33 @@ def _groups(gauges: Gauges, at: int, tick: float) -> list[Cap]:
 
 
 def _limits(
-    gauges: Gauges, moved: Gauges, tables: Tables, costs: Column, loose: bool, bits: int
+    gauges: Gauges, tables: Tables, costs: Column, loose: bool, bits: int
 ) -> tuple[list[Cap], bool]:
     """Limits in ticks of their own; options that alone exceed one are forbidden in `costs`."""
     found, exact = [], True
-    for gauge, other in zip(gauges.gauges, moved.gauges, strict=True):
+    for gauge in gauges.gauges:
         if gauge.peak >= 0:
             continue
         for d, column in gauge.members.items():
-            costs[tables.start[d] : tables.start[d + 1]][column > max(gauge.room, other.room)] = (
+            costs[tables.start[d] : tables.start[d + 1]][column > max(gauge.room, gauge.given)] = (
                 np.inf
             )
-        cap, as_given = _cap(gauge, other.room, loose, bits)
+        cap, as_given = _cap(gauge, loose, bits)
         found.append(cap)
         exact &= as_given
     return found, exact
 
 
-def _cap(gauge: Gauge, room: float, loose: bool, bits: int) -> tuple[Cap, bool]:
+def _cap(gauge: Gauge, loose: bool, bits: int) -> tuple[Cap, bool]:
     """Return a limit in ticks, and whether nothing was rounded."""
     scale = _exact_scale(gauge.members.values(), gauge.most, bits)
     if scale is not None:
         members = {d: np.rint(c * scale).astype(np.int64) for d, c in gauge.members.items()}
-        return Cap(members, int(np.floor(gauge.room * scale))), True
+        return Cap(members, int(np.floor(gauge.given * scale))), True
     scale = 2.0**bits / gauge.most
     round_usage, round_room = (np.floor, np.ceil) if loose else (np.ceil, np.floor)
     members = {d: round_usage(c * scale).astype(np.int64) for d, c in gauge.members.items()}
-    return Cap(members, int(round_room(room * scale))), False
+    return Cap(members, int(round_room(gauge.room * scale))), False
 
 
 def _most(tables: Tables, costs: Column, pairs: Pairs, gauges: Gauges) -> float:

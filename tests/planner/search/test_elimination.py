@@ -5,7 +5,8 @@ import problems
 import pytest
 
 from planner.problem import Bottleneck, Coupling, Decision, Limit, Problem
-from planner.search import elimination
+from planner.search import elimination, exhaustive
+from planner.search.solution import PRECISION
 
 
 def chain(rng: np.random.Generator, count: int, options: int) -> Problem:
@@ -109,6 +110,41 @@ def _capped(problem: Problem, loads: tuple[dict[int, np.ndarray], ...], peak: fl
             return np.inf
         assert stage < 12
     return min(best.values())
+
+
+def test_with_prices_it_agrees_with_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels kept so few that every problem with a limit or a bottleneck needs prices."""
+    monkeypatch.setattr(elimination, "FEW_LABELS", 2)
+    for seed in range(24):
+        problem = problems.problem(5000 + seed)
+        best, found = exhaustive.solve(problem), elimination.solve(problem)
+        assert found.status == best.status, seed
+        if best.picks is not None:
+            price, own = problem.cost(best.picks), problem.cost(found.picks)
+            slack = PRECISION * sum(abs(float(t.time_s)) for t in price.terms)
+            assert float(own.total_s) == pytest.approx(float(price.total_s), abs=slack), seed
+            assert found.bound <= float(price.total_s) + slack, seed
+
+
+def test_two_limits_and_a_bottleneck_on_a_chain_are_proved() -> None:
+    """What CP-SAT and toulbar2 leave open after 20 s; two answers agree and the bound holds."""
+    rng = np.random.default_rng(4)
+    free = chain(rng, 18, 3)
+    limits = tuple(
+        Limit(name, "memory", tuple(members), 3.2 * len(members))
+        for name, members in (("early", range(10)), ("late", range(8, 18)))
+    )
+    loads = tuple({d: rng.random(3) for d in range(s, s + 6)} for s in range(0, 18, 6))
+    slowest = Bottleneck("b", 2.0, loads)
+    problem = Problem(free.decisions, free.couplings, limits, (slowest,))
+    found = elimination.solve(problem)
+    assert (found.status, found.gap) == ("optimal", 0.0)
+    cost = float(problem.cost(found.picks).total_s)
+    for _ in range(300):  # no change of up to three picks is better
+        picks = list(found.picks)
+        for d in rng.choice(18, 3, replace=False):
+            picks[d] = int(rng.integers(3))
+        assert not problem.allows(picks) or float(problem.cost(picks).total_s) >= cost - 1e-9
 
 
 def test_a_wide_graph_is_refused_with_the_reason() -> None:

@@ -37,7 +37,7 @@ def test_the_structure_picks_the_solvers(monkeypatch: pytest.MonkeyPatch) -> Non
     table = problems.column(np.ones((4, 4)))
     dense = tuple(Coupling(a, b, table) for a in range(20) for b in range(a))
     assert names(Problem(few)) == ["exhaustive"]
-    assert names(Problem(many, limits=(limit,))) == ["priced", "wcsp", "cpsat"]
+    assert names(Problem(many, limits=(limit,))) == ["priced", "elimination", "wcsp", "cpsat"]
     assert names(Problem(many, limits=(half, odd))) == ["elimination", "wcsp", "cpsat"]
     assert names(Problem(many, bottlenecks=(slowest,))) == ["elimination", "cpsat", "wcsp"]
     assert names(Problem(many, sequences=(order,)))[0] == "intervals"
@@ -47,7 +47,7 @@ def test_the_structure_picks_the_solvers(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_toulbar_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portfolio.wcsp, "available", lambda: False)
     limit = Limit("l", "memory", tuple(range(20)), 9.0)
-    assert names(Problem(decisions(20, 4), limits=(limit,))) == ["priced", "cpsat"]
+    assert names(Problem(decisions(20, 4), limits=(limit,))) == ["priced", "elimination", "cpsat"]
 
 
 @pytest.mark.parametrize("seed", range(24))
