@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,8 +148,8 @@ class Problem:
 
     @cached_property
     def combinations(self) -> float:
-        """How many ways there are to pick."""
-        return float(np.prod([float(len(d.options)) for d in self.decisions]))
+        """How many ways there are to pick; inf where floats cannot count them."""
+        return prod(float(len(d.options)) for d in self.decisions)
 
     def cost(self, picks: Ordered[int]) -> Breakdown:
         """Price the picks: terms of one name, kind and source are summed.

@@ -2,8 +2,8 @@
 
 Which ones, and in what order, follows from a problem's structure and size: all combinations where
 they are few; the interval search where one sequence holds everything; elimination where the
-decision graph is narrow; toulbar2 for cost networks; CP-SAT for bottlenecks and many limits. The
-best picks and the best bound of all are the answer.
+decision graph is narrow; toulbar2 for cost networks; CP-SAT for bottlenecks and many limits; the
+local solver for what is large. The best picks and the best bound of all are the answer.
 
 Parts: `ranked`, the solvers for a problem; `solve`.
 """
@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from planner.problem import Problem
-from planner.search import cpsat, elimination, exhaustive, intervals, priced, wcsp
+from planner.search import cpsat, elimination, exhaustive, intervals, local, priced, wcsp
 from planner.search.order import greedy
 from planner.search.solution import Solution, Solver, answer
 from planner.search.tables import Tables, lower
@@ -25,6 +25,8 @@ FEW = 20_000
 """Combinations that are simply tried."""
 NARROW = 1e6
 """Entries of the largest table that elimination is asked to make."""
+MANY, MANY_GAUGES = 1000, 40
+"""Decisions, and limits and groups of bottlenecks, that exact solvers are asked for first."""
 CPSAT_ENTRIES, WCSP_ENTRIES = 2e5, 5e6
 """Entries of all pairs together that these solvers are asked to read."""
 ENOUGH = 1e-5
@@ -36,19 +38,26 @@ def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
     if problem.combinations <= FEW:
         return (exhaustive,)
     found: list[Solver] = []
-    everything = set(range(len(problem.decisions)))
+    count, gauges = (
+        len(problem.decisions),
+        len(tables.rows) + sum(len(x.groups) for x in tables.loads),
+    )
+    everything = set(range(count))
     if any(set(one.items) == everything for one in problem.sequences):
         found.append(intervals)
-    if greedy(tables.sizes, tables.pairs, NARROW) is not None:
+    small = count <= MANY and gauges <= MANY_GAUGES
+    if (small or not gauges) and greedy(tables.sizes, tables.pairs, NARROW) is not None:
         if not tables.loads and len(tables.rows) == 1:
             found.append(priced)
         found.append(elimination)
     entries = sum(table.size for table in tables.pairs.values()) + len(tables.costs)
     exact: list[Solver] = []
-    if entries <= WCSP_ENTRIES and wcsp.available():
+    if entries <= WCSP_ENTRIES and count <= MANY and wcsp.available():
         exact.append(wcsp)
     if entries <= CPSAT_ENTRIES:
         exact.insert(0 if tables.loads else len(exact), cpsat)
+    if not tables.loads and wcsp.available():
+        exact.insert(len(exact) if small else 0, local)
     return (*found, *exact)
 
 

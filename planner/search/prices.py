@@ -24,8 +24,8 @@ from planner.search.tables import Tables
 
 __all__ = ["Priced", "climb"]
 
-STEPS = 150
-"""Prices tried."""
+STEPS, WORK = 150, 60_000
+"""Prices tried, and prices tried times decisions."""
 ROUNDING = 1e-12
 """Share of priced usage that sums of floats may be off by."""
 MEMORY = 0.2
@@ -67,7 +67,7 @@ def climb(
     best: Priced | None = None
     average = np.zeros(len(room))
     picks, cost, step, red = None, np.inf, 1.0, 0
-    for at in range(STEPS):
+    for at in range(min(STEPS, 20 + WORK // len(tables.sizes))):
         found = min_sum(tables, tables.costs + prices @ usage, order)
         hidden = ROUNDING * float(prices @ (np.abs(room) + unit))
         shift = floor - float(prices @ room) - hidden

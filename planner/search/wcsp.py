@@ -11,6 +11,7 @@ import os
 import time
 
 from planner.problem import Problem
+from planner.search.network.child import Child
 from planner.search.rounds import Picks, solve_in_rounds
 from planner.search.solution import Solution, answer
 from planner.search.toulbar import BITS, Found, solve_here
@@ -49,8 +50,6 @@ def _in_child(
 ) -> Found:
     """Solve one model in a child process; what it had to tell when it was killed is lost."""
     import pytoulbar2  # noqa: F401  (before the fork, so that children need not load it)
-
-    from planner.search.child import Child
 
     if not model.costs:
         return Found((), 0.0, True)

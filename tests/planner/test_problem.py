@@ -41,6 +41,8 @@ def test_the_price_sums_what_the_form_says_and_merges_what_has_one_name() -> Non
         ("sent", 7.0),
     ]
     assert problem.combinations == 4.0
+    assert Problem().combinations == 1.0
+    assert Problem((ONE,) * 5000).combinations == np.inf
 
 
 def test_a_bottleneck_bears_its_base_whatever_is_picked() -> None:

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import pickle
-import resource
 import select
 import signal
 import sys
@@ -101,6 +100,8 @@ class Child(Generic[T]):
 
 def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) -> None:
     """Be the child: work, answer, end."""
+    import resource  # not on Windows, which must still import this module
+
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -37,11 +37,24 @@ def test_the_structure_picks_the_solvers(monkeypatch: pytest.MonkeyPatch) -> Non
     table = problems.column(np.ones((4, 4)))
     dense = tuple(Coupling(a, b, table) for a in range(20) for b in range(a))
     assert names(Problem(few)) == ["exhaustive"]
-    assert names(Problem(many, limits=(limit,))) == ["priced", "elimination", "wcsp", "cpsat"]
-    assert names(Problem(many, limits=(half, odd))) == ["elimination", "wcsp", "cpsat"]
+    assert names(Problem(many, limits=(limit,))) == [
+        "priced",
+        "elimination",
+        "wcsp",
+        "cpsat",
+        "local",
+    ]
+    assert names(Problem(many, limits=(half, odd))) == ["elimination", "wcsp", "cpsat", "local"]
     assert names(Problem(many, bottlenecks=(slowest,))) == ["elimination", "cpsat", "wcsp"]
     assert names(Problem(many, sequences=(order,)))[0] == "intervals"
-    assert names(Problem(many, dense, (limit,))) == ["wcsp", "cpsat"]
+    assert names(Problem(many, dense, (limit,))) == ["wcsp", "cpsat", "local"]
+
+
+def test_large_problems_go_to_the_local_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portfolio.wcsp, "available", lambda: True)
+    count = portfolio.MANY + 1
+    limit = Limit("l", "memory", tuple(range(count)), 0.4 * count)
+    assert names(Problem(decisions(count, 4), limits=(limit,)))[0] == "local"
 
 
 def test_without_toulbar_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
