@@ -4,29 +4,33 @@ Puts together what does not know the other: `sharding` makes the problem, `searc
 price is the problem's own cost of the picks; bound, gap and status are the solution's.
 
 A device must hold what is kept, which the problem's limit counts, and for a moment what an
-operator works on, which depends on the picks. So the limit is lowered by what the picks found
-lack, a few times; the bound is of the first, widest limit, and stays true.
+operator works on, the largest of all operators: no sum, so no limit. It is branched on: of picks
+that work on more than `low` and at most `high` bytes, no option works on more than `high`, and
+what they keep leaves `low` free. Each such range is solved so, which bounds it from below; the
+range of the least bound is cut until its best picks fit.
 """
 
+import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costmodels.breakdown import Breakdown
+from costmodels.breakdown import Breakdown, Term
+from costmodels.units import Column
 from planner.problem import Problem
-from planner.search import SOLVERS
+from planner.search import portfolio
 from planner.search.solution import Solution, answer
 from planner.sharding.problem import ShardingProblem
 from planner.sharding.words import sharding_of
-from planner.sharding.working import working_bytes
+from planner.sharding.working import working_bytes, works_on
 
 __all__ = ["Searched", "search"]
 
-IN_TURN = ("priced", "elimination", "wcsp")
-"""Solvers, until one finds picks: sharding problems are narrow and share one memory limit."""
-MOST_ROUNDS = 4
-"""Times that the limit is lowered to make room for what is at work."""
-NO_ROOM = "nothing found that leaves room for what an operator works on"
+MOST_RANGES = 16
+"""Ranges of bytes at work that are solved."""
+CLOSE = 1e-3
+"""A gap at which ranges are no longer cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +52,89 @@ class Searched:
 
 
 def search(made: ShardingProblem, *, time_limit_s: float | None = None) -> Searched:
-    """Find the least seconds of a step within the memory limit, work space included."""
-    whole = problem = made.problem
-    bound = -np.inf
-    for _ in range(MOST_ROUNDS):
-        found = _solved(problem, time_limit_s)
-        bound = found.bound if problem is whole else bound
-        if found.picks is None:
+    """Find the least seconds of a step within the memory limit, work space included.
+
+    Parameters
+    ----------
+    time_limit_s : of each solve; without one, work is limited by counts
+    """
+    problem, activations = made.problem, works_on(made)
+    branch = _Branch(made, activations, time_limit_s)
+    least = max((float(held.min()) for held in activations.values()), default=0.0)
+    ranges: list[_Range] = [(-np.inf, least, np.inf)]
+    for _ in range(MOST_RANGES):
+        if not ranges or ranges[0][0] >= branch.cost * (1.0 - CLOSE):
             break
-        working = working_bytes(made, found.picks)
-        if all(whole.used(x, found.picks) + working <= x.capacity for x in whole.limits):
-            solution = answer(whole, found.picks, min(bound, found.bound), found.reason)
-            words = sharding_of(made, found.picks)
-            return Searched(made, solution, whole.cost(found.picks), working, words)
-        room = tuple(replace(x, capacity=x.capacity - working) for x in whole.limits)
-        problem = replace(whole, limits=room)
-    return Searched(made, answer(whole, None, bound, NO_ROOM), None, 0.0, {})
+        for one in branch.solve(heapq.heappop(ranges)):
+            heapq.heappush(ranges, one)
+    picks = branch.picks
+    bound = min([branch.closed, branch.cost, *(one[0] for one in ranges)])
+    if picks is None:
+        return Searched(made, answer(problem, None, bound, branch.reason), None, 0.0, {})
+    solution = answer(problem, picks, bound, branch.reason)
+    working = working_bytes(made, picks, activations)
+    return Searched(made, solution, problem.cost(picks), working, sharding_of(made, picks))
 
 
-def _solved(problem: Problem, time_limit_s: float | None) -> Solution:
-    solution = SOLVERS[IN_TURN[0]].solve(problem, time_limit_s=time_limit_s)
-    for name in IN_TURN[1:]:
-        if solution.status == "unknown" and name in SOLVERS:
-            solution = SOLVERS[name].solve(problem, time_limit_s=time_limit_s)
-    return solution
+_Range = tuple[float, float, float]
+"""A bound on the seconds of picks that work on more than `low` and at most `high` bytes."""
+
+
+@dataclass
+class _Branch:
+    """The best picks so far, and the least bound of the ranges that need no further cut."""
+
+    made: ShardingProblem
+    activations: Mapping[int, Column]
+    time_limit_s: float | None
+    picks: tuple[int, ...] | None = None
+    cost: float = np.inf
+    closed: float = np.inf
+    reason: str = ""
+
+    def solve(self, one: _Range) -> tuple[_Range, ...]:
+        """Solve a range; return the ranges that it is cut into where its best do not fit."""
+        bound, low, high = one
+        found = self._solved(low, high)
+        bound = max(bound, found.bound)
+        if found.picks is None or self._offer(found.picks):
+            self.closed = min(self.closed, bound)
+            self.reason = found.reason or self.reason
+            return ()
+        working = working_bytes(self.made, found.picks, self.activations)
+        tight = self._solved(working, working)
+        if tight.picks is not None:
+            self._offer(tight.picks)
+        middle = 0.5 * (low + min(working, high))
+        self.reason = "bytes at work are narrowed down to ranges"
+        return (bound, low, middle), (bound, middle, high)
+
+    def _solved(self, low: float, high: float) -> Solution:
+        problem = _within(self.made.problem, self.activations, low, high)
+        return portfolio.solve(problem, time_limit_s=self.time_limit_s)
+
+    def _offer(self, picks: tuple[int, ...]) -> bool:
+        """Take picks that fit; tell whether they do."""
+        problem = self.made.problem
+        working = working_bytes(self.made, picks, self.activations)
+        if any(problem.used(x, picks) + working > x.capacity for x in problem.limits):
+            return False
+        cost = float(problem.cost(picks).total_s)
+        if cost < self.cost:
+            self.picks, self.cost = picks, cost
+        return True
+
+
+def _within(
+    problem: Problem, activations: Mapping[int, Column], low: float, high: float
+) -> Problem:
+    """Forbid options that work on more than `high`; leave `low` free."""
+    if not problem.limits:
+        return problem
+    decisions = list(problem.decisions)
+    for d, held in activations.items():
+        if (held > high).any():
+            term = Term("works on too much", "other", np.where(held > high, np.inf, 0.0), "range")
+            decisions[d] = replace(decisions[d], cost=decisions[d].cost + Breakdown((term,)))
+    limits = tuple(replace(x, capacity=x.capacity - low) for x in problem.limits)
+    return replace(problem, decisions=tuple(decisions), limits=limits)

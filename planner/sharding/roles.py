@@ -123,7 +123,8 @@ def _latent(ops: dict[str, Op]) -> dict[str, Role]:
         query = "q"
     roles["kv down"] = _product(ops["kv down"], "input norm", "b s h", "b s lr", "h lr")
     # the latent part of `kv down` is all but the rotary keys: a whole dim, never split here
-    roles["kv norm"] = Role("", (("kv down", "b s lr", True),), "b s lk", ("lk",), "lk lr")
+    latent = (("kv down", "b s lr", False),)
+    roles["kv norm"] = Role("", latent, "b s lk", ("lk",), "lk lr", inner="b s lk")
     roles["kv up"] = _product(ops["kv up"], "kv norm", "b s lk", "b s n,kv", "lk n,kv")
     joined = ((query, "b s n,q", False), ("kv up", "b s n,kv", False), ("kv down", "b s lr", False))
     roles["rope"] = Role("", joined, "b s n,all", whole="lr")

@@ -1,51 +1,68 @@
 """Bytes at work: what a device holds for a moment beyond what it keeps.
 
 While an operator's backward pass runs, its tensors stand there in the layout in which it reads
-them, with their gradients, and weights that are stored in pieces are gathered with their
+them, with their gradients, and weights that are stored in pieces are gathered, with their
 gradient. The largest such moment is what a device must leave room for beside weights, states and
 kept activations. What is kept anyway is counted again, so this is never too low; buffers of
-libraries are not known here. Knows picks; no seconds.
+libraries are not known here. Knows options and picks; no seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from planner.operator_graph import Operand, OperatorGraph
+import numpy as np
+
+from costmodels.units import Column
+from planner.operator_graph import Operand
 from planner.sharding.layouts import Layouts, local_elements
 from planner.sharding.problem import ShardingProblem
 
-__all__ = ["working_bytes"]
+__all__ = ["working_bytes", "works_on"]
 
 
-def working_bytes(made: ShardingProblem, picks: Sequence[int]) -> float:
-    """Return the most that one operator works on, in bytes of one device."""
-    stored = {
-        node.name: (node, pick)
-        for node, pick in zip(made.nodes, picks, strict=True)
-        if node.kind == "parameter"
-    }
-    most = 0.0
-    for node, pick in zip(made.nodes, picks, strict=True):
+def works_on(made: ShardingProblem) -> dict[int, Column]:
+    """Return the activations that every option of every operator works on, by decision."""
+    found: dict[int, Column] = {}
+    operators = {op.name: op for op in made.graph.operators}
+    for index, node in enumerate(made.nodes):
         if node.kind != "operator":
             continue
-        op = next(o for o in made.graph.operators if o.name == node.name)
-        held = _bytes(made, op.result, node.source.layout[pick : pick + 1])
+        op = operators[node.name]
+        held = _bytes(made, op.result, node.source.layout)
         for place, operand in enumerate(op.operands):
-            read = _bytes(made, operand, node.sinks[place].layout[pick : pick + 1])
-            if operand.tensor in stored:
-                weight, how = stored[operand.tensor]
-                kept = _bytes(made, operand, weight.source.layout[how : how + 1])
-                read = read if read > kept else 0.0
-            held += read
-        most = max(most, held)
-    return most
+            if not made.graph.tensors[operand.tensor].parameter:
+                held = held + _bytes(made, operand, node.sinks[place].layout)
+        found[index] = held
+    return found
 
 
-def _bytes(made: ShardingProblem, operand: Operand, layout: Layouts) -> float:
+def working_bytes(
+    made: ShardingProblem, picks: Sequence[int], activations: Mapping[int, Column]
+) -> float:
+    """Return the most that one operator works on, gathered weights included.
+
+    Parameters
+    ----------
+    activations : what `works_on` says
+    """
+    gathered = dict.fromkeys(activations, 0.0)
+    for edge in made.edges:
+        if edge.stored is None or edge.second not in gathered:
+            continue
+        first, second = picks[edge.first], picks[edge.second]
+        weight = Operand(edge.tensor.name, ())
+        read = float(_bytes(made, weight, edge.sink.layout[second : second + 1])[0])
+        kept = float(_bytes(made, weight, edge.source.layout[first : first + 1])[0])
+        gathered[edge.second] += read if read > kept else 0.0
+    return max(
+        (float(held[picks[d]]) + gathered[d] for d, held in activations.items()), default=0.0
+    )
+
+
+def _bytes(made: ShardingProblem, operand: Operand, layouts: Layouts) -> Column:
     """Local bytes of a tensor and, where one flows, of its gradient."""
-    graph: OperatorGraph = made.graph
-    tensor = graph.tensors[operand.tensor]
-    elements = float(local_elements(tensor, made.mesh, layout)[0])
+    tensor = made.graph.tensors[operand.tensor]
     gradient = 0.0 if tensor.given else tensor.element_bytes
     if tensor.parameter and not tensor.given:
         gradient = made.figures.gradient_bytes
-    return elements * (tensor.element_bytes + gradient)
+    elements = local_elements(tensor, made.mesh, layouts)
+    return np.asarray(elements * (tensor.element_bytes + gradient))
