@@ -36,14 +36,17 @@ def works_on(made: ShardingProblem) -> dict[int, Column]:
 
 
 def working_bytes(
-    made: ShardingProblem, picks: Sequence[int], activations: Mapping[int, Column]
+    made: ShardingProblem,
+    picks: Sequence[int],
+    activations: Mapping[int, Column] | None = None,
 ) -> float:
     """Return the most that one operator works on, gathered weights included.
 
     Parameters
     ----------
-    activations : what `works_on` says
+    activations : what `works_on` says, where it is at hand
     """
+    activations = works_on(made) if activations is None else activations
     gathered = dict.fromkeys(activations, 0.0)
     for edge in made.edges:
         if edge.stored is None or edge.second not in gathered:
