@@ -47,7 +47,7 @@ def _check_levels(hardware: Hardware, most: int) -> None:
     if most > held:
         raise SpecError(
             f"the outermost level, {outermost.name}, holds {held} of {most} devices; give the"
-            " level that joins several of them (plans over several sites are not there yet)",
+            " level that joins several of them, such as sites: devices of all, bytes_per_s of each",
             key="hardware.levels",
         )
 

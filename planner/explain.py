@@ -28,7 +28,8 @@ def explain(plan: Mapping[str, object], questions: Sequence[str] = ()) -> dict[s
     Parameters
     ----------
     plan      : plan.json, as `plan` or `predict` wrote it
-    questions : `tp=4`, or several values with commas, `tp=4,pp=2`: why not these?
+    questions : `tp=4`, or several values with commas, `tp=4,pp=2`: why not these? Of a plan whose
+                replicas do not agree every step, why not synchronous is asked as well
 
     Returns
     -------
@@ -40,7 +41,9 @@ def explain(plan: Mapping[str, object], questions: Sequence[str] = ()) -> dict[s
     NoFeasiblePlan : the strategy in the file cannot be built
     """
     chosen = rebuild(plan)
-    answers = [why_not(chosen, question) for question in questions]
+    if chosen.strategy["consistency"] != "synchronous":
+        questions = (*questions, "consistency=synchronous")
+    answers = [why_not(chosen, question) for question in dict.fromkeys(questions)]
     pool = fill(chosen.job)
     return {
         "binds": binds(chosen, pool),

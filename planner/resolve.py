@@ -14,6 +14,7 @@ from hardware_profiles.load import ProfileError, load, names, with_overrides
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import stack_names
 from planner.choices import cluster_of
+from planner.cluster import WIDE_AREA_S
 from planner.document import Document, PathKey, Value, clean
 from planner.errors import SpecError
 from planner.job import Hardware, HardwareSet, Job, Pool, Software
@@ -257,8 +258,10 @@ def _check_across(job: Job[W], profile: HardwareProfile, document: Document) -> 
         return
     path: PathKey = ("strategy", "consistency", "local_sgd", "across")
     name = pinned.local_sgd.across
-    own = [level.name for level in job.hardware.levels]
-    known = own or [level.name for level in profile.network]
+    given = job.hardware.levels
+    known = [level.name for level in given]
+    if not given or given[0].latency_s >= WIDE_AREA_S:  # the profile's own are used, or below
+        known = [*(level.name for level in profile.network), *known]
     if name is not None and name not in known:
         raise document.error(f"no network level {shown(name)}; {hint(name, known)}", path)
     if devices is None:

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from planner import recommend, spec
 from planner.dims import CONSISTENCY
 from planner.errors import NoFeasiblePlan, SpecError
+from planner.explain import explain
+from planner.whatif import what_if
 
 SITES = 4
 NODE = "{name: node, devices: 8, bytes_per_s: 3.2e11, latency_s: 1.5e-6}"
@@ -200,3 +203,26 @@ def test_a_mesh_that_no_site_holds_says_which_rule_binds() -> None:
     strategy = "tp: 8, pp: 32, consistency: {local_sgd: {steps: 50}}"
     with pytest.raises(NoFeasiblePlan, match="whole replicas in each of the 4 sites below wide"):
         recommend.plan(spec.load(text("llama-2-13b", GBIT, strategy=strategy)))
+
+
+def test_explaining_a_looser_plan_asks_why_not_synchronous() -> None:
+    plan = planned("llama-2-13b", 10 * GBIT)
+    answers = explain(plan)["why_not"]
+    assert isinstance(answers, list)
+    (answer,) = answers
+    assert answer["what"] == "consistency=synchronous" and answer["possible"]
+    assert answer["prediction"] == plan["alternatives"][0]["prediction"]
+
+
+def test_what_if_the_slot_is_forced(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    wide = "{name: wide, devices: 32, bytes_per_s: 1.25e9, latency_s: 2.0e-2}"
+    job.write_text(
+        "workload: {kind: training, model: llama-3.1-8b, sequence_length: 4096, global_batch: 64}\n"
+        f"hardware: {{system: dgx-h100, devices: 32, levels: [{NODE}, {wide}]}}\n"
+    )
+    answer = what_if(job, ["strategy.consistency=synchronous"])
+    base, changed = answer["base"], answer["changed"]
+    assert isinstance(base, dict) and isinstance(changed, dict)
+    assert kind(base) == "local_sgd" and kind(changed) == "synchronous"
+    assert progress_s(changed) > progress_s(base)
