@@ -154,7 +154,7 @@ def _spread(plan: OnePlan, axis: str) -> str:
     if axis == "training" and dp == 1:
         return "training is not spread: one replica takes all devices (dp 1)"
     if axis == "training":
-        where = f" in {len(plan.pools)} pools" if plan.pools else ""
+        where = f" over {len(plan.pools)} pools" if plan.pools else ""
         return f"training is spread over {dp:,} replicas{where} (dp {dp})"
     if axis == "data" and dp == 1:
         return "the one replica reads the corpus in turn"
@@ -198,12 +198,14 @@ def _topology(plan: OnePlan) -> Answer:
 def _crossed(plan: OnePlan) -> dict[str, str]:
     """Return the outermost level of the network that each axis in use crosses.
 
-    Over several pools, of the one that sets the step; gradients then cross from pool to pool.
+    Over several pools, of the one that sets the step; gradients, or the activations between
+    stages, then cross from pool to pool.
     """
     context, dims = plan.context, plan.dims()
     crossed: dict[str, str] = {}
     if context.parts:
-        crossed = {"gradients": context.cluster.levels[-1].name}
+        chained = context.parts[0].context.stretch is not None
+        crossed = {"stages" if chained else "gradients": context.cluster.levels[-1].name}
         context, dims = training.slowest(context, dims)
     cluster = context.cluster
     for axis in ("tp", "cp", "ep", "pp", "dp"):

@@ -84,15 +84,16 @@ def pool_cluster(hardware: Hardware, pools: Sequence[Pool]) -> Cluster:
     SpecError : the job's own network levels do not hold all devices
     """
     _check_levels(hardware, sum(pool.devices for pool in pools))
-    made, rates, latencies = [], [], []
+    made, latencies = [], []
     for pool in pools:
         own = hardware.of_pool(pool)
         profile = with_overrides(load(pool.system), pool.set.given())
-        made.append(dataclasses.replace(cluster_of(own, profile, pool.devices), name=pool.name))
         out = _outermost(own, profile)
-        rates.append(out.bytes_per_s * pool.devices / out.inside)
+        rate = out.bytes_per_s / out.inside
+        cluster = cluster_of(own, profile, pool.devices)
+        made.append(dataclasses.replace(cluster, name=pool.name, out_bytes_per_s=rate))
         latencies.append(out.latency_s)
-    return made[0] if len(made) == 1 else joined(made, min(rates), max(latencies))
+    return made[0] if len(made) == 1 else joined(made, max(latencies))
 
 
 def _outermost(hardware: Hardware, profile: HardwareProfile) -> Level:

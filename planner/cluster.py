@@ -63,6 +63,7 @@ class Cluster:
     Parameters
     ----------
     name  : of the pool that it is, empty where the job has no pools
+    out_bytes_per_s : what one device of a pool sends to another pool
     pools : clusters of unlike devices that this one joins (see `joined`); empty for one kind
     """
 
@@ -71,6 +72,7 @@ class Cluster:
     levels: tuple[Level, ...]
     usd_per_device_hour: float
     name: str = ""
+    out_bytes_per_s: float = 0.0
     pools: tuple["Cluster", ...] = ()
 
     @property
@@ -250,22 +252,23 @@ def build(
     )
 
 
-def joined(pools: Sequence[Cluster], bytes_per_s: float, latency_s: float) -> Cluster:
+def joined(pools: Sequence[Cluster], latency_s: float) -> Cluster:
     """Join pools of unlike devices by the link between them.
 
     The first pool lends its profile and its levels to what asks for one; `pools` has them all.
+    The link carries what the pool that sends least can send, all its devices together.
 
     Parameters
     ----------
-    bytes_per_s : what the narrowest pool can send to the others, all its devices together
-    latency_s   : of one exchange
+    latency_s : of one exchange between pools
     """
     devices = sum(pool.devices for pool in pools)
     first = pools[0]
-    between = Level(BETWEEN, "switch", first.devices, devices, bytes_per_s, latency_s, False)
+    rate = min(pool.devices * pool.out_bytes_per_s for pool in pools)
+    between = Level(BETWEEN, "switch", first.devices, devices, rate, latency_s, False)
     usd = sum(pool.devices * pool.usd_per_device_hour for pool in pools) / devices
     name = "+".join(pool.name for pool in pools)
-    return Cluster(first.profile, devices, (*first.levels, between), usd, name, tuple(pools))
+    return Cluster(first.profile, devices, (*first.levels, between), usd, name, pools=tuple(pools))
 
 
 def _with_torus(level: Level, shape: tuple[int, ...]) -> Level:

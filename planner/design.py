@@ -85,7 +85,7 @@ def _partition(plan: OnePlan, others: Sequence[Mapping[str, object]]) -> Answer:
     dp = plan.degree("dp")
     share = plan.figure("memory_bytes") / plan.figure("memory_limit_bytes")
     of = f"of {plan.devices // dp:,} device{'s' if plan.devices > dp else ''}"
-    if plan.pools:
+    if plan.context.parts and plan.context.parts[0].context.stretch is None:
         each = (f"{p['dp']} on {p['devices']} devices of {p['pool']}" for p in plan.pools)
         of = f"({', '.join(each)})"
     because = (
@@ -215,28 +215,32 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
 
 def _over_pools(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Answer:
     """Slot 6 over pools of unlike devices: what each takes, and what each alone would reach."""
-    pools = plan.pools
-    batch = plan.job.workload.global_batch
-    parts = [f"{pool['pool']} {pool['sequences']:,} of {batch:,} sequences" for pool in pools]
-    said = []
-    for pool in pools:
-        each = float(str(pool["sequences"])) / float(str(pool["devices"]))
+    batch, layers = plan.job.workload.global_batch, plan.job.workload.model.layers
+    chained = plan.context.parts[0].context.stretch is not None
+    parts, said = [], []
+    for pool in plan.pools:
+        took = float(str(pool["layers" if chained else "sequences"]))
+        of = f"{layers} layers" if chained else f"{batch:,} sequences"
+        parts.append(f"{pool['pool']} {took:,.0f} of {of}")
+        each = took / float(str(pool["stages" if chained else "devices"]))
+        per = f"{each:.3g} {'layers a stage' if chained else 'sequences a device'}"
         said.append(
-            f"{pool['pool']} ({pool['devices']:,} x {pool['system']}) takes {each:.3g} sequences a"
-            f" device in {float(str(pool['step_time_s'])):.4g} s"
+            f"{pool['pool']} ({pool['devices']:,} x {pool['system']}) takes {per}, its step"
+            f" {float(str(pool['step_time_s'])):.4g} s"
         )
-    waits = max(1.0 - float(str(pool["step_time_s"])) / plan.step_s for pool in pools)
-    because = (
-        f"Shares are whole sequences, as many as make the slowest pool the fastest:"
-        f" {'; '.join(said)}; the pool that is done first waits {waits:.1%} of the step."
+    waits = max(1.0 - float(str(pool["step_time_s"])) / plan.step_s for pool in plan.pools)
+    how = (
+        "One pipeline crosses the pools, and faster stages hold more layers"
+        if chained
+        else "Shares are whole sequences, as many as make the slowest pool the fastest"
     )
-    made = [
-        rejected.rejected(
-            f"{entry['pool']} alone",
-            rejected.said(float(str(entry["step_time_s"])) - plan.step_s),
-            step_time_s=float(str(entry["step_time_s"])) - plan.step_s,
-        )
-        for entry in alone
-        if entry.get("pool") != plan.context.cluster.name
-    ]
+    because = (
+        f"{how}: {'; '.join(said)}; the pool that is done first waits {waits:.1%} of the step."
+    )
+    made = []
+    for entry in alone:
+        more_s = float(str(entry["step_time_s"])) - plan.step_s
+        if entry.get("pool") != plan.context.cluster.name:
+            choice = f"{entry['pool']} alone"
+            made.append(rejected.rejected(choice, rejected.said(more_s), step_time_s=more_s))
     return _answer(", ".join(parts), because, made)

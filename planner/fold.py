@@ -30,6 +30,14 @@ class Folding:
         """Give every row the value of its distinct row; the last axis is over rows."""
         return value if np.ndim(value) == 0 else np.asarray(value)[..., self.inverse]
 
+    def gather(self, value: Num) -> Num:
+        """Give every distinct row the value of a row that equals it: `spread` turned round."""
+        if np.ndim(value) == 0:
+            return value
+        few = np.zeros(len(self.few))
+        few[self.inverse] = value
+        return few
+
 
 def fold(dims: ParallelDims, names: Sequence[str]) -> Folding:
     """Fold rows that agree in the columns `names`.

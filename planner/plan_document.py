@@ -112,7 +112,10 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
     if job.hardware.pools is not None:
-        said += "; over pools, every share of the batch with whole copies of the model in each pool"
+        said += (
+            "; over pools, every share of the batch with whole copies of the model in each pool,"
+        )
+        said += " and the pipelines across pools with the best bounds"
     if len(results) > FEW_CLUSTERS:
         said += "; on each of these clusters a coarse grid, on the best of them all"
     return said

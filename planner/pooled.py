@@ -111,11 +111,28 @@ def _together(
     if progress:
         progress(cluster.name, 0, 1)
     jobs = [_job_of(job, pool) for pool in team]
-    pinned = _microbatches(job, team)
-    shares = training.side_by_side(
-        jobs, cluster, job.workload.global_batch, microbatches=pinned, limit_memory=limit_memory
-    )
-    plans = list(shares.plans)
+    batch, forward = job.workload.global_batch, _forward(job, team)
+    plans: list[training.PoolPlan] = []
+    tried = over_memory = 0
+    if forward is None:
+        shares = training.side_by_side(
+            jobs, cluster, batch, microbatches=_microbatches(job, team), limit_memory=limit_memory
+        )
+        plans += shares.plans
+        tried, over_memory = shares.tried, shares.over_memory
+    if forward is not None or job.strategy.stages is None:
+        chains = training.end_to_end(
+            jobs, cluster, batch, forward=forward, limit_memory=limit_memory
+        )
+        plans += chains.plans
+        tried, over_memory = tried + chains.tried, over_memory + chains.over_memory
+    return _ranked(job, plans, tried, over_memory)
+
+
+def _ranked(
+    job: Job[TrainingSpec], plans: Sequence[training.PoolPlan], tried: int, over_memory: int
+) -> list[Searched]:
+    """Price plans over several pools and make one result of them, the best first."""
     values = [float(objective_of(job, p.context, p.dims)(np.zeros(1, np.intp))[0]) for p in plans]
     order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not order:
@@ -123,10 +140,19 @@ def _together(
     best = plans[order[0]]
     rivals = tuple((plans[i].context, plans[i].dims) for i in order[1:])
     found = Found(
-        np.zeros(1, np.intp), np.array([values[order[0]]]), shares.tried - shares.over_memory,
-        shares.over_memory, np.inf, -1, _bound(job, best.context, best.dims), "optimal",
+        np.zeros(1, np.intp), np.array([values[order[0]]]), tried - over_memory, over_memory,
+        np.inf, -1, _bound(job, best.context, best.dims), "optimal",
     )  # fmt: skip
-    return [Searched(best.context, best.dims, {}, found, shares.tried, rivals)]
+    return [Searched(best.context, best.dims, {}, found, tried, rivals)]
+
+
+def _forward(job: Job[TrainingSpec], team: Sequence[Pool]) -> list[int] | None:
+    """Return the pools of one pinned pipeline that crosses them, in forward order."""
+    made = training.pipelines(job)
+    names = list(dict.fromkeys(stage.pool for stage in made[0])) if len(made) == 1 else []
+    if len(names) < 2:
+        return None
+    return [next(i for i, pool in enumerate(team) if pool.name == name) for name in names]
 
 
 def _bound(job: Job[TrainingSpec], context: training.Context, dims: ParallelDims) -> float:

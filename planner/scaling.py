@@ -100,14 +100,16 @@ def _sites(row: dict[str, float], replicas: Column) -> dict[str, Column]:
 def _over_pools(context: training.Context, dims: ParallelDims) -> dict[str, object]:
     """Price each pool alone with the whole batch, its part of the plan as it is, and all together.
 
-    A pool whose replicas and micro-batches do not divide the batch has no point.
+    A pool whose replicas and micro-batches do not divide the batch has no point; nor has one that
+    holds a stretch of a pipeline.
     """
     batch = float(context.spec.global_batch)
     tried: list[tuple[training.Context, ParallelDims]] = []
     for part in context.parts:
         own = training.own_row(part, dims)
         microbatches = batch / (own.dp * own.micro_batch)
-        if microbatches[0] == np.floor(microbatches[0]):
+        whole = part.context.stretch is None
+        if whole and microbatches[0] == np.floor(microbatches[0]):
             alone = dataclasses.replace(part.context, beside=None)
             tried.append((alone, dataclasses.replace(own, microbatches=microbatches)))
     points = {c.cluster.devices: training.times_of(c, row) for c, row in tried}

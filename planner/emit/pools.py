@@ -1,8 +1,9 @@
-"""A plan over pools of unlike devices, as one plan for each pool: no framework runs them as one.
+"""A plan over pools of unlike devices, as plans that a framework can run.
 
 Each pool of a plan side by side is an ordinary job with its own mesh and its own share of the
-batch; that gradients are then reduced across the pools is said at the head of each file. A plan
-on one kind of device passes as it is.
+batch; that gradients are then reduced across the pools is said at the head of each file. One
+pipeline over all pools is one job on all of them, with one tensor degree. A plan on one kind of
+device passes as it is.
 
 Parts: `by_pool`, `note_pools`.
 """
@@ -38,19 +39,73 @@ def by_pool(plan: Section) -> dict[str, Section]:
         return {"": plan}
     named = {str(pool["name"]): pool for pool in pools if isinstance(pool, Mapping)}
     entries = [stage for stage in stages if isinstance(stage, Mapping)]
-    made: dict[str, Section] = {}
-    for name, run in groupby(entries, key=lambda stage: str(stage.get("pool"))):
+    groups = {name: list(run) for name, run in groupby(entries, key=lambda s: str(s.get("pool")))}
+    for name in groups:
         if name not in named:
             raise SpecError(f"no pool {one_line(name)} in the job", key="strategy.stages")
-        made[name] = _of_pool(plan, job, strategy, named[name], list(run))
-    others = list(made)
-    return {
-        name if FOLDER.fullmatch(name) else f"pool-{others.index(name)}": {
-            **one,
-            "beside": [other for other in others if other != name],
-        }
-        for name, one in made.items()
-    }
+    held = sum(_count(stage, "layers") for stage in entries)
+    if len(groups) > 1 and held == _layers(job):
+        return {"": _crossing(plan, job, strategy, named, groups)}
+    made = {name: _of_pool(plan, job, strategy, named[name], run) for name, run in groups.items()}
+    folders: dict[str, Section] = {}
+    for index, (name, one) in enumerate(made.items()):
+        others = ", ".join(one_line(other) for other in made if other != name)
+        lost = (
+            f"one job over pools of unlike devices (gradients are reduced with {others} each step)",
+            "this pool alone, on its share of the batch",
+        )
+        folder = name if FOLDER.fullmatch(name) else f"pool-{index}"
+        folders[folder] = {**one, "lost": [lost]}
+    return folders
+
+
+def _crossing(
+    plan: Section,
+    job: Section,
+    strategy: Section,
+    named: Mapping[str, Section],
+    groups: Mapping[str, list[Section]],
+) -> Section:
+    """Return a pipeline over all pools as a plan of one kind of device."""
+    stages = [stage for run in groups.values() for stage in run]
+    tp = _count(stages[0], "tp")
+    lost = [(
+        f"stages on unlike devices ({', '.join(map(one_line, groups))}, in this order)",
+        "one job on all of them; rank the hosts in this order",
+    )]  # fmt: skip
+    if any(stage.get("tp") != tp for stage in stages):
+        said = ", ".join(f"{one_line(n)} {run[0].get('tp')}" for n, run in groups.items())
+        lost.append((f"a tensor degree for each pool ({said})", f"tp {tp} everywhere"))
+    own = {key: value for key, value in strategy.items() if key != "stages"}
+    cp, dp = _count(strategy, "cp"), _count(strategy, "dp")
+    own |= {"tp": tp, "sp": bool(strategy.get("sp")) and tp > 1, "pp": len(stages)}
+    own |= {"zero_group": dp * cp, **_alike(stages)}
+    own["layers_per_stage"] = [stage.get("layers") for stage in stages]
+    for key in ("micro_batch", "microbatches"):
+        own[key] = _count(stages[0], key)
+    system = named[next(iter(groups))].get("system")
+    hardware = {"system": system, "devices": tp * cp * dp * len(stages)}
+    return {**plan, "job": {**job, "hardware": hardware}, "strategy": own, "lost": lost}
+
+
+def _alike(stages: list[Section]) -> dict[str, object]:
+    """Return what all stages recompute and offload; where they differ, the stages' own."""
+    made: dict[str, object] = {}
+    for key in ("recompute", "offload"):
+        if all(stage.get(key) == stages[0].get(key) for stage in stages):
+            made[key] = stages[0].get(key)
+        else:
+            made["stages"] = [
+                {k: v for k, v in stage.items() if k in ("layers", "recompute", "offload")}
+                for stage in stages
+            ]
+    return made
+
+
+def _layers(job: Section) -> int:
+    workload = job.get("workload")
+    model = workload.get("model") if isinstance(workload, Mapping) else None
+    return _count(model, "layers") if isinstance(model, Mapping) else 0
 
 
 def _of_pool(
@@ -73,14 +128,7 @@ def _of_pool(
         "microbatches": microbatches,
         "layers_per_stage": [stage.get("layers") for stage in stages],
     }
-    for key in ("recompute", "offload"):
-        if all(stage.get(key) == first.get(key) for stage in stages):
-            own[key] = first.get(key)
-        else:
-            own["stages"] = [
-                {k: v for k, v in stage.items() if k in ("layers", "recompute", "offload")}
-                for stage in stages
-            ]
+    own |= _alike(stages)
     workload = job.get("workload")
     assert isinstance(workload, Mapping)
     hardware = {key: value for key, value in pool.items() if key != "name"}
@@ -104,10 +152,6 @@ def _count(section: Section, key: str) -> int:
 
 
 def note_pools(view: PlanView, header: Header) -> None:
-    """Say at the head of a pool's file that it is one of several."""
-    if view.beside:
-        others = ", ".join(one_line(name) for name in view.beside)
-        header.not_expressible(
-            f"one job over pools of unlike devices (gradients are reduced with {others} each step)",
-            "this pool alone, on its share of the batch",
-        )
+    """Say at the head of a file what of a plan over pools it cannot hold."""
+    for what, nearest in view.lost:
+        header.not_expressible(what, nearest)

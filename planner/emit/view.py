@@ -97,7 +97,7 @@ class PlanView:
                     fewer where hosts would be left partly used
     steps         : optimizer steps of the run; None where the job gives no tokens
     checkpoint_steps : optimizer steps between checkpoints; None where the plan does not say
-    beside        : other pools of unlike devices that train with this one
+    lost          : what no framework can do of a plan over pools, and the nearest that it can
     """
 
     job: TrainingJob
@@ -108,7 +108,7 @@ class PlanView:
     host_devices: int
     steps: int | None
     checkpoint_steps: int | None
-    beside: tuple[str, ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
 
     @property
     def model(self) -> ModelConfig:
@@ -158,14 +158,16 @@ def read(plan: Mapping[str, object]) -> PlanView:
         host_devices=max(d for d in range(1, host_devices + 1) if mesh.devices % d == 0),
         steps=None if tokens is None else max(1, math.ceil(tokens / step_tokens)),
         checkpoint_steps=_checkpoint_steps(plan),
-        beside=_beside(plan),
+        lost=_lost(plan),
     )
 
 
-def _beside(plan: Mapping[str, object]) -> tuple[str, ...]:
-    """Names of the other pools, of a plan that `emit.pools` cut out of one over several."""
-    names = plan.get("beside", ())
-    return tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
+def _lost(plan: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return what `emit.pools` could not keep of a plan over several pools."""
+    pairs = plan.get("lost", ())
+    if not isinstance(pairs, list | tuple):
+        return ()
+    return tuple((str(what), str(nearest)) for what, nearest in pairs)
 
 
 def _section(plan: Mapping[str, object], key: str) -> Mapping[str, object]:

@@ -273,7 +273,7 @@ def pools_section(prediction: Node) -> Section | None:
         )
         for pool in pools
     )
-    note = "The slowest pool sets the step; the times and the memory above are of that pool."
+    note = "The slowest pool sets the step and its times are above; the memory is the fullest's."
     return Section("pools", "What each pool does", (note,), Table(columns, rows))
 
 

@@ -337,6 +337,98 @@ def test_a_plan_over_pools_is_explained_and_written_for_each_pool() -> None:
     assert {path.split("/")[1] for path in files} == {"a", "h"}
 
 
+TIGHT = {"set": {"memory_bytes": 4.6e9}}
+SMALL, LARGE = {**A100, **TIGHT}, {**H100, **TIGHT}
+CHAIN = [
+    {"layers": 2, "pool": "a", "tp": 4, "micro_batch": 3},
+    {"layers": 2, "pool": "a", "tp": 4, "micro_batch": 3},
+    {"layers": 4, "pool": "h", "tp": 4, "micro_batch": 3},
+]
+
+
+def test_a_pipeline_crosses_pools_where_none_holds_the_model() -> None:
+    """Neither pool holds the model without offloading: the stages lie on both, end to end."""
+    made = plan(job(SMALL, LARGE, emit=["megatron"]))
+    stages = made["strategy"]["stages"]
+    assert sum(stage["layers"] for stage in stages) == 8
+    assert {stage["pool"] for stage in stages} == {"a", "h"}
+    pools = {pool["pool"]: pool for pool in made["prediction"]["pools"]}
+    each = {name: pool["layers"] / pool["devices"] for name, pool in pools.items()}
+    assert each["h"] > each["a"]  # the faster devices hold more
+    assert pinned(made, made["strategy"])["prediction"] == made["prediction"]
+    assert exact_sum(made["prediction"]["time"], "exposed_s") == made["prediction"]["step_time_s"]
+    assert "of 8 layers" in made["design"]["load_balancing"]["choice"]
+    assert [s["stage"] for s in made["prediction"]["memory_by_stage"]] == list(range(len(stages)))
+    text = emit_all(made, ["megatron"])["megatron/pretrain.sh"]
+    assert "Not expressible: stages on unlike devices (" in text
+    assert explain(made)["binds"]
+    assert terminal.render(made)
+
+
+@pytest.mark.parametrize("order", ["a, h", "h, a"])
+def test_equal_pools_end_to_end_are_one_clusters_pipeline(order: str) -> None:
+    """Two nodes as two pools: the same stages, links and hosts, so the same price."""
+    names = order.split(", ")
+    pools = [{"name": name, "system": "dgx-h100", "devices": 8} for name in ("a", "h")]
+    chain = [{"layers": n, "pool": p, "tp": 4, "micro_batch": 1, "recompute": "none", "offload": []}
+             for n, p in ((3, names[0]), (5, names[1]))]  # fmt: skip
+    pins = {"zero": 1, "cp": 1, "sp": True, "pp": None}
+    crossed = recommend.predict(spec.load(json.dumps(
+        job(*pools, strategy={**pins, "stages": chain}))))  # fmt: skip
+    strategy = {**pins, "tp": 4, "pp": 2, "micro_batch": 1, "recompute": "none", "offload": [],
+                "schedule": "1f1b", "layers_per_stage": [3, 5]}  # fmt: skip
+    one = recommend.predict(
+        spec.load(
+            json.dumps(
+                {**job(), "hardware": {"system": "dgx-h100", "devices": 16}, "strategy": strategy}
+            )
+        )
+    )
+    ours, theirs = crossed["prediction"], one["prediction"]
+    assert ours["step_time_s"] == pytest.approx(theirs["step_time_s"], rel=1e-12)
+    assert ours["memory_bytes"] == pytest.approx(theirs["memory_bytes"], rel=1e-12)
+    assert ours["energy_j"] == pytest.approx(theirs["energy_j"], rel=0.05)
+    assert ours["cost_usd"] == pytest.approx(theirs["cost_usd"], rel=1e-12)
+
+
+def test_no_way_to_deal_the_layers_over_the_pools_is_better() -> None:
+    """Every split over one stage of each pool, either way round, priced one by one."""
+    least = np.inf
+    for names in (("a", "h"), ("h", "a")):
+        for first in range(1, 8):
+            chain = [{"layers": n, "pool": p, "tp": 4, "micro_batch": 1, "recompute": "none"}
+                     for n, p in ((first, names[0]), (8 - first, names[1]))]  # fmt: skip
+            pins = {"zero": 1, "pp": None, "stages": chain}
+            hardware = ({**A100, "devices": 4}, H100)
+            made = recommend.predict(spec.load(json.dumps(job(*hardware, strategy=pins))))
+            least = min(least, made["prediction"]["step_time_s"])  # type: ignore[type-var, assignment]
+    loaded = spec.load(json.dumps(job({**A100, "devices": 4}, H100, strategy={
+        "zero": 1, "pp": 1, "tp": 4, "micro_batch": 1, "recompute": "none"})))  # fmt: skip
+    pools = loaded.hardware.pools or ()
+    chains = training.end_to_end(
+        [loaded.model_copy(update={"hardware": loaded.hardware.of_pool(p)}) for p in pools],
+        pool_cluster(loaded.hardware, pools), 48,
+    )  # fmt: skip
+    found = min(float(np.asarray(training.cost(p.context, p.dims).total_s)[0])
+                for p in chains.plans)  # fmt: skip
+    assert found == pytest.approx(least, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "stages, said",
+    [
+        ([CHAIN[0], {**CHAIN[1], "tp": 2}, CHAIN[2]], "pool a has several tp"),
+        ([CHAIN[0], CHAIN[1], {**CHAIN[2], "tp": 2}], "its pools make a 1, h 2"),
+        ([CHAIN[0], CHAIN[2], {**CHAIN[1]}], "pool a comes twice"),
+        ([{**s, "micro_batch": 5} for s in CHAIN], "does not divide global_batch 48"),
+    ],
+)  # fmt: skip
+def test_pipelines_that_cannot_be_are_refused(stages: Any, said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        spec.load(json.dumps(job(A100, H100, strategy={"pp": None, "stages": stages})))
+    assert said in str(error.value)
+
+
 def shares(made: Mapping[str, Any]) -> dict[str, int]:
     return {pool["pool"]: pool["sequences"] for pool in made["prediction"]["pools"]}
 

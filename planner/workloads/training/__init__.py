@@ -8,7 +8,9 @@ from planner.workloads.training.learning import doubts, searched_kinds, updates,
 from planner.workloads.training.neighbours import neighbours
 from planner.workloads.training.pool_pins import pipelines, pool_strategy
 from planner.workloads.training.pool_shares import Shares, side_by_side
+from planner.workloads.training.pool_stages import Chains, end_to_end
 from planner.workloads.training.pools import (
+    PoolPlan,
     cost,
     limit_bytes,
     memory_of,
@@ -26,8 +28,10 @@ from planner.workloads.training.strategy import strategy_of
 
 __all__ = [
     "NAME",
+    "Chains",
     "Context",
     "Economics",
+    "PoolPlan",
     "Shares",
     "Spec",
     "bound_s",
@@ -36,6 +40,7 @@ __all__ = [
     "cost",
     "doubts",
     "economics",
+    "end_to_end",
     "limit_bytes",
     "make",
     "memory_of",

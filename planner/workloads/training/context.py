@@ -28,6 +28,7 @@ __all__ = [
     "Context",
     "Part",
     "Rates",
+    "Stretch",
     "StoredBytes",
     "make",
     "overlap_frac",
@@ -78,12 +79,30 @@ class Beside:
                   reduced across them
     hosts       : hosts of the other pools
     bytes_per_s : what one pool sends to the others, all its devices together; `latency_s` of it
+    device_bytes_per_s : what one device sends to another pool
     """
 
     copies: float
     hosts: float
     bytes_per_s: float
     latency_s: float
+    device_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The stages of a pipeline that one pool holds, where the pipeline crosses pools.
+
+    Parameters
+    ----------
+    before, stages, total : stages before it, of it, and of the whole pipeline
+    layers_before : decoder layers before it
+    """
+
+    before: int
+    stages: int
+    total: int
+    layers_before: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,7 @@ class Context:
     imbalance        : busiest expert rank over the mean
     stagings         : what the column `ParallelDims.staging` counts into, from 1
     beside           : the other pools of the job, where it has any
+    stretch          : the stages that this pool holds of a pipeline that crosses pools
     parts            : what each pool does, in a plan over several pools (see `pools`); then rates
                        and memory here are those of the cluster's first pool
     """
@@ -138,6 +158,7 @@ class Context:
     algorithms: tuple[tuple[str, str], ...]
     stagings: tuple[Staging, ...] = ()
     beside: Beside | None = None
+    stretch: Stretch | None = None
     parts: tuple[Part, ...] = ()
 
     @property
@@ -147,9 +168,13 @@ class Context:
 
     @property
     def kinds(self) -> list[int]:
-        """Index into `layer_blocks`, for every decoder layer in order."""
+        """Index into `layer_blocks`, for every decoder layer in order, of a stretch its own."""
         order = {block.name: i for i, block in enumerate(self.layer_blocks)}
-        return [order[kind.name] for kind in layer_kinds(self.spec.model)]
+        kinds = [order[kind.name] for kind in layer_kinds(self.spec.model)]
+        if self.stretch is None:
+            return kinds
+        start = self.stretch.layers_before
+        return kinds[start : start + sum(self.stagings[0].layers)]
 
     def block(self, name: str) -> Block | None:
         """Block called `name`, or None."""

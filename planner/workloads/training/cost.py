@@ -11,14 +11,14 @@ import numpy as np
 
 from costmodels.breakdown import Breakdown, Term
 from costmodels.overlap import exposed_s, hidden_s
-from costmodels.units import Num
+from costmodels.units import Column, Num
 from planner.dims import ParallelDims
 from planner.fold import Folding, fold
-from planner.workloads.training import consistency, footprint, sharing, stages, states
+from planner.workloads.training import consistency, footprint, sharing, stages, states, stretch
 from planner.workloads.training.context import Context
-from planner.workloads.training.pace import STAGE_COLUMNS, pace_of
+from planner.workloads.training.pace import STAGE_COLUMNS, pace_of, stage_totals_s
 
-__all__ = ["cost", "memory_of", "stage_bytes", "times_of"]
+__all__ = ["cost", "memory_of", "stage_bytes", "stages_s", "times_of"]
 
 MEMORY_COLUMNS = tuple(n for n in ParallelDims.names() if n not in ("cp_comm", "apart", "outer"))
 """What decides a footprint: all but how context-parallel ranks and sites exchange."""
@@ -35,12 +35,17 @@ def cost(context: Context, dims: ParallelDims) -> Breakdown:
     return Breakdown(times_of(context, dims).terms, memory_of(context, dims).memory)
 
 
-def times_of(context: Context, dims: ParallelDims) -> Breakdown:
-    """Price the step's seconds alone."""
+def times_of(context: Context, dims: ParallelDims, elsewhere_s: Num = 0.0) -> Breakdown:
+    """Price the step's seconds alone.
+
+    Parameters
+    ----------
+    elsewhere_s : seconds of one microbatch on the stages that other pools hold (`stages_s`)
+    """
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(context.kinds, folded.few, context.stagings)
+    slots = stretch.slots_at(context, folded.few)
     few_parameters = states.parameters_of(context, folded.few, slots)
-    pace = pace_of(context, folded.few, slots, few_parameters)
+    pace = pace_of(context, folded.few, slots, few_parameters, folded.gather(elsewhere_s))
     fullest = few_parameters.fullest().spread(folded)
     terms = [
         Term(t.name, t.kind, folded.spread(t.time_s), t.source, folded.spread(t.hidden_s))
@@ -62,7 +67,7 @@ def times_of(context: Context, dims: ParallelDims) -> Breakdown:
     ]
     on_host = folded.spread(1.0 * footprint.offloaded(slots.offload, "optimizer").max(axis=0))
     terms += consistency.outer_terms(context, dims, fullest, step_compute_s, on_host)
-    if context.beside is not None:
+    if context.beside is not None and context.beside.copies > 1.0:
         terms.append(
             Term("gradient reduction across pools", "dp", shared.across_exposed_s,
                  "sharing.across_s; link between the pools", shared.across_hidden_s)
@@ -71,6 +76,13 @@ def times_of(context: Context, dims: ParallelDims) -> Breakdown:
     terms.append(_swapped(context, dims, slots, folded, compute_s))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
     return Breakdown(tuple(terms))
+
+
+def stages_s(context: Context, dims: ParallelDims) -> Column:
+    """Seconds of one microbatch on all stages of every plan together."""
+    slots = stretch.slots_at(context, dims)
+    parameters = states.parameters_of(context, dims, slots)
+    return np.asarray(stage_totals_s(context, dims, slots, parameters).sum(axis=0))
 
 
 def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
@@ -95,7 +107,7 @@ def memory_of(context: Context, dims: ParallelDims) -> Breakdown:
 
 def _footprint(context: Context, dims: ParallelDims) -> footprint.Footprint:
     folded = fold(dims, STAGE_COLUMNS)
-    slots = stages.slots_of(context.kinds, folded.few, context.stagings)
+    slots = stretch.slots_at(context, folded.few)
     parameters = states.parameters_of(context, folded.few, slots)
     working = footprint.activations_of(context, folded.few, slots)
     held = states.state_bytes(context, dims, parameters.spread(folded))
@@ -104,9 +116,7 @@ def _footprint(context: Context, dims: ParallelDims) -> footprint.Footprint:
 
 def stage_bytes(context: Context, dims: ParallelDims) -> list[float]:
     """Bytes of every pipeline stage of one plan, first to last."""
-    kinds = context.kinds
-    staging = stages.staging_at(len(kinds), context.stagings, dims, 0)
-    each = stages.every_stage(kinds, dims, staging)
+    each = stretch.every_slot(context, dims)
     held = states.state_bytes(context, dims, states.parameters_of(context, dims, each))
     working = footprint.activations_of(context, dims, each)
     total = footprint.footprint(context, dims, each, held, working).total()

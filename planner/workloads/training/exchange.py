@@ -21,6 +21,7 @@ __all__ = [
     "Traffic",
     "axis_span",
     "inside_block_s",
+    "pool_boundary_s",
     "stage_boundary_s",
 ]
 
@@ -167,11 +168,28 @@ def _experts(context: Context, block: Block, dims: ParallelDims) -> Traffic:
 
 def stage_boundary_s(context: Context, dims: ParallelDims) -> Traffic:
     """One send of a microbatch's activations to the next stage."""
-    tokens = _local_tokens(context, dims)
-    split = np.where(dims.sp > 0, dims.tp, 1.0)
-    message = tokens * context.spec.model.hidden * context.activation_bytes / split
+    message = _boundary_bytes(context, dims)
     ((degree, stride),) = segments(dims, "pp")
     alpha_s, bytes_per_s = context.cluster.neighbour((degree, stride))
     send_s = collectives.point_to_point_s(message, alpha_s, bytes_per_s)
     many = dims.pp > 1
     return Traffic(np.where(many, message, 0.0), np.where(many, send_s, 0.0))
+
+
+def pool_boundary_s(context: Context, dims: ParallelDims) -> Num:
+    """Seconds of one send of a microbatch's activations to a stage on another pool.
+
+    Stages on both sides cut the activations by their own tensor degree; the send is priced as
+    this one's ranks make it, all at once, at the rate of the narrowest device out of its pool.
+    """
+    beside = context.beside
+    assert beside is not None
+    message = _boundary_bytes(context, dims)
+    return collectives.point_to_point_s(message, beside.latency_s, beside.device_bytes_per_s)
+
+
+def _boundary_bytes(context: Context, dims: ParallelDims) -> Num:
+    """Bytes of a microbatch's activations that one rank of a stage sends."""
+    tokens = _local_tokens(context, dims)
+    split = np.where(dims.sp > 0, dims.tp, 1.0)
+    return tokens * context.spec.model.hidden * context.activation_bytes / split

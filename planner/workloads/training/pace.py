@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.breakdown import Term
 from costmodels.pipeline import bubble_s
@@ -20,8 +21,9 @@ from planner.workloads.training import exchange, states
 from planner.workloads.training.context import Context
 from planner.workloads.training.layer import BlockTime, Pass, block_time, combine, recomputed
 from planner.workloads.training.stages import Slots
+from planner.workloads.training.stretch import crossings
 
-__all__ = ["STAGE_COLUMNS", "Pace", "pace_of"]
+__all__ = ["STAGE_COLUMNS", "Pace", "pace_of", "stage_totals_s"]
 
 BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "sites",
                  "order")  # fmt: skip
@@ -74,13 +76,21 @@ class _Placed:
 
 
 def pace_of(
-    context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
+    context: Context,
+    dims: ParallelDims,
+    slots: Slots,
+    parameters: states.Parameters,
+    elsewhere_s: Num = 0.0,
 ) -> Pace:
-    """Price the microbatches of a step on the slowest stage, and the bubble."""
+    """Price the microbatches of a step on the slowest stage, and the bubble.
+
+    Parameters
+    ----------
+    elsewhere_s : seconds of one microbatch on stages that other pools hold
+    """
     placed = _placed(context, dims, slots)
-    boundary_s = exchange.stage_boundary_s(context, dims).seconds
     exposed = 1.0 - context.overlap_frac("pp")
-    sends_s = 2.0 * dims.vpp * boundary_s
+    sends_s = _sends_s(context, dims, slots)
     accumulate_s = _accumulate_s(context, dims, parameters)
     each = _stage_seconds(placed, slots)
     total = each.forward + each.backward + sends_s * exposed + accumulate_s
@@ -92,7 +102,7 @@ def pace_of(
         return np.asarray(np.take_along_axis(spread, critical, axis=0)[0])
 
     m = dims.microbatches
-    others = (total * slots.multiplicity).sum(axis=0) - at(total)
+    others = (total * slots.multiplicity).sum(axis=0) - at(total) + elsewhere_s
     idle_s = bubble_s(
         dims.schedule, dims.pp, dims.vpp, others, at(each.forward), at(each.backward),
         at(each.weight),
@@ -101,8 +111,8 @@ def pace_of(
     terms += [
         Term("gradient accumulation", "hbm", m * at(accumulate_s), "states; memory bandwidth"),
         Term(
-            "stage boundary sends", "pp", m * sends_s * exposed,
-            "collectives.point_to_point_s", m * sends_s * (1.0 - exposed),
+            "stage boundary sends", "pp", m * at(sends_s) * exposed,
+            "collectives.point_to_point_s", m * at(sends_s) * (1.0 - exposed),
         ),
         Term("pipeline bubble", "bubble", idle_s, "pipeline.bubble_s"),
     ]  # fmt: skip
@@ -110,6 +120,25 @@ def pace_of(
         tuple(terms), at(each.forward_spare), at(each.backward_spare),
         np.maximum(1.0, at(slots.layers)),
     )  # fmt: skip
+
+
+def stage_totals_s(
+    context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
+) -> NDArray[np.float64]:
+    """Seconds of one microbatch on every slot, times the stages that are like it."""
+    each = _stage_seconds(_placed(context, dims, slots), slots)
+    sends_s = _sends_s(context, dims, slots) * (1.0 - context.overlap_frac("pp"))
+    total = each.forward + each.backward + sends_s + _accumulate_s(context, dims, parameters)
+    return np.asarray(total * slots.multiplicity)
+
+
+def _sends_s(context: Context, dims: ParallelDims, slots: Slots) -> Num:
+    """Seconds of a microbatch's two sends between stages; between pools by the link there."""
+    inside_s = exchange.stage_boundary_s(context, dims).seconds
+    if context.stretch is None:
+        return 2.0 * dims.vpp * inside_s
+    leave = crossings(context, slots)
+    return leave * exchange.pool_boundary_s(context, dims) + (2.0 - leave) * inside_s
 
 
 def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str, _Timed]:

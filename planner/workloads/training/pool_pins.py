@@ -111,6 +111,8 @@ def check(job: TrainingJob) -> None:
         for stages in made:
             _check_side(job, named[str(stages[0].pool)], stages)
         _check_shares(job, named, made)
+    else:
+        _check_chain(job, named, made[0])
 
 
 def _check_pools(job: TrainingJob, made: Sequence[Sequence[Stage]]) -> None:
@@ -168,3 +170,26 @@ def _check_shares(
     if strategy.pinned_count("dp") not in (None, copies):
         said_dp = f"is not the {copies} copies of the model that the stages make"
         raise SpecError(said_dp, key="strategy.dp")
+
+
+def _check_chain(job: TrainingJob, named: dict[str, Pool], stages: Sequence[Stage]) -> None:
+    """Require that every pool of a pipeline that crosses them makes the same replicas."""
+    strategy, made = job.strategy, {}
+    cp = strategy.pinned_count("cp") or 1
+    for name, run in groupby(stages, key=lambda stage: str(stage.pool)):
+        own = list(run)
+        _check_side(job, named[name], own)
+        tp = own[0].tp or strategy.pinned_count("tp")
+        if tp is None:
+            return
+        made[name] = named[name].devices // (len(own) * tp * cp)
+    said = ", ".join(f"{name} {dp}" for name, dp in made.items())
+    if len(set(made.values())) > 1:
+        raise SpecError(f"one pipeline has one dp, but its pools make {said}", key=KEY)
+    dp = next(iter(made.values()))
+    if strategy.pinned_count("dp") not in (None, dp):
+        raise SpecError(f"is not the {dp} that the stages make", key="strategy.dp")
+    size, batch = stages[0].micro_batch, job.workload.global_batch
+    if size is not None and batch % (dp * size):
+        said = f"dp {dp} * micro_batch {size} does not divide global_batch {batch}"
+        raise SpecError(said, key=KEY)

@@ -1,10 +1,11 @@
 """The price of any plan of a training job: on one kind of device, or over pools of unlike ones.
 
-Over several pools, side by side, each pool trains whole copies of the model on its own sequences
-of the batch, with its own tensor and pipeline degrees and micro-batch; gradients are reduced
-across pools and the step is the slowest pool's. A pool is priced by `cost`, as if it were alone,
-so what is said here is only which pool sets the time and which the memory. Plans on one kind of
-device are handed to `cost` unchanged.
+Over several pools there are two ways. Side by side, each pool trains whole copies of the model on
+its own sequences of the batch, with its own tensor and pipeline degrees and micro-batch; gradients
+are reduced across pools. End to end, one pipeline crosses the pools: each holds a stretch of its
+stages, with its own tensor degree and recomputation. Either way a pool is priced by `cost`, knowing
+what stands beside it, the step is the slowest pool's, and what is said here is only which pool
+sets the time and which the memory. Plans on one kind of device are handed to `cost` unchanged.
 
 Parts: `beside`, `over`, `rebuilt`; `cost`, `times_of`, `memory_of`; `limit_bytes`,
 `slowest`, `stage_memory`, `prices`, `pool_figures`, `strategy_stages`.
@@ -52,14 +53,22 @@ class PoolPlan:
     dims: ParallelDims
 
 
-def beside(cluster: Cluster, pool: Cluster) -> Beside:
-    """Say what stands beside one pool of a cluster."""
+def beside(cluster: Cluster, pool: Cluster, *, chained: bool = False) -> Beside:
+    """Say what stands beside one pool of a cluster.
+
+    Parameters
+    ----------
+    chained : the pools hold stages of one pipeline; there is then one copy of the model
+    """
     link = cluster.levels[-1]
+    sent = min(p.devices * p.out_bytes_per_s for p in cluster.pools)
+    narrowest = min(p.out_bytes_per_s for p in cluster.pools)
     return Beside(
-        copies=float(len(cluster.pools)),
+        copies=1.0 if chained else float(len(cluster.pools)),
         hosts=float(cluster.hosts - pool.hosts),
         bytes_per_s=link.bytes_per_s,
         latency_s=link.latency_s,
+        device_bytes_per_s=link.bytes_per_s * narrowest / sent,
     )
 
 
@@ -72,19 +81,22 @@ def over(cluster: Cluster, parts: Sequence[Part], common: Mapping[str, float]) -
     ----------
     common : the columns that hold for all pools
     """
-    rows = [ParallelDims.from_columns({**common, **part.own}) for part in parts]
-    seconds = [_one(one_kind.times_of(p.context, row).total_s)
-               for p, row in zip(parts, rows, strict=True)]  # fmt: skip
+    joined = replace(parts[0].context, beside=None, stretch=None, parts=tuple(parts))
+    any_row = ParallelDims.from_columns({**common, **parts[0].own})
+    seconds = [_one(price.total_s) for price in _each(joined, any_row)]
     lead = int(np.argmax(seconds))
     first = parts[lead].context
-    joined = replace(
-        cluster,
-        profile=first.cluster.profile,
-        levels=(*first.cluster.levels, cluster.levels[-1]),
+    network = (*first.cluster.levels, cluster.levels[-1])
+    row = {**common, **parts[lead].own, "devices": float(cluster.devices)}
+    if first.stretch is None:
+        row["dp"] = sum(part.own["dp"] for part in parts)
+    context = replace(
+        first,
+        cluster=replace(cluster, profile=first.cluster.profile, levels=network),
+        beside=None,
+        stretch=None,
+        parts=tuple(parts),
     )
-    copies = sum(float(row.dp[0]) for row in rows)
-    row = {**common, **parts[lead].own, "devices": float(cluster.devices), "dp": copies}
-    context = replace(first, cluster=joined, beside=None, parts=tuple(parts))
     return PoolPlan(context, ParallelDims.from_columns(row))
 
 
@@ -92,18 +104,16 @@ def rebuilt(context: Context, job: Job[TrainingSpec], cluster: Cluster) -> Conte
     """Resolve a plan's job again on a changed cluster, the pools' parts as they are."""
     if not context.parts:
         return make(job, cluster, stagings=context.stagings)
-    parts = tuple(
-        replace(
-            part,
-            context=replace(
-                make(job, pool, stagings=part.context.stagings), beside=beside(cluster, pool)
-            ),
-        )
-        for part, pool in zip(context.parts, cluster.pools, strict=True)
-    )
+    parts = []
+    for part, pool in zip(context.parts, cluster.pools, strict=True):
+        stretch = part.context.stretch
+        made = make(job, pool, stagings=part.context.stagings)
+        about = beside(cluster, pool, chained=stretch is not None)
+        parts.append(replace(part, context=replace(made, beside=about, stretch=stretch)))
     lead = next(i for i, p in enumerate(context.parts) if p.context.stagings == context.stagings
                 and p.context.cluster.profile == context.cluster.profile)  # fmt: skip
-    return replace(parts[lead].context, cluster=cluster, beside=None, parts=parts)
+    first = parts[lead].context
+    return replace(first, cluster=cluster, beside=None, stretch=None, parts=tuple(parts))
 
 
 def cost(context: Context, dims: ParallelDims) -> Breakdown:
@@ -119,9 +129,7 @@ def times_of(context: Context, dims: ParallelDims) -> Breakdown:
     """Price the step's seconds alone."""
     if not context.parts:
         return one_kind.times_of(context, dims)
-    each = [
-        one_kind.times_of(_as_now(context, part), own_row(part, dims)) for part in context.parts
-    ]
+    each = _each(context, dims)
     slowest = np.argmax(np.stack([np.asarray(price.total_s) for price in each]), axis=0)
     return Breakdown(
         tuple(
@@ -163,10 +171,11 @@ def stage_memory(context: Context, dims: ParallelDims) -> list[dict[str, object]
         held = one_kind.stage_bytes(context, dims)
         return [{"stage": stage, "bytes": each} for stage, each in enumerate(held)]
     made: list[dict[str, object]] = []
-    for part in context.parts:
+    for part in _in_order(context):
         held = one_kind.stage_bytes(part.context, own_row(part, dims))
-        name = part.context.cluster.name
-        made += [{"stage": i, "pool": name, "bytes": each} for i, each in enumerate(held)]
+        name, stretch = part.context.cluster.name, part.context.stretch
+        start = stretch.before if stretch else 0
+        made += [{"stage": i, "pool": name, "bytes": each} for i, each in enumerate(held, start)]
     return made
 
 
@@ -175,12 +184,27 @@ def prices(context: Context, dims: ParallelDims, price: Breakdown) -> list[Break
     if not context.parts:
         return [price]
     made = []
-    for part in context.parts:
-        own = one_kind.times_of(_as_now(context, part), own_row(part, dims))
+    for own in _each(context, dims):
         waits_s = np.maximum(0.0, price.total_s - own.total_s)
         waiting = Term("waiting for the slowest pool", "bubble", waits_s, "pools.prices")
         made.append(Breakdown((*own.terms, waiting)))
     return made
+
+
+def _each(context: Context, dims: ParallelDims) -> list[Breakdown]:
+    """Price the step of every pool, each as if the others were done when it is.
+
+    In a pipeline that crosses pools a microbatch also passes the stages of the others.
+    """
+    own = [(_as_now(context, part), own_row(part, dims)) for part in context.parts]
+    if own[0][0].stretch is None:
+        return [one_kind.times_of(one, row) for one, row in own]
+    held = [one_kind.stages_s(one, row) for one, row in own]
+    whole = np.sum(held, axis=0)
+    return [
+        one_kind.times_of(one, row, whole - mine)
+        for (one, row), mine in zip(own, held, strict=True)
+    ]
 
 
 def own_row(part: Part, dims: ParallelDims) -> ParallelDims:
@@ -191,21 +215,17 @@ def own_row(part: Part, dims: ParallelDims) -> ParallelDims:
 
 def slowest(context: Context, dims: ParallelDims) -> tuple[Context, ParallelDims]:
     """Return the pool that sets the step of one plan, and its own row."""
-    rows = [own_row(part, dims) for part in context.parts]
-    seconds = [
-        _one(one_kind.times_of(_as_now(context, part), row).total_s)
-        for part, row in zip(context.parts, rows, strict=True)
-    ]
-    lead = int(np.argmax(seconds))
-    return context.parts[lead].context, rows[lead]
+    lead = int(np.argmax([_one(price.total_s) for price in _each(context, dims)]))
+    part = context.parts[lead]
+    return part.context, own_row(part, dims)
 
 
 def pool_figures(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
     """Say of one plan what each pool does: devices, sequences, seconds, memory."""
     made: list[dict[str, object]] = []
-    for part in context.parts:
+    for part, price in zip(context.parts, _each(context, dims), strict=True):
         row, cluster = own_row(part, dims), part.context.cluster
-        price = one_kind.cost(part.context, row)
+        layers = part.context.stagings[0].layers
         made.append(
             {
                 "pool": cluster.name,
@@ -213,18 +233,26 @@ def pool_figures(context: Context, dims: ParallelDims) -> list[dict[str, object]
                 "devices": cluster.devices,
                 "dp": int(row.dp[0]),
                 "sequences": int(row.dp[0] * row.micro_batch[0] * row.microbatches[0]),
+                "stages": len(layers),
+                "layers": sum(layers),
                 "step_time_s": _one(price.total_s),
-                "memory_bytes": _one(price.total_bytes),
+                "memory_bytes": _one(one_kind.memory_of(part.context, row).total_bytes),
                 "memory_limit_bytes": part.context.memory_limit_bytes,
             }
         )
     return made
 
 
+def _in_order(context: Context) -> list[Part]:
+    """Parts of a plan in forward order, side by side in the pools' own."""
+    parts = list(context.parts)
+    return sorted(parts, key=lambda p: p.context.stretch.before if p.context.stretch else 0)
+
+
 def strategy_stages(context: Context) -> list[dict[str, object]]:
     """Return what each pool does as entries of `strategy.stages`, in forward order."""
     made: list[dict[str, object]] = []
-    for part in context.parts:
+    for part in _in_order(context):
         own, staging = part.own, part.context.stagings[0]
         recompute = mode_written(int(own["recompute"]), own["recompute_layers"])
         choices = staging.stages or (StageChoice(),) * len(staging.layers)

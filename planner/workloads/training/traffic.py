@@ -8,7 +8,7 @@ at each, shared by the ranks inside.
 import numpy as np
 
 from planner.dims import ParallelDims
-from planner.workloads.training import consistency, exchange, pools, sharing, stages, states
+from planner.workloads.training import consistency, exchange, pools, sharing, states, stretch
 from planner.workloads.training.context import Context
 
 __all__ = ["traffic"]
@@ -23,9 +23,13 @@ def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
     """
     if context.parts:
         own, row = pools.slowest(context, dims)
-        across = sharing.across_bytes(own) / own.cluster.devices
-        between = {"axis": "dp", "level": context.cluster.levels[-1].name, "bytes": across}
-        return [*traffic(own, row), *([between] if across else [])]
+        axis, across = "dp", sharing.across_bytes(own) / own.cluster.devices
+        if own.stretch is not None:  # each microbatch, on or back, from a stage at the border
+            axis = "pp"
+            one = exchange.stage_boundary_s(own, row).sent_bytes
+            across = float(np.asarray(row.microbatches * one)[0])
+        between = {"axis": axis, "level": context.cluster.levels[-1].name, "bytes": across}
+        return [*traffic(own, row), between]
     sent = _sent(context, dims)
     entries: list[dict[str, object]] = []
     for axis, total in sent.items():
@@ -47,7 +51,7 @@ def _between_sites(context: Context, dims: ParallelDims) -> list[dict[str, objec
     """Return a step's share of what local updates exchange across their level."""
     if dims.sites[0] <= 1:
         return []
-    slots = stages.slots_of(context.kinds, dims, context.stagings)
+    slots = stretch.slots_at(context, dims)
     parameters = states.parameters_of(context, dims, slots).fullest()
     sent = consistency.outer_sent_bytes(dims, parameters) / dims.apart
     level = next(x for x in context.cluster.levels if x.inside * dims.sites[0] == dims.devices[0])
@@ -66,7 +70,7 @@ def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
                 sent[axis] += m * share * float(np.asarray(exchanged.sent_bytes).reshape(-1)[0])
     boundary = exchange.stage_boundary_s(context, dims)
     sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
-    slots = stages.slots_of(context.kinds, dims, context.stagings)
+    slots = stretch.slots_at(context, dims)
     parameters = states.parameters_of(context, dims, slots).fullest()
     shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
     sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])
