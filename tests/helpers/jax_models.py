@@ -67,6 +67,11 @@ def unrolled(p: dict[str, jax.Array], tokens: jax.Array) -> jax.Array:
     return _loss(p, h, tokens)
 
 
+def attention(p: dict[str, jax.Array], tokens: jax.Array) -> jax.Array:
+    h = layer(p["embedding"][tokens], jax.tree.map(lambda w: w[0], p["layers"]))
+    return _loss(p, h, tokens)
+
+
 def convolutions(p: dict[str, jax.Array], images: jax.Array, labels: jax.Array) -> jax.Array:
     x = lax.conv_general_dilated(
         images, p["kernel"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")

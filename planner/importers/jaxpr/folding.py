@@ -68,15 +68,26 @@ def _runs(ops: Sequence[Operator], parameters: Mapping[str, Parameter]) -> list[
     ids: dict[Key, int] = {}
     keys = np.array([ids.setdefault(key, len(ids)) for key in _keys(ops, parameters)], np.int64)
     free = np.array([not op.region for op in ops], bool)
+    last = np.arange(len(ops))  # the last operator that reads each result
+    maker = {op.result.tensor: index for index, op in enumerate(ops)}
+    for index, op in enumerate(ops):
+        for operand in op.operands:
+            if operand.tensor in maker:
+                last[maker[operand.tensor]] = index
     runs: list[Run] = []
-    while (best := _longest(keys, free)) is not None:
+    while (best := _longest(keys, free, last)) is not None:
         runs.append(best)
         free[best[0] : best[0] + best[1] * best[2]] = False
     return sorted(runs)
 
 
-def _longest(keys: NDArray[np.int64], free: NDArray[np.bool_]) -> Run | None:
-    """Return the run that saves the most operators; of two, the one of the shorter period."""
+def _longest(
+    keys: NDArray[np.int64], free: NDArray[np.bool_], last: NDArray[np.int64]
+) -> Run | None:
+    """Return the run that saves the most operators; of two, the one of the shorter period.
+
+    What a period makes is read by itself and the next alone, but for the last period.
+    """
     best: Run | None = None
     saved = 0
     for period in range(1, len(keys) // 2 + 1):
@@ -84,7 +95,9 @@ def _longest(keys: NDArray[np.int64], free: NDArray[np.bool_]) -> Run | None:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], alike.astype(np.int8), [0]])))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
             periods = int(stop - start) // period
-            if periods * period > saved:
+            own = np.arange(int(start), int(start) + periods * period)
+            end = int(start) + ((own - int(start)) // period + 2) * period
+            if periods * period > saved and np.all(last[own] < end):
                 saved, best = periods * period, (int(start), period, periods + 1)
     return best
 

@@ -154,6 +154,13 @@ def test_parameters_know_their_leaves() -> None:
     assert recurrent.graph.tensors["cell/0"].shared  # one weight for all twenty steps
 
 
+def test_products_side_by_side_are_no_layers() -> None:
+    graph = import_function("jax_models:attention", {"tokens": [4, 32]}).graph
+    names = [op.name for op in graph.operators]
+    assert {"layers/q product", "layers/k product", "layers/v product"} <= set(names)
+    assert graph.repeated == {}
+
+
 def test_dims_that_were_merged_come_apart_again() -> None:
     graph = import_function("jax_models:pixels", {"images": [2, 8, 8, 64]}).graph
     product = op_of(graph, "head product")
