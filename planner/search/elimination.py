@@ -32,7 +32,7 @@ __all__ = ["MOST_ENTRIES", "MOST_LABELS", "NAME", "solve"]
 NAME = "elimination"
 MOST_ENTRIES = 4e6
 """Entries of one table."""
-FEW_LABELS, MOST_LABELS = 3_000, 300_000
+FEW_LABELS, MOST_LABELS = 3_000, 100_000
 """Labels of one table: at first, and with prices on the gauges."""
 MOST_TABLES = 20
 """Times as many labels that all tables may have together."""

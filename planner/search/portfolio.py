@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.problem import Problem
 from planner.search import cpsat, elimination, exhaustive, intervals, local, priced, wcsp
-from planner.search.order import greedy
+from planner.search.order import Order, greedy
 from planner.search.solution import Solution, Solver, answer
 from planner.search.tables import Tables, lower
 
@@ -27,6 +27,8 @@ NARROW = 1e6
 """Entries of the largest table that elimination is asked to make."""
 MANY, MANY_GAUGES = 1000, 40
 """Decisions, and limits and groups of bottlenecks, that exact solvers are asked for first."""
+MOST_OPEN = 3
+"""Limits and groups that labels carry at one time; with more, elimination is not asked first."""
 CPSAT_ENTRIES, WCSP_ENTRIES = 2e5, 5e6
 """Entries of all pairs together that these solvers are asked to read."""
 ENOUGH = 1e-5
@@ -46,10 +48,12 @@ def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
     if any(set(one.items) == everything for one in problem.sequences):
         found.append(intervals)
     small = count <= MANY and gauges <= MANY_GAUGES
-    if (small or not gauges) and greedy(tables.sizes, tables.pairs, NARROW) is not None:
+    order = greedy(tables.sizes, tables.pairs, NARROW)
+    narrow: list[Solver] = []
+    if order is not None and (small or not gauges):
+        narrow = [elimination]
         if not tables.loads and len(tables.rows) == 1:
-            found.append(priced)
-        found.append(elimination)
+            narrow.insert(0, priced)
     entries = sum(table.size for table in tables.pairs.values()) + len(tables.costs)
     exact: list[Solver] = []
     if entries <= WCSP_ENTRIES and count <= MANY and wcsp.available():
@@ -58,7 +62,22 @@ def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
         exact.insert(0 if tables.loads else len(exact), cpsat)
     if not tables.loads and wcsp.available():
         exact.insert(len(exact) if small else 0, local)
-    return (*found, *exact)
+    if order is not None and _open(tables, order) > MOST_OPEN:
+        return (*found, *exact[:1], *narrow, *exact[1:])
+    return (*found, *narrow, *exact)
+
+
+def _open(tables: Tables, order: Order) -> int:
+    """Return how many limits and groups have members on both sides of a place in the order."""
+    place = np.argsort(np.array(order.decisions, np.intp))
+    members = [row.members for row in tables.rows]
+    members += [np.array(list(group), np.intp) for x in tables.loads for group in x.groups]
+    change = np.zeros(len(place) + 1, np.intp)
+    for own in members:
+        if len(own) > 1:
+            change[place[own].min()] += 1
+            change[place[own].max()] -= 1
+    return int(np.cumsum(change).max())
 
 
 def solve(problem: Problem, *, time_limit_s: float | None = None, seed: int = 0) -> Solution:
