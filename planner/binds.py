@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.chosen import CLEARLY, Chosen, step_s
 from planner.cluster import Cluster
+from planner.evened import evened, moved
 from planner.findings import Finding, amount, finding, gigabytes
 from planner.freed import freed
 from planner.job import Hardware, HardwareSet
@@ -40,6 +41,7 @@ def binds(chosen: Chosen, pool: Pool) -> list[Finding]:
         *_over_memory(chosen, pool),
         *_link(chosen),
         *_bubble(chosen),
+        *_stages(chosen),
         *_largest(chosen),
     ]
     return found + freed(chosen, pool)
@@ -195,6 +197,36 @@ def _bubble(chosen: Chosen) -> list[Finding]:
             "the pipeline bubble", because, {"bubble_s": bubble, "step_share": bubble / one.step_s}
         )
     ]
+
+
+def _stages(chosen: Chosen) -> list[Finding]:
+    """Say what the plan's stages have of their own, and what stages alike would cost."""
+    even = evened(chosen.one)
+    if even is None:
+        return []
+    now, limit = chosen.one.step_s, chosen.context.memory_limit_bytes
+    alike = f"Stages alike, recompute {_mode(even.recompute)},"
+    if even.fits:
+        alike += f" cost {even.step_s - now:+.3g} s a step"
+    else:
+        alike += f" exceed the memory limit by {gigabytes(even.memory_bytes - limit)}"
+    because = (
+        f"{moved(chosen.one)}. {alike}: their slowest, stage {even.slowest}, takes"
+        f" {amount(even.slowest_s)} a microbatch; the plan's, stage {even.plan_slowest},"
+        f" {amount(even.plan_slowest_s)}"
+    )
+    numbers = {
+        "even_step_time_s": even.step_s,
+        "gain_s": even.step_s - now,
+        "even_memory_bytes": even.memory_bytes,
+        "slowest_stage_s": even.plan_slowest_s,
+        "even_slowest_stage_s": even.slowest_s,
+    }
+    return [finding("stages of their own", because, numbers)]
+
+
+def _mode(recompute: str | dict[str, int]) -> str:
+    return recompute if isinstance(recompute, str) else f"{recompute['full']} layers in full"
 
 
 def _largest(chosen: Chosen) -> list[Finding]:

@@ -112,7 +112,7 @@ def rebuild(plan: Mapping[str, object]) -> Chosen:
         update={"deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None}
     )
     free_job = pinned.model_copy(update={"constraints": free})
-    results = search(free_job)
+    results = search(free_job, staged=False)
     best = best_of(results)
     if best is None:
         results = search(free_job, limit_memory=False)

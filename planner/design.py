@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from costmodels.units import GB
 from planner import ceilings, rejected, rejected_consistency, rejected_upkeep
+from planner.evened import Evened, evened, moved
 from planner.job import Job
 from planner.one_plan import OnePlan
 from planner.rejected import Alternative
@@ -187,6 +188,16 @@ def _fault_tolerance(plan: OnePlan) -> Answer:
     return _answer(choice, because, rejected_upkeep.other_recovery(plan))
 
 
+def _than_even(even: Evened, plan: OnePlan) -> str:
+    """Say what stages alike would do to the slowest stage, or to the memory."""
+    if not even.fits:
+        return "stages alike would not fit in memory"
+    return (
+        f"with stages alike stage {even.slowest} would be the slowest, {even.slowest_s:.3g} s a"
+        f" microbatch against {even.plan_slowest_s:.3g} s of stage {even.plan_slowest}"
+    )
+
+
 def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Answer:
     """Slot 6: how even the work is, by stage, by expert and by rank."""
     if plan.context.parts:
@@ -201,6 +212,10 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
         flop = rejected_upkeep.stage_flop(plan)
         more = max(flop) * pp / sum(flop) - 1.0
         said.append(f"the fullest stage has {more:.1%} more FLOP than the mean")
+        even = evened(plan)
+        if even is not None:
+            said.append(f"stages are dealt one by one: {moved(plan)}")
+            said.append(_than_even(even, plan))
     if plan.job.workload.model.moe is not None:
         parts.append("experts by the router")
         said.append(

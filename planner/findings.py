@@ -87,8 +87,16 @@ def against(
 def changes(other: Mapping[str, object], chosen: Mapping[str, object]) -> str:
     """Say in which keys another strategy differs, with both values: `tp 8 (4), pp 2 (4)`."""
     keys = [key for key in other if key not in DERIVED and other[key] != chosen.get(key)]
-    said = [f"{key} {_word(other[key])} ({_word(chosen.get(key))})" for key in keys]
+    if other.get("stages") != chosen.get("stages"):
+        keys = [*(key for key in keys if key != "stages"), "stages"]
+    said = [f"{key} {_of(key, other)} ({_of(key, chosen)})" for key in keys]
     return ", ".join(said) or "the same strategy"
+
+
+def _of(key: str, strategy: Mapping[str, object]) -> str:
+    """Say the value of a key; stages are said to be alike or not, not one by one."""
+    value = strategy.get(key)
+    return _word(value) if key != "stages" else "alike" if value is None else "each its own"
 
 
 def _word(value: object) -> str:

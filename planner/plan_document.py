@@ -107,7 +107,15 @@ def _figures(node: object, path: str, found: list[dict[str, object]]) -> None:
 
 def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
     """Say in words what space was searched."""
-    said = "every uniform plan that the rules allow; per-layer choices are not searched yet"
+    said = "every plan with stages alike that the rules allow"
+    dealt = [r.dealt for r in results if r.dealt is not None]
+    if sum(dealt):
+        said += (
+            f"; of the {sum(dealt)} pipelines that may be better, layers and recomputation of each"
+            " stage"
+        )
+    if dealt:
+        said += "; the bound is over all stages of all pipelines"
     if isinstance(job.hardware.devices, DeviceRange):
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"

@@ -30,17 +30,22 @@ def search(
     job: Job[TrainingSpec],
     *,
     limit_memory: bool = True,
+    staged: bool = True,
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> list[Searched]:
     """Search every cluster that the job allows; of a job over pools, every choice of pools.
+
+    `staged`: stages of a pipeline may differ where the job does not pin them.
 
     Pools that a job must use together are searched alone as well, for comparison: such results
     are not `eligible`. Pinned stages say which pools work together, and nothing else is searched.
     """
     pools = job.hardware.pools
     if pools is None:
-        return search_one(job, limit_memory=limit_memory, deadline=deadline, progress=progress)
+        return search_one(
+            job, limit_memory=limit_memory, staged=staged, deadline=deadline, progress=progress
+        )
     if job.strategy.stages is not None:
         named = {stage.pool for stage in job.strategy.stages}
         teams = [tuple(pool for pool in pools if pool.name in named)]
@@ -52,7 +57,7 @@ def search(
         if len(team) > 1:
             results += _together(job, team, limit_memory, deadline, progress)
             continue
-        alone = _alone(job, team[0], limit_memory, deadline, progress)
+        alone = _alone(job, team[0], limit_memory, staged, deadline, progress)
         eligible = job.hardware.use != "all" or len(pools) == 1
         results += [dataclasses.replace(r, eligible=eligible) for r in alone]
     return results
@@ -81,6 +86,7 @@ def _alone(
     job: Job[TrainingSpec],
     pool: Pool,
     limit_memory: bool,
+    staged: bool,
     deadline: float | None,
     progress: Progress | None,
 ) -> list[Searched]:
@@ -88,7 +94,9 @@ def _alone(
     own = _job_of(job, pool)
     if job.strategy.vpp is None:
         own = own.model_copy(update={"strategy": own.strategy.model_copy(update={"vpp": None})})
-    found = search_one(own, limit_memory=limit_memory, deadline=deadline, progress=progress)
+    found = search_one(
+        own, limit_memory=limit_memory, staged=staged, deadline=deadline, progress=progress
+    )
     return [_named(result, pool.name) for result in found]
 
 

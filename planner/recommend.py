@@ -68,7 +68,7 @@ def predict(job: Job[TrainingSpec] | FunctionJob) -> dict[str, object]:
     start = time.monotonic()
     free = job.model_copy(update={"constraints": job.constraints.model_copy(update={
         "deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None})})  # fmt: skip
-    results = search(free)
+    results = search(free, staged=False)
     best = best_of(results)
     if best is None:
         results = search(free, limit_memory=False)

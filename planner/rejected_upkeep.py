@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from costmodels.breakdown import Breakdown
+from planner.evened import evened
 from planner.job import Failure
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import NOTHING_S, Alternative, rejected, said, step_s
@@ -96,7 +97,7 @@ def stage_flop(plan: OnePlan, layout: tuple[int, ...] | None = None) -> list[flo
 
 def other_balance(plan: OnePlan) -> list[Alternative]:
     """Return other layouts, and what even experts and no stragglers would be worth."""
-    made = _other_layouts(plan)
+    made = [*_even_stages(plan), *_other_layouts(plan)]
     if plan.context.imbalance > 1.0:
         more_s = step_s(plan, replace(plan.context, imbalance=1.0)) - plan.step_s
         because = f"{said(more_s)}, if routing could be forced even at no loss in learning"
@@ -109,6 +110,19 @@ def other_balance(plan: OnePlan) -> list[Alternative]:
         )
         made.append(rejected("a second copy of slow ranks", because, step_time_s=-waiting_s))
     return made
+
+
+def _even_stages(plan: OnePlan) -> list[Alternative]:
+    """Price stages that are alike, where the plan's are not."""
+    even = evened(plan)
+    if even is None:
+        return []
+    more_s = even.step_s - plan.step_s
+    more_bytes = even.memory_bytes - plan.figure("memory_bytes")
+    because = said(more_s) if even.fits else f"{said(more_s)}; it exceeds the memory limit"
+    entry = rejected("stages alike", because, step_time_s=more_s, memory_bytes=more_bytes)
+    strategy = {"layers_per_stage": list(even.layers), "recompute": even.recompute, "stages": None}
+    return [{**entry, "strategy": strategy}]
 
 
 def _other_layouts(plan: OnePlan) -> list[Alternative]:

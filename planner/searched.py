@@ -21,6 +21,7 @@ from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.job import DeviceRange, Job
 from planner.objective import NEEDS_RUN, objective
+from planner.refined import refined
 from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
@@ -54,7 +55,8 @@ class Searched:
     """One cluster, searched.
 
     `dims` are its candidates, or only the best of them where there are many clusters; `found`
-    counts rows of `dims`; `candidates` is how many there were. A plan over several pools stands
+    counts rows of `dims`; `candidates` is how many there were. `dealt` counts the meshes whose
+    stages were searched one by one; None: stages are alike. A plan over several pools stands
     in a context of its own, so `dims` is the best one alone and `rivals` are the next ones.
     `eligible`: may be the answer; a pool alone is not, where the job asks for all.
     """
@@ -66,6 +68,7 @@ class Searched:
     candidates: int
     rivals: tuple[tuple[training.Context, ParallelDims], ...] = ()
     eligible: bool = True
+    dealt: int | None = None
 
     @property
     def best(self) -> ParallelDims | None:
@@ -82,10 +85,14 @@ def search(
     job: Job[TrainingSpec],
     *,
     limit_memory: bool = True,
+    staged: bool = True,
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> list[Searched]:
     """Search every cluster that the job allows.
+
+    `staged`: stages of a pipeline may differ where the job does not pin them; else they are as
+    even as can be.
 
     For the fewest devices of a range, whole nodes between the counts tried first are searched too.
     Where nothing fits (savings included, see `training.savings`), what else the software stack
@@ -97,6 +104,9 @@ def search(
         results = _refined(job, results, limit_memory, deadline, progress)
     if job.objective.metric == "devices":
         results += _fewer(job, results, deadline, progress)
+    staged = staged and limit_memory
+    if staged:
+        results = _staged(job, results, deadline)
     if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
         return results
     supported = results[0].context.stack.supports.offload if results else ()
@@ -107,8 +117,51 @@ def search(
             job.model_copy(update={"strategy": pinned}), made, limit_memory, deadline, progress
         )
         if any(len(r.found.rows) for r in again):
-            return again
+            return _staged(job, again, deadline) if staged else again
     return results
+
+
+def _staged(
+    job: Job[TrainingSpec], results: list[Searched], deadline: float | None
+) -> list[Searched]:
+    """Deal layers to stages one by one on the best clusters, where the job leaves them free."""
+    given = job.strategy
+    if given.layers_per_stage is not None or given.stages is not None:
+        return results
+    made = list(results)
+    few = len(made) if len(made) <= FEW_CLUSTERS else REFINED
+    for place in sorted(range(len(made)), key=lambda i: made[i].objective)[:few]:
+        made[place] = _dealt(job, made[place], deadline)
+    return made
+
+
+def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> Searched:
+    scale, found = _scale(job, result.context), result.found
+    if scale == 0.0 or found.status == "time_limit" or not len(result.dims):
+        return result
+    made = refined(
+        job, result.context, result.dims, result.objective, scale,
+        lambda context, dims: objective_of(job, context, dims)(np.arange(len(dims))), deadline,
+    )  # fmt: skip
+    added = len(result.dims) + np.arange(len(made.dims))
+    rows = np.concatenate([found.rows, added])
+    values = np.concatenate([found.objective, made.objective])
+    order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
+    better = dataclasses.replace(
+        found,
+        rows=rows[order],
+        objective=values[order],
+        priced=found.priced + len(added),
+        bound=min(found.bound, made.bound),
+    )
+    return dataclasses.replace(
+        result,
+        context=made.context,
+        dims=result.dims.joined(made.dims),
+        found=better,
+        candidates=result.candidates + len(added),
+        dealt=made.dealt,
+    )
 
 
 def _refined(
@@ -232,17 +285,7 @@ def bound_of(
     job: Job[TrainingSpec], context: training.Context, dims: ParallelDims
 ) -> Callable[[NDArray[np.intp]], Column]:
     """Return a value that the objective of no given row is below, in the metric's own unit."""
-    spec, metric = job.workload, job.objective.metric
-    tokens = float(spec.global_batch * spec.sequence_length)
-    steps = 1.0 if spec.tokens is None else np.ceil(spec.tokens / tokens)
-    usd_per_s = context.cluster.devices * context.cluster.usd_per_device_hour / HOUR_S
-    scale = {
-        "step_time": 1.0,
-        "latency": 1.0,
-        "throughput": context.cluster.devices / tokens,
-        "time_to_train": steps,
-        "cost": steps * usd_per_s,
-    }.get(metric, 0.0)
+    metric, scale = job.objective.metric, _scale(job, context)
 
     def of(rows: NDArray[np.intp]) -> Column:
         few = dims.take(rows)
@@ -251,6 +294,22 @@ def bound_of(
         return scale * training.bound_s(context, few)
 
     return of
+
+
+def _scale(job: Job[TrainingSpec], context: training.Context) -> float:
+    """Return what a second of the step is worth at least, in the metric's own unit; 0: nothing."""
+    spec = job.workload
+    tokens = float(spec.global_batch * spec.sequence_length)
+    steps = 1.0 if spec.tokens is None else float(np.ceil(spec.tokens / tokens))
+    usd_per_s = context.cluster.devices * context.cluster.usd_per_device_hour / HOUR_S
+    worth = {
+        "step_time": 1.0,
+        "latency": 1.0,
+        "throughput": context.cluster.devices / tokens,
+        "time_to_train": steps,
+        "cost": steps * usd_per_s,
+    }
+    return worth.get(job.objective.metric, 0.0)
 
 
 def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:

@@ -74,7 +74,8 @@ def check_plan(plan: Plan, devices: int) -> None:
     assert fsum(t["exposed_s"] for t in prediction["time"]) == pytest.approx(
         prediction["step_time_s"]
     )
-    assert plan["search"]["status"] == "optimal"
+    assert plan["search"]["status"] in ("optimal", "feasible")
+    assert plan["search"]["gap"] <= 0.01
 
 
 def test_405b_on_16384(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _GROUPS = (
 _KNOWN = tuple(key for _, keys in _GROUPS for key in keys)
 _FOLLOWS = {
     "layers_per_stage": {"pp", "vpp"},
+    "stages": {"pp", "vpp"},
     "microbatches": {"dp", "micro_batch"},
     "zero_group": {"dp", "cp", "tp", "pp"},
 }

@@ -108,5 +108,6 @@ def test_a_better_link_or_memory_makes_no_candidate_slower(
     job, cluster = lever.turn(pool.job, pool.context.cluster, lever.factor(times))
     rows, as_given = pool.ranked()
     step = max(1, len(rows) // 500)
-    then = objectives(job, training.make(job, cluster), pool.dims, rows[::step])
+    context = training.rebuilt(pool.context, job, cluster)
+    then = objectives(job, context, pool.dims, rows[::step])
     assert np.all(then <= as_given[::step] * (1.0 + 1e-12))

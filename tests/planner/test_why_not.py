@@ -95,7 +95,7 @@ def test_what_cannot_be_says_which_rule_or_memory(chosen: Chosen, question: str,
         ("schedule=1f1", "nearest: 1f1b"),
         ("tp=[4", "not YAML"),
         ("placement={tp: rack}", "no network level 'rack'"),
-        ("stages=[{layers: 4}]", "not supported yet"),
+        ("sharding={a: b}", "not supported yet"),
     ],
 )
 def test_a_wrong_question_is_one_message(chosen: Chosen, question: str, said: str) -> None:

@@ -4,6 +4,7 @@ from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
+from planner.workloads.training.cost import stage_seconds, straggler_share
 from planner.workloads.training.learning import doubts, searched_kinds, updates, updates_factor
 from planner.workloads.training.neighbours import neighbours
 from planner.workloads.training.pool_pins import pipelines, pool_strategy
@@ -24,16 +25,27 @@ from planner.workloads.training.pools import (
 from planner.workloads.training.run import Economics, economics
 from planner.workloads.training.savings import with_savings
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.stage_bound import (
+    StagingBound,
+    average_bound_s,
+    staging_bound_s,
+)
+from planner.workloads.training.stage_prices import OPEN, stage_choices, whole_modes
+from planner.workloads.training.stage_tables import StageTables, stage_tables, staging_of_rows
 from planner.workloads.training.strategy import strategy_of
 
 __all__ = [
     "NAME",
+    "OPEN",
     "Chains",
     "Context",
     "Economics",
     "PoolPlan",
     "Shares",
     "Spec",
+    "StageTables",
+    "StagingBound",
+    "average_bound_s",
     "bound_s",
     "candidates",
     "columns_of",
@@ -53,11 +65,18 @@ __all__ = [
     "searched_kinds",
     "side_by_side",
     "slowest",
+    "stage_choices",
     "stage_memory",
+    "stage_seconds",
+    "stage_tables",
+    "staging_bound_s",
+    "staging_of_rows",
+    "straggler_share",
     "strategy_of",
     "times_of",
     "updates",
     "updates_factor",
+    "whole_modes",
     "with_savings",
 ]
 

@@ -14,11 +14,28 @@ from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Column, Num
 from planner.dims import ParallelDims
 from planner.fold import Folding, fold
-from planner.workloads.training import consistency, footprint, sharing, stages, states, stretch
+from planner.workloads.training import (
+    consistency,
+    footprint,
+    pace,
+    sharing,
+    stages,
+    states,
+    stretch,
+)
 from planner.workloads.training.context import Context
-from planner.workloads.training.pace import STAGE_COLUMNS, pace_of, stage_totals_s
+from planner.workloads.training.pace import STAGE_COLUMNS
 
-__all__ = ["cost", "memory_of", "stage_bytes", "stages_s", "times_of"]
+__all__ = [
+    "cost",
+    "least_rest_s",
+    "memory_of",
+    "stage_bytes",
+    "stage_seconds",
+    "stages_s",
+    "straggler_share",
+    "times_of",
+]
 
 MEMORY_COLUMNS = tuple(n for n in ParallelDims.names() if n not in ("cp_comm", "apart", "outer"))
 """What decides a footprint: all but how context-parallel ranks and sites exchange."""
@@ -45,20 +62,20 @@ def times_of(context: Context, dims: ParallelDims, elsewhere_s: Num = 0.0) -> Br
     folded = fold(dims, STAGE_COLUMNS)
     slots = stretch.slots_at(context, folded.few)
     few_parameters = states.parameters_of(context, folded.few, slots)
-    pace = pace_of(context, folded.few, slots, few_parameters, folded.gather(elsewhere_s))
+    paced = pace.pace_of(context, folded.few, slots, few_parameters, folded.gather(elsewhere_s))
     fullest = few_parameters.fullest().spread(folded)
     terms = [
         Term(t.name, t.kind, folded.spread(t.time_s), t.source, folded.spread(t.hidden_s))
-        for t in pace.terms
+        for t in paced.terms
     ]
     shared = sharing.share(
-        context, dims, fullest, folded.spread(pace.forward_s), folded.spread(pace.backward_s),
-        folded.spread(pace.layers),
+        context, dims, fullest, folded.spread(paced.forward_s), folded.spread(paced.backward_s),
+        folded.spread(paced.layers),
     )  # fmt: skip
-    compute_s = folded.spread(pace.forward_s + pace.backward_s)
+    compute_s = folded.spread(paced.forward_s + paced.backward_s)
     step_compute_s = compute_s * dims.microbatches
     shared = consistency.loosened(
-        context, dims, fullest, shared, step_compute_s, folded.spread(pace.layers)
+        context, dims, fullest, shared, step_compute_s, folded.spread(paced.layers)
     )
     source = "sharing.share; collectives"
     terms += [
@@ -82,20 +99,51 @@ def stages_s(context: Context, dims: ParallelDims) -> Column:
     """Seconds of one microbatch on all stages of every plan together."""
     slots = stretch.slots_at(context, dims)
     parameters = states.parameters_of(context, dims, slots)
-    return np.asarray(stage_totals_s(context, dims, slots, parameters).sum(axis=0))
+    return np.asarray(pace.stage_totals_s(context, dims, slots, parameters).sum(axis=0))
 
 
 def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:
     """Jitter: the slowest of more devices is slower; a share for every doubling of hosts."""
     jitter = context.stack.family.jitter
+    return Term(
+        "stragglers", "other", step_s * straggler_share(context, dims),
+        f"stack jitter for each doubling of hosts; {jitter.basis}",
+    )  # fmt: skip
+
+
+def straggler_share(context: Context, dims: ParallelDims) -> Column:
+    """Share of the rest of a step that stragglers add."""
     hosts = dims.devices / context.cluster.profile.host.devices
     if context.beside is not None:
         hosts = hosts + context.beside.hosts
     doublings = consistency.felt_doublings(dims, hosts)
-    return Term(
-        "stragglers", "other", step_s * jitter.value * doublings,
-        f"stack jitter for each doubling of hosts; {jitter.basis}",
-    )  # fmt: skip
+    return np.asarray(context.stack.family.jitter.value * doublings)
+
+
+def least_rest_s(
+    context: Context, dims: ParallelDims, forward_s: Column, backward_s: Column
+) -> Column:
+    """Bound from below what sharing and the optimizer add to the pace, whatever the staging.
+
+    The fullest stage holds no less than an average one; what is done once a step is done for it.
+    Replicas that agree otherwise than synchronously are taken to share at no cost.
+
+    Parameters
+    ----------
+    forward_s, backward_s : no stage has more compute for communication to hide under
+    """
+    folded = fold(dims, STAGE_COLUMNS)
+    slots = stages.slots_of(context.kinds, folded.few, context.stagings)
+    mean = states.parameters_of(context, folded.few, slots).mean(slots.multiplicity)
+    mean = mean.spread(folded)
+    shared = sharing.share(context, dims, mean, forward_s, backward_s, np.ones(len(dims)))
+    device_s, host_s = _update_s(context, dims, mean)
+    on_host = footprint.offloaded(dims.offload, "optimizer")
+    update_s = np.where(on_host, host_s, device_s) + context.stack.family.step_s.value
+    shared_s = np.where(
+        dims.consistency > 0, 0.0, shared.reduce_exposed_s + shared.gather_exposed_s
+    )
+    return np.asarray(shared_s + update_s)
 
 
 def memory_of(context: Context, dims: ParallelDims) -> Breakdown:
@@ -121,6 +169,14 @@ def stage_bytes(context: Context, dims: ParallelDims) -> list[float]:
     working = footprint.activations_of(context, dims, each)
     total = footprint.footprint(context, dims, each, held, working).total()
     return [float(value) for value in total[:, 0]]
+
+
+def stage_seconds(context: Context, dims: ParallelDims) -> list[float]:
+    """Seconds of one microbatch on every pipeline stage of one plan, first to last."""
+    each = stretch.every_slot(context, dims)
+    parameters = states.parameters_of(context, dims, each)
+    total = pace.stage_seconds(context, dims, each, parameters).total
+    return [float(value) for value in np.broadcast_to(total, each.multiplicity.shape)[:, 0]]
 
 
 def _step_terms(

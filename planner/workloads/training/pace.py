@@ -23,7 +23,15 @@ from planner.workloads.training.layer import BlockTime, Pass, block_time, combin
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.stretch import crossings
 
-__all__ = ["STAGE_COLUMNS", "Pace", "pace_of", "stage_totals_s"]
+__all__ = [
+    "BLOCK_COLUMNS",
+    "STAGE_COLUMNS",
+    "Pace",
+    "StageSeconds",
+    "pace_of",
+    "stage_seconds",
+    "stage_totals_s",
+]
 
 BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "sites",
                  "order")  # fmt: skip
@@ -89,12 +97,8 @@ def pace_of(
     elsewhere_s : seconds of one microbatch on stages that other pools hold
     """
     placed = _placed(context, dims, slots)
-    exposed = 1.0 - context.overlap_frac("pp")
-    sends_s = _sends_s(context, dims, slots)
-    accumulate_s = _accumulate_s(context, dims, parameters)
-    each = _stage_seconds(placed, slots)
-    total = each.forward + each.backward + sends_s * exposed + accumulate_s
-    total = np.where(slots.multiplicity > 0, total, 0.0)
+    each = _stage_seconds(context, dims, placed, slots, parameters)
+    total = np.where(slots.multiplicity > 0, each.total, 0.0)
     critical = np.argmax(total, axis=0)[None, :]
 
     def at(values: Num) -> Column:
@@ -109,10 +113,10 @@ def pace_of(
     )  # fmt: skip
     terms = _stage_terms(placed, m, at(slots.recompute), at)
     terms += [
-        Term("gradient accumulation", "hbm", m * at(accumulate_s), "states; memory bandwidth"),
+        Term("gradient accumulation", "hbm", m * at(each.accumulate), "states; memory bandwidth"),
         Term(
-            "stage boundary sends", "pp", m * at(sends_s) * exposed,
-            "collectives.point_to_point_s", m * at(sends_s) * (1.0 - exposed),
+            "stage boundary sends", "pp", m * at(each.sends),
+            "collectives.point_to_point_s", m * at(each.sends_hidden),
         ),
         Term("pipeline bubble", "bubble", idle_s, "pipeline.bubble_s"),
     ]  # fmt: skip
@@ -126,9 +130,7 @@ def stage_totals_s(
     context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
 ) -> NDArray[np.float64]:
     """Seconds of one microbatch on every slot, times the stages that are like it."""
-    each = _stage_seconds(_placed(context, dims, slots), slots)
-    sends_s = _sends_s(context, dims, slots) * (1.0 - context.overlap_frac("pp"))
-    total = each.forward + each.backward + sends_s + _accumulate_s(context, dims, parameters)
+    total = stage_seconds(context, dims, slots, parameters).total
     return np.asarray(total * slots.multiplicity)
 
 
@@ -188,17 +190,42 @@ def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]
 
 
 @dataclass(frozen=True, slots=True)
-class _StageSeconds:
-    """Seconds of one microbatch on every slot; backward includes recomputation."""
+class StageSeconds:
+    """Seconds of one microbatch on every slot; backward includes recomputation.
+
+    `sends`: to the neighbours, exposed, and `sends_hidden`; `accumulate`: of gradients; `total`:
+    how long the slot is busy.
+    """
 
     forward: Num
     backward: Num
     weight: Num
     forward_spare: Num
     backward_spare: Num
+    sends: Num
+    sends_hidden: Num
+    accumulate: Num
+
+    @property
+    def total(self) -> Column:
+        """Seconds that a microbatch keeps a slot busy."""
+        return np.asarray(self.forward + self.backward + self.sends + self.accumulate)
 
 
-def _stage_seconds(placed: list[_Placed], slots: Slots) -> _StageSeconds:
+def stage_seconds(
+    context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
+) -> StageSeconds:
+    """Price one microbatch on every stage slot."""
+    return _stage_seconds(context, dims, _placed(context, dims, slots), slots, parameters)
+
+
+def _stage_seconds(
+    context: Context,
+    dims: ParallelDims,
+    placed: list[_Placed],
+    slots: Slots,
+    parameters: states.Parameters,
+) -> StageSeconds:
     zero = np.zeros_like(slots.multiplicity)
     forward = backward = weight = forward_spare = backward_spare = zero
     for block in placed:
@@ -210,7 +237,12 @@ def _stage_seconds(placed: list[_Placed], slots: Slots) -> _StageSeconds:
         forward_spare = forward_spare + count * time.forward.spare_s
         spare = time.backward.spare_s + share * block.again_spare_s
         backward_spare = backward_spare + count * spare
-    return _StageSeconds(forward, backward, weight, forward_spare, backward_spare)
+    exposed = 1.0 - context.overlap_frac("pp")
+    sends_s = _sends_s(context, dims, slots)
+    return StageSeconds(
+        forward, backward, weight, forward_spare, backward_spare, sends_s * exposed,
+        sends_s * (1.0 - exposed), _accumulate_s(context, dims, parameters),
+    )  # fmt: skip
 
 
 def _accumulate_s(context: Context, dims: ParallelDims, parameters: states.Parameters) -> Num:

@@ -66,6 +66,15 @@ class Parameters:
         frozen = most(self.frozen_dense) + most(self.frozen_expert)
         return Fullest(most(self.dense), most(self.expert), frozen)
 
+    def mean(self, multiplicity: NDArray[np.float64]) -> "Fullest":
+        """Return what an average stage holds; `multiplicity`: stages of every slot."""
+        weights = multiplicity / multiplicity.sum(axis=0)
+        dense, expert, frozen = (
+            (held * weights).sum(axis=0)
+            for held in (self.dense, self.expert, self.frozen_dense + self.frozen_expert)
+        )
+        return Fullest(dense, expert, frozen)
+
 
 @dataclass(frozen=True, slots=True)
 class Fullest:

@@ -1,0 +1,251 @@
+"""Pipelines dealt stage by stage, mesh after mesh, once the uniform plans are ranked.
+
+The columns of a search price plans whose stages are alike. Here the meshes are taken in order of
+what no staging of theirs can beat (`training.staging_bound_s`); of each, layers and recomputation
+of every stage are searched together, exactly (`interval_search`), and the best walks are priced
+by the plan's own cost. It ends where no mesh left can be better by more than `CLOSE`, or after
+`MOST_MESHES`. The bound that comes back is over all meshes, dealt or not.
+
+Knows meshes, tables and objectives; no formula.
+
+Parts: `refined`, `Refined`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.units import Column
+from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
+from planner.fold import fold
+from planner.job import Job
+from planner.search.interval_search import Chosen, Search, Tables
+from planner.workloads import training
+from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.staging import StageChoice, Staging
+
+__all__ = ["Refined", "refined"]
+
+CLOSE = 0.005
+"""Share of the best objective by which a mesh left alone may still be better."""
+MOST_MESHES = 200
+"""Meshes that are dealt at most."""
+PRICED = 6
+"""Walks of a mesh that are priced: the best of those that its search came across."""
+GAIN = 1e-4
+"""Share of the objective by which a staged plan must be better than one whose stages are alike."""
+FIRST, TOGETHER = 4, 32
+"""Meshes whose tables are priced in one go: the first, doubling up to the most."""
+LOOSE = 1.5
+"""Where no plan is known, stages may be slower than the least by this factor."""
+
+FULL = RECOMPUTE.index("full")
+ObjectiveOf = Callable[[training.Context, ParallelDims], Column]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What dealing found.
+
+    Parameters
+    ----------
+    context   : with the stagings found in its table
+    dims      : a plan of each mesh that came out better than all before it, in order
+    objective : of each
+    dealt     : meshes whose stagings were searched
+    bound     : no staging of any mesh has a lower objective
+    """
+
+    context: training.Context
+    dims: ParallelDims
+    objective: Column
+    dealt: int
+    bound: float
+
+
+def refined(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    best: float,
+    scale: float,
+    objective_of: ObjectiveOf,
+    deadline: float | None = None,
+) -> Refined:
+    """Deal the layers of the most promising meshes of `dims` to their stages.
+
+    Parameters
+    ----------
+    best         : the lowest objective known, inf: none
+    scale        : an objective is no less than `scale` times the step time
+    objective_of : objective of plans: the only price
+    """
+    dealing = _Dealing(job, context, best, scale, objective_of)
+    meshes = _meshes(dims)
+    bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
+    return dealing.made(dims, bound)
+
+
+def _meshes(dims: ParallelDims) -> ParallelDims:
+    """Return the pipelines of a space, each once, whatever their stages recompute."""
+    piped = dims.take(np.flatnonzero((dims.pp > 1) & (dims.staging == 0)))
+    few = fold(piped, [n for n in dims.names() if n not in training.OPEN]).few
+    zero = np.zeros(len(few))
+    return dataclasses.replace(
+        few, recompute=zero, recompute_layers=zero + ALL_LAYERS, lean=zero, staging=zero
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Mesh:
+    """A mesh, its tables, and what a step of it adds to its pace at least."""
+
+    dims: ParallelDims
+    tables: training.StageTables
+    rest_s: float
+
+
+def _alike(dims: ParallelDims, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Part rows by their numbers of stages, in the order in which those come."""
+    shapes: dict[tuple[float, float], list[int]] = {}
+    for row in rows:
+        shapes.setdefault((float(dims.pp[row]), float(dims.vpp[row])), []).append(int(row))
+    return [np.array(each) for each in shapes.values()]
+
+
+class _Dealing:
+    """The best plan so far, and what was found on the way."""
+
+    def __init__(
+        self,
+        job: Job[TrainingSpec],
+        context: training.Context,
+        best: float,
+        scale: float,
+        objective_of: ObjectiveOf,
+    ) -> None:
+        self.job, self.context, self.best = job, context, best
+        self.scale, self.objective_of = scale, objective_of
+        choices = training.stage_choices(context, job.strategy, 2)
+        self.modes = training.whole_modes(choices)
+        self.found: list[tuple[ParallelDims, float]] = []
+        self.dealt = 0
+
+    def run(self, meshes: ParallelDims, deadline: float | None) -> float:
+        """Deal meshes in order of their bounds; return the least bound of all."""
+        context, limit = self.context, self.context.memory_limit_bytes
+        average = self.scale * training.average_bound_s(context, meshes, self.modes)
+        rows = np.flatnonzero(average < self.best)
+        if not len(rows):
+            return np.inf
+        few = meshes.take(rows)
+        bounds = training.staging_bound_s(context, few, self.modes, limit, self.best / self.scale)
+        order = np.argsort(bounds.step_s, kind="stable")
+        least = np.inf
+        start, count = 0, FIRST
+        while start < len(order):
+            some = order[start : start + count]
+            bound = self.scale * float(bounds.step_s[some[0]])
+            late = deadline is not None and time.monotonic() > deadline
+            if bound >= self.best * (1.0 - CLOSE) or start >= MOST_MESHES or late:
+                return min(least, bound)
+            start, count = start + count, min(2 * count, TOGETHER)
+            some = some[self.scale * bounds.step_s[some] < self.best]
+            for rows_alike in _alike(few, some):
+                least = min(least, self._deal_all(few, rows_alike, bounds))
+        return least
+
+    def _deal_all(
+        self, few: ParallelDims, rows: NDArray[np.intp], bounds: training.StagingBound
+    ) -> float:
+        """Deal meshes whose stages are as many; return the least bound of theirs."""
+        context, chosen = self.context, few.take(rows)
+        self.dealt += len(rows)
+        loose = LOOSE * bounds.least_s[rows]
+        slowest = np.where(np.isfinite(bounds.slowest_s[rows]), bounds.slowest_s[rows], loose)
+        made = training.stage_tables(
+            context, chosen, self.job.strategy, context.memory_limit_bytes, slowest,
+            int(bounds.longest[rows].max()),
+        )  # fmt: skip
+        least = np.inf
+        for i, row in enumerate(rows):
+            bound = self.scale * float(bounds.step_s[row])
+            if made is not None and made[i].weight > 0.0:
+                one = _Mesh(chosen.part(i, i + 1), made[i], float(bounds.rest_s[row]))
+                bound = max(bound, self._deal(one, float(slowest[i])))
+            least = min(least, bound)
+        return least
+
+    def _deal(self, one: "_Mesh", slowest_s: float) -> float:
+        """Search one mesh, price its best walks; return what no staging of it is below."""
+        made = one.tables
+        search = Search(made.weight)
+        tables = Tables(made.start, made.cost, made.load, made.before, made.key)
+        share = float(training.straggler_share(self.context, one.dims)[0])
+        worth = self.scale * (1.0 + share)
+        pace = search.descend(tables, 0.0, slowest_s, self.best / worth - one.rest_s)
+        within = self.best / worth - one.rest_s
+        walks = [w for w in search.seen if w.cost + made.weight * w.load < within]
+        walks.sort(key=lambda w: w.cost + made.weight * w.load)
+        if walks:
+            self._price(one.dims, made, walks[:PRICED])
+        return worth * (pace + one.rest_s)
+
+    def _price(self, one: ParallelDims, made: training.StageTables, walks: list[Chosen]) -> None:
+        """Price walks as plans and keep the best, where it is better by `GAIN`."""
+        vpp = int(one.vpp[0])
+        stagings = dict.fromkeys(training.staging_of_rows(made, w.rows, vpp) for w in walks)
+        if not stagings:
+            return
+        context = self.context
+        plans = one.part(0, 0)
+        for staging in stagings:
+            context, plan = _plan(context, one, staging)
+            plans = plans.joined(plan)
+        used = np.asarray(training.memory_of(context, plans).total_bytes)
+        values = np.full(len(plans), np.inf)
+        fits = np.flatnonzero(used <= context.memory_limit_bytes)
+        if len(fits):
+            values[fits] = self.objective_of(context, plans.take(fits))
+        at = int(np.argmin(values))
+        if values[at] < self.best * (1.0 - GAIN):
+            self.best = float(values[at])
+            self.context, plan = _plan(self.context, one, list(stagings)[at])
+            self.found.append((plan, self.best))
+
+    def made(self, dims: ParallelDims, bound: float) -> Refined:
+        """Return what was found."""
+        plans = dims.part(0, 0)
+        for plan, _ in self.found:
+            plans = plans.joined(plan)
+        values = np.array([value for _, value in self.found])
+        return Refined(self.context, plans, values, self.dealt, min(bound, self.best))
+
+
+def _plan(
+    context: training.Context, one: ParallelDims, staging: Staging
+) -> tuple[training.Context, ParallelDims]:
+    """Return a mesh with a staging; where all stages choose alike, the plan's columns say so.
+
+    Else the columns have the choice that saves most memory: the nearest plan of alike stages, for
+    who cannot build them unlike.
+    """
+    choice = max(staging.stages, key=_saving)
+    if len(set(staging.stages)) == 1:
+        staging = Staging(staging.layers)
+    context, code = context.staged(staging)
+    columns = {
+        "recompute": float(choice.recompute or 0), "recompute_layers": choice.recompute_layers,
+        "staging": code,
+    }  # fmt: skip
+    return context, ParallelDims.from_columns({**one.row(0), **columns})
+
+
+def _saving(choice: StageChoice) -> tuple[bool, float, int]:
+    """Order choices by the memory that they save: some layers in full before other modes."""
+    mode = choice.recompute or 0
+    return mode == FULL, choice.recompute_layers, mode

@@ -1,0 +1,179 @@
+"""One mesh's pipeline as tables: runs of layers for every stage, priced, and how they follow.
+
+Keys are the counts of layers by kind that a stage may hold; a row is a key with a choice of
+recomputation; every row has its seconds and whether it fits on every stage. States say which
+layers are dealt so far. Without virtual stages a run is contiguous and a state is where it ends.
+With them a stage holds chunks from all over the model: a state is the count of layers dealt by
+kind, in any order, which is exact for one kind of layer and a relaxation for several.
+
+Refuses to search: a solver walks the tables, and `staging_of_rows` reads its walk.
+
+Parts: `StageTables`, `stage_tables`, `staging_of_rows`, `MOST_STATES`.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.units import Column
+from planner.dims import ParallelDims
+from planner.strategy import Strategy
+from planner.workloads.training.context import Context
+from planner.workloads.training.stage_prices import Runs, price_runs, stage_choices
+from planner.workloads.training.staging import StageChoice, Staging
+
+__all__ = ["MOST_STATES", "StageTables", "stage_tables", "staging_of_rows"]
+
+Figures = NDArray[np.float64]
+Index = NDArray[np.intp]
+Key = tuple[int, ...]
+
+MOST_STATES = 20_000
+"""States above which a mesh is not dealt: many kinds of layers on virtual stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTables:
+    """Tables of one mesh; the names are those of a search over runs.
+
+    Parameters
+    ----------
+    start       : first row of every key; keys : counts by kind; choice : of every row
+    cost, load  : (rows, stages) idle seconds that a stage causes, its seconds; cost inf: no fit
+    before, key : (states, arcs) as in a search over runs; -1: no arc
+    weight      : of the slowest stage's seconds
+    """
+
+    start: Index
+    keys: Sequence[Key]
+    choice: Sequence[StageChoice]
+    cost: Figures
+    load: Figures
+    before: Index
+    key: Index
+    weight: float
+
+
+def stage_tables(
+    context: Context,
+    dims: ParallelDims,
+    strategy: Strategy,
+    limit_bytes: float,
+    slowest_s: Column,
+    longest: int,
+) -> list[StageTables] | None:
+    """Price the runs of meshes that have the same stages and virtual stages.
+
+    Parameters
+    ----------
+    dims      : meshes; their recomputation, `lean` and `staging` do not matter
+    slowest_s : no stage is to be slower, by mesh
+    longest   : most layers of a stage that are tried
+    Returns None where there are more than `MOST_STATES`.
+    """
+    pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
+    kinds = tuple(context.kinds)
+    walked = _contiguous(kinds, longest) if vpp == 1 else _anywhere(kinds, longest)
+    if walked is None:
+        return None
+    keys, before, arcs = walked
+    start, which, choice = _rows(context, strategy, keys)
+    counts = np.array(keys, float).T[:, which]
+    runs = Runs(
+        np.repeat(counts, pp, axis=1),
+        [c for c in choice for _ in range(pp)],
+        np.tile(np.arange(pp, dtype=float), len(choice)),
+    )
+    price = price_runs(context, dims, runs)
+    shape = (len(choice), pp, len(dims))
+    load, held = price.seconds.reshape(shape), price.bytes.reshape(shape)
+    fits = (held <= limit_bytes) & (load <= slowest_s)
+    layers = counts.sum(axis=0)
+    fits[:, 1:-1] &= (layers >= vpp)[:, None, None]
+    fits[:, [0, -1]] &= (layers >= vpp - 1)[:, None, None]
+    scale = np.where(layers[:, None, None] > 0, price.scale.reshape(shape), np.inf).min(axis=(0, 1))
+    cost = np.where(fits, scale * load, np.inf)
+    weight = dims.microbatches - scale
+    return [
+        StageTables(
+            start, keys, choice, np.ascontiguousarray(cost[:, :, i]),
+            np.ascontiguousarray(load[:, :, i]), before, arcs, float(weight[i]),
+        )
+        for i in range(len(dims))
+    ]  # fmt: skip
+
+
+def _rows(
+    context: Context, strategy: Strategy, keys: Sequence[Key]
+) -> tuple[Index, Index, list[StageChoice]]:
+    """Give every key its choices: first row of each key, the key of each row, its choice."""
+    start: list[int] = []
+    which: list[int] = []
+    choice: list[StageChoice] = []
+    for number, key in enumerate(keys):
+        start.append(len(choice))
+        made = stage_choices(context, strategy, sum(key))
+        choice += made
+        which += [number] * len(made)
+    return np.array(start), np.array(which), choice
+
+
+Walk = tuple[list[Key], Index, Index]
+
+
+def _contiguous(kinds: Sequence[int], longest: int) -> Walk:
+    """Keys of all contiguous runs; states are ends, arcs lengths."""
+    width, layers = max(kinds) + 1, len(kinds)
+    steps = np.zeros((layers + 1, width), int)
+    for at, kind in enumerate(kinds):
+        steps[at + 1] = steps[at]
+        steps[at + 1, kind] += 1
+    ids: dict[Key, int] = {}
+    arcs = np.full((layers + 1, longest + 1), -1, np.intp)
+    for end in range(layers + 1):
+        for length in range(min(longest, end) + 1):
+            key = tuple(int(n) for n in steps[end] - steps[end - length])
+            arcs[end, length] = ids.setdefault(key, len(ids))
+    before = np.maximum(np.arange(layers + 1)[:, None] - np.arange(longest + 1), 0)
+    return list(ids), before, arcs
+
+
+def _anywhere(kinds: Sequence[int], longest: int) -> Walk | None:
+    """Keys of all counts by kind; states are the counts dealt so far."""
+    totals = [kinds.count(kind) for kind in range(max(kinds) + 1)]
+    size = int(np.prod([total + 1.0 for total in totals]))
+    if size > MOST_STATES:
+        return None
+    ranges = [range(min(total, longest) + 1) for total in totals]
+    keys = [key for key in itertools.product(*ranges) if sum(key) <= longest]
+    states = np.array(list(np.ndindex(*(total + 1 for total in totals))))
+    left = states[:, None, :] - np.array(keys)[None, :, :]
+    possible = (left >= 0).all(axis=2)
+    before = np.ravel_multi_index(
+        tuple(np.moveaxis(np.maximum(left, 0), 2, 0)), [total + 1 for total in totals]
+    )
+    arcs = np.where(possible, np.arange(len(keys))[None, :], -1)
+    return keys, np.where(possible, before, 0), arcs
+
+
+def staging_of_rows(tables: StageTables, rows: Sequence[int], vpp: int) -> Staging:
+    """Read a walk, a row for every stage, as a staging; chunks of a stage are as even as can be.
+
+    Where a stage has fewer layers than chunks, the empty one is the pipeline's first or last.
+    """
+    which = np.searchsorted(tables.start, np.array(rows), side="right") - 1
+    totals = [sum(tables.keys[key]) for key in which]
+    chunks = np.zeros((vpp, len(rows)), int)
+    for stage, total in enumerate(totals):
+        each, more = divmod(total, vpp)
+        chunks[:, stage] = each
+        late = stage < len(rows) - 1  # the last stage's last chunk has the head
+        if late:
+            chunks[vpp - more :, stage] += 1
+        else:
+            chunks[:more, stage] += 1
+    layers = tuple(int(n) for n in chunks.reshape(-1))
+    return Staging(layers, tuple(tables.choice[row] for row in rows))
