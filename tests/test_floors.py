@@ -141,8 +141,9 @@ def _name(path: Path) -> str:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the three packages, by name."""
-    return {_name(p): p for top in PACKAGES for p in sorted((ROOT / top).rglob("*.py"))}
+    """Every module of the three packages, by name; models among the examples are a user's."""
+    paths = [p for top in PACKAGES for p in sorted((ROOT / top).rglob("*.py"))]
+    return {_name(p): p for p in paths if ROOT / "planner" / "examples" not in p.parents}
 
 
 def _statements(node: ast.AST, when: str) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:

@@ -77,6 +77,8 @@ def check(job: FunctionJob) -> None:
             f"got {job.objective.metric}; a JAX function is planned for step_time or throughput",
             key="objective.metric",
         )
+    if job.hardware.pools is not None:
+        raise SpecError("a JAX function is planned on one system", key="hardware.pools")
     if job.hardware.fixed_devices is None or len(job.hardware.systems) != 1:
         raise SpecError(
             "a JAX function is planned on one system and one number of devices",

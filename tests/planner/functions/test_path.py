@@ -107,6 +107,7 @@ def test_what_cannot_fit_says_so() -> None:
         ({"strategy": {"sharding": {"x": 3}}}, "strategy.sharding.mesh", "is needed"),
         ({"strategy": {"microbatches": 3}}, "strategy.microbatches", "does not divide"),
         ({"hardware": {"devices": [8, 16]}}, "hardware.devices", "one number of devices"),
+        ({"strategy": {"consistency": "asynchronous"}}, "strategy.consistency", ""),
         ({"workload": {"precision": "fp8"}}, "workload.precision", "fp32, fp16 or bf16"),
         ({"workload": {"global_bach": 8}}, "workload.global_bach", "global_batch"),
         ({"workload": {"sequence_length": 8}}, "workload.sequence_length", "1"),
