@@ -101,14 +101,11 @@ def search(
             one = solved(context, mesh, count, best, deadline)
             found.append(one)
             best = min(best, one.step_s)
-            if (
-                allowed is None
-                and (one.bound >= best or one.step_s >= before)
-                and (one.status != "infeasible")
-                and one.step_s != best
-            ):
-                break
-            before = min(before, one.step_s)
+            if one.status in ("infeasible", "unknown"):
+                continue
+            if allowed is None and one.step_s >= before:
+                break  # more microbatches no longer pay; a closed mesh has no step
+            before = one.step_s
         if progress is not None:
             progress("meshes", number + 1, len(meshes))
     return Found(tuple(found))

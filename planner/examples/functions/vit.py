@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+__all__ = ["init", "loss"]
+
 LAYERS, HIDDEN, HEADS, MLP, PATCH, SIDE, CLASSES = 24, 1024, 16, 4096, 16, 224, 1000
 WIDTH = HIDDEN // HEADS
 PATCHES = (SIDE // PATCH) ** 2

@@ -294,7 +294,7 @@ def _flop(branch: object) -> float:
     """Count products' arithmetic in a branch of a conditional."""
     found = _jaxpr(branch)
     assert found is not None
-    from planner.importers.jaxpr.arithmetic import flop_of
+    from planner.importers.jaxpr.arithmetic import flop_of  # it reads nodes, which are ours
 
     flat = Flat()
     body, consts = found
