@@ -11,25 +11,26 @@ range of the least bound is cut until its best picks fit.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.breakdown import Breakdown, Term
 from costmodels.units import Column
-from planner.problem import Problem
+from planner.problem import Coupling, Problem
 from planner.search import portfolio
 from planner.search.solution import Solution, answer
 from planner.sharding.problem import ShardingProblem
 from planner.sharding.words import sharding_of
-from planner.sharding.working import working_bytes, works_on
+from planner.sharding.working import gathers, working_bytes, works_on
 
 __all__ = ["Searched", "search"]
 
-MOST_RANGES = 16
+MOST_RANGES = 12
 """Ranges of bytes at work that are solved."""
-CLOSE = 1e-3
+CLOSE = 2e-3
 """A gap at which ranges are no longer cut."""
 
 
@@ -58,9 +59,9 @@ def search(made: ShardingProblem, *, time_limit_s: float | None = None) -> Searc
     ----------
     time_limit_s : of each solve; without one, work is limited by counts
     """
-    problem, activations = made.problem, works_on(made)
-    branch = _Branch(made, activations, time_limit_s)
-    least = max((float(held.min()) for held in activations.values()), default=0.0)
+    problem = made.problem
+    branch = _Branch(made, works_on(made), gathers(made), time_limit_s)
+    least = max((float(held.min()) for held in branch.activations.values()), default=0.0)
     ranges: list[_Range] = [(-np.inf, least, np.inf)]
     for _ in range(MOST_RANGES):
         if not ranges or ranges[0][0] >= branch.cost * (1.0 - CLOSE):
@@ -72,7 +73,7 @@ def search(made: ShardingProblem, *, time_limit_s: float | None = None) -> Searc
     if picks is None:
         return Searched(made, answer(problem, None, bound, branch.reason), None, 0.0, {})
     solution = answer(problem, picks, bound, branch.reason)
-    working = working_bytes(made, picks, activations)
+    working = working_bytes(made, picks)
     return Searched(made, solution, problem.cost(picks), working, sharding_of(made, picks))
 
 
@@ -86,6 +87,7 @@ class _Branch:
 
     made: ShardingProblem
     activations: Mapping[int, Column]
+    gathers: Sequence[tuple[int, int, Column]]
     time_limit_s: float | None
     picks: tuple[int, ...] | None = None
     cost: float = np.inf
@@ -101,7 +103,7 @@ class _Branch:
             self.closed = min(self.closed, bound)
             self.reason = found.reason or self.reason
             return ()
-        working = working_bytes(self.made, found.picks, self.activations)
+        working = working_bytes(self.made, found.picks)
         tight = self._solved(working, working)
         if tight.picks is not None:
             self._offer(tight.picks)
@@ -110,13 +112,32 @@ class _Branch:
         return (bound, low, middle), (bound, middle, high)
 
     def _solved(self, low: float, high: float) -> Solution:
-        problem = _within(self.made.problem, self.activations, low, high)
+        problem = self.made.problem
+        if problem.limits:
+            problem = self._within(low, high)
         return portfolio.solve(problem, time_limit_s=self.time_limit_s)
+
+    def _within(self, low: float, high: float) -> Problem:
+        """Forbid options, and ways to store what they read, that work on more than `high`."""
+        problem = self.made.problem
+        decisions = list(problem.decisions)
+        for d, held in self.activations.items():
+            if (held > high).any():
+                cost = decisions[d].cost + _forbidden(held > high)
+                decisions[d] = replace(decisions[d], cost=cost)
+        more = [
+            Coupling(first, second, _forbidden(table + self.activations[second] > high))
+            for first, second, table in self.gathers
+            if (table + self.activations[second] > high).any()
+        ]
+        limits = tuple(replace(x, capacity=x.capacity - low) for x in problem.limits)
+        couplings = (*problem.couplings, *more)
+        return replace(problem, decisions=tuple(decisions), couplings=couplings, limits=limits)
 
     def _offer(self, picks: tuple[int, ...]) -> bool:
         """Take picks that fit; tell whether they do."""
         problem = self.made.problem
-        working = working_bytes(self.made, picks, self.activations)
+        working = working_bytes(self.made, picks)
         if any(problem.used(x, picks) + working > x.capacity for x in problem.limits):
             return False
         cost = float(problem.cost(picks).total_s)
@@ -125,16 +146,5 @@ class _Branch:
         return True
 
 
-def _within(
-    problem: Problem, activations: Mapping[int, Column], low: float, high: float
-) -> Problem:
-    """Forbid options that work on more than `high`; leave `low` free."""
-    if not problem.limits:
-        return problem
-    decisions = list(problem.decisions)
-    for d, held in activations.items():
-        if (held > high).any():
-            term = Term("works on too much", "other", np.where(held > high, np.inf, 0.0), "range")
-            decisions[d] = replace(decisions[d], cost=decisions[d].cost + Breakdown((term,)))
-    limits = tuple(replace(x, capacity=x.capacity - low) for x in problem.limits)
-    return replace(problem, decisions=tuple(decisions), limits=limits)
+def _forbidden(where: NDArray[np.bool_]) -> Breakdown:
+    return Breakdown((Term("works on too much", "other", np.where(where, np.inf, 0.0), "range"),))

@@ -7,7 +7,7 @@ kept activations. What is kept anyway is counted again, so this is never too low
 libraries are not known here. Knows options and picks; no seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from planner.operator_graph import Operand
 from planner.sharding.layouts import Layouts, local_elements
 from planner.sharding.problem import ShardingProblem
 
-__all__ = ["working_bytes", "works_on"]
+__all__ = ["gathers", "working_bytes", "works_on"]
 
 
 def works_on(made: ShardingProblem) -> dict[int, Column]:
@@ -35,30 +35,28 @@ def works_on(made: ShardingProblem) -> dict[int, Column]:
     return found
 
 
-def working_bytes(
-    made: ShardingProblem,
-    picks: Sequence[int],
-    activations: Mapping[int, Column] | None = None,
-) -> float:
-    """Return the most that one operator works on, gathered weights included.
+def gathers(made: ShardingProblem) -> list[tuple[int, int, Column]]:
+    """Return what is gathered of a weight, by decisions: how it is stored, who reads it.
 
-    Parameters
-    ----------
-    activations : what `works_on` says, where it is at hand
+    Each table is over the options of both: bytes of the weight and its gradient as the reader
+    needs them, 0 where they are kept so.
     """
-    activations = works_on(made) if activations is None else activations
-    gathered = dict.fromkeys(activations, 0.0)
+    found = []
     for edge in made.edges:
-        if edge.stored is None or edge.second not in gathered:
-            continue
-        first, second = picks[edge.first], picks[edge.second]
-        weight = Operand(edge.tensor.name, ())
-        read = float(_bytes(made, weight, edge.sink.layout[second : second + 1])[0])
-        kept = float(_bytes(made, weight, edge.source.layout[first : first + 1])[0])
-        gathered[edge.second] += read if read > kept else 0.0
-    return max(
-        (float(held[picks[d]]) + gathered[d] for d, held in activations.items()), default=0.0
-    )
+        if edge.stored is not None and made.nodes[edge.second].kind == "operator":
+            weight = Operand(edge.tensor.name, ())
+            kept = _bytes(made, weight, edge.source.layout)[:, None]
+            read = _bytes(made, weight, edge.sink.layout)[None, :]
+            found.append((edge.first, edge.second, np.where(read > kept, read, 0.0)))
+    return found
+
+
+def working_bytes(made: ShardingProblem, picks: Sequence[int]) -> float:
+    """Return the most that one operator works on, gathered weights included."""
+    held = {d: float(column[picks[d]]) for d, column in works_on(made).items()}
+    for first, second, table in gathers(made):
+        held[second] += float(table[picks[first], picks[second]])
+    return max(held.values(), default=0.0)
 
 
 def _bytes(made: ShardingProblem, operand: Operand, layouts: Layouts) -> Column:

@@ -13,7 +13,7 @@ from planner.sharding.mesh import Mesh, mesh_of
 from planner.sharding.price import Figures, figures_of
 from planner.sharding.problem import ShardingProblem, build
 from planner.sharding.words import partition_specs, picks_of, sharding_of
-from planner.sharding.working import working_bytes, works_on
+from planner.sharding.working import working_bytes
 
 B, S, H, F = 8, 512, 1024, 4096
 PARTS = ("up", "down", "add")
@@ -122,7 +122,7 @@ def test_a_pair_of_products_by_hand() -> None:
     # kept: the data, the stream once although two read it, the middle, what the loss reads
     kept = 2.0 * B / 2 * S * (64 + H + F / 4 + H)
     assert held["activations"] == kept
-    assert working_bytes(made, picks, works_on(made)) > 2.0 * B / 2 * S * (H + F / 4)
+    assert working_bytes(made, picks) > 2.0 * B / 2 * S * (H + F / 4)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.9, 0.5, 0.3])
