@@ -52,7 +52,7 @@ def ranked(problem: Problem, tables: Tables) -> tuple[Solver, ...]:
     narrow: list[Solver] = []
     if order is not None and (small or not gauges):
         narrow = [elimination]
-        if not tables.loads and len(tables.rows) == 1:
+        if not tables.loads and len(tables.rows) <= 1:
             narrow.insert(0, priced)
     entries = sum(table.size for table in tables.pairs.values()) + len(tables.costs)
     exact: list[Solver] = []
