@@ -20,7 +20,7 @@ from planner.search.gauges import Gauge, Gauges, gauges_of
 from planner.search.solution import PRECISION
 from planner.search.tables import Pairs, Tables
 
-__all__ = ["FORBIDDEN", "Cap", "Ints", "Whole", "plain", "whole"]
+__all__ = ["FORBIDDEN", "Bits", "Cap", "Ints", "Whole", "plain", "whole"]
 
 FORBIDDEN = -1
 """In place of a cost in ticks: not to be picked."""

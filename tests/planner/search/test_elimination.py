@@ -126,6 +126,24 @@ def test_with_prices_it_agrees_with_the_oracle(monkeypatch: pytest.MonkeyPatch) 
             assert found.bound <= float(price.total_s) + slack, seed
 
 
+def test_parts_that_only_a_limit_joins_are_bounded_truly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels of different parts meet at the end, above the target that each kept for itself."""
+    monkeypatch.setattr(elimination, "FEW_LABELS", 2)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        free = tuple(
+            Decision("d", ("",) * 3, problems.column(rng.random(3), {"memory": rng.random(3)}))
+            for _ in range(7)
+        )
+        problem = Problem(free, limits=(Limit("l", "memory", tuple(range(7)), 2.5),))
+        best, found = exhaustive.solve(problem), elimination.solve(problem)
+        assert found.status == best.status
+        assert found.bound <= best.bound * (1.0 + PRECISION)
+        if best.picks is not None:
+            cost = float(problem.cost(found.picks).total_s)
+            assert cost == pytest.approx(best.bound, rel=PRECISION)
+
+
 def test_two_limits_and_a_bottleneck_on_a_chain_are_proved() -> None:
     """What CP-SAT and toulbar2 leave open after 20 s; two answers agree and the bound holds."""
     rng = np.random.default_rng(4)

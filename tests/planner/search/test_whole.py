@@ -11,7 +11,7 @@ from planner.search.solution import PRECISION
 from planner.search.tables import lower
 from planner.search.whole import FORBIDDEN, Bits, Whole, plain, whole
 
-COARSE = Bits(cost=12, usage=8)
+COARSE = Bits(cost=12, usage=4)
 
 
 def forbids(model: Whole, picks: tuple[int, ...]) -> bool:
@@ -77,3 +77,28 @@ def test_what_costs_more_than_is_wanted_is_forbidden_and_ticks_are_finer() -> No
     assert near is not None
     assert list(near.costs[0] == FORBIDDEN) == [False, False, True]
     assert near.error < 1e-5 * wide.error
+
+
+def test_rounded_limits_lose_nothing_or_let_nothing_through() -> None:
+    """Capacities that some combination reaches exactly, in sixteen ticks."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        usage = rng.random((4, 3))
+        one = tuple(
+            Decision("d", ("",) * 3, problems.column(np.zeros(3), {"memory": own})) for own in usage
+        )
+        capacity = float(usage[np.arange(4), rng.integers(0, 3, 4)].sum()) + 1e-9
+        problem = Problem(one, limits=(Limit("l", "memory", (0, 1, 2, 3), capacity),))
+        tables = plain(lower(problem))
+        assert tables is not None
+        for loose in (True, False):
+            model = whole(tables, np.inf, loose, COARSE)
+            kept = set()
+            if model is not None:
+                kept = {
+                    p
+                    for p in ways(problem)
+                    if not forbids(model, p) and all(c.used(p) <= c.room for c in model.limits)
+                }
+            allowed = {p for p in ways(problem) if problem.allows(p)}
+            assert kept >= allowed if loose else kept <= allowed
