@@ -20,12 +20,26 @@ __all__ = ["explain"]
 def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
     """Return the exception that says it, in one message."""
     reached = [r for r in results if r.candidates]
+    limits = job.constraints
+    of_run = (limits.deadline_s, limits.max_cost_usd, limits.min_tokens_per_s)
+    if any(r.best is not None for r in results) and of_run == (None, None, None):
+        return NoFeasiblePlan(_by_pools(results))
     if not reached:
         return NoFeasiblePlan(_by_rules(results))
     priced = [r for r in reached if r.found.priced]
     if priced:
         return NoFeasiblePlan(_by_limits(job))
     return NoFeasiblePlan(_by_memory(job, reached))
+
+
+def _by_pools(results: Sequence[Searched]) -> str:
+    """Pools alone have plans, but no plan is over all that the job must use."""
+    able = [r.context.cluster.name for r in results if r.best is not None]
+    unable = [r.context.cluster.name for r in results if r.best is None]
+    said = "no plan over all pools can be built or fits in memory, side by side or end to end"
+    alone = f"; {', '.join(able)} alone can run the job"
+    cannot = f", {', '.join(unable)} cannot" if unable else ""
+    return f"{said}{alone}{cannot}. Allow hardware.use: any, or pools that divide batch and model"
 
 
 def _by_rules(results: Sequence[Searched]) -> str:

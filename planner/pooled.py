@@ -129,12 +129,24 @@ def _together(
         plans += shares.plans
         tried, over_memory = shares.tried, shares.over_memory
     if forward is not None or job.strategy.stages is None:
+        totals = job.strategy.allowed("pp") if forward is None else None
         chains = training.end_to_end(
-            jobs, cluster, batch, forward=forward, limit_memory=limit_memory
+            jobs if totals is None else [_any_depth(each) for each in jobs],
+            cluster,
+            batch,
+            forward=forward,
+            totals=None if totals is None else [int(str(pp)) for pp in totals],
+            limit_memory=limit_memory,
+            beat_s=min((plan.step_s for plan in plans), default=np.inf),
         )
         plans += chains.plans
         tried, over_memory = tried + chains.tried, over_memory + chains.over_memory
     return _ranked(job, plans, tried, over_memory)
+
+
+def _any_depth(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
+    """Return a pool's job with any number of stages: those of all pools together are pinned."""
+    return job.model_copy(update={"strategy": job.strategy.model_copy(update={"pp": None})})
 
 
 def _ranked(

@@ -315,6 +315,7 @@ def test_the_jobs_own_levels_join_the_pools() -> None:
         {"name": "site", "devices": 64, "bytes_per_s": 1e9, "latency_s": 1e-3},
     ]
     raw = job({**A100, "devices": 8}, {**H100, "devices": 8}, hardware={"levels": levels},
+              strategy={"pp": 1},
               software={"overlap_grad_reduce": False})  # fmt: skip
     made = plan(raw)
     term = next(t for t in made["prediction"]["time"] if "across pools" in t["name"])

@@ -45,7 +45,7 @@ FEW = 2000
 """Plans of a pool up to which micro-batches that are no power of two are tried as well."""
 MANY = 66.0
 """Microbatches of the second point of a line; the first is two."""
-KEPT = 12
+KEPT = 6
 Rows = NDArray[np.intp]
 Key = tuple[float, ...]
 

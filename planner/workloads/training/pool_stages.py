@@ -25,7 +25,7 @@ from planner.job import Job
 from planner.workloads.training.candidates import candidates
 from planner.workloads.training.context import Context, Part, Stretch, make
 from planner.workloads.training.cost import memory_of
-from planner.workloads.training.pools import PoolPlan, beside, over, times_of
+from planner.workloads.training.pools import PoolPlan, beside, over
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stage_lines import StageLines, stage_lines
 from planner.workloads.training.staging import Staging
@@ -40,10 +40,12 @@ JOINED = (*COMMON, "dp", "micro_batch")
 """What the meshes of the pools of one pipeline agree in."""
 MOST_STAGES = 16
 """Stages that a pool holds at most, where the job does not pin more."""
-MOST_COMBINED, MOST_DEALT, KEPT = 4096, 48, 4
+MOST_COMBINED, MOST_DEALT, KEPT = 256, 48, 2
 """Combinations of one common choice that are bounded; of all, those that are dealt layers, best
 bound first; and plans kept."""
-HALVINGS, MOST_MOVES = 32, 3
+HALVINGS, MOST_MOVES, NEAR = 32, 3, 1.05
+"""Steps of a search by halving; moves of a layer tried in turn, where the plan is this near to the
+best step known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def end_to_end(
     batch: int,
     *,
     forward: Sequence[int] | None = None,
+    totals: Sequence[int] | None = None,
     limit_memory: bool = True,
+    beat_s: float = np.inf,
 ) -> Chains:
     """Search pipelines that cross all pools of a cluster.
 
@@ -90,16 +94,23 @@ def end_to_end(
     jobs    : the job as each pool sees it, with what is pinned of its stages
     batch   : sequences of a step
     forward : the pools' order in the pipeline, where it is pinned
+    totals  : stages that the pipeline may have, where that is pinned
+    beat_s  : a step that is reached already: what cannot be shorter is left out
     """
     pools = [_pool(job, cluster, pool) for job, pool in zip(jobs, cluster.pools, strict=True)]
     if not all(len(pool.dims) for pool in pools):
         return Chains((), 0, 0)
     orders = [tuple(forward)] if forward else list(itertools.permutations(range(len(pools))))
     combined, microbatches = _combined(pools, batch)
+    if totals is not None:
+        held = np.sum([p.dims.pp[combined[:, i]] for i, p in enumerate(pools)], axis=0)
+        may = np.isin(held, totals)
+        combined, microbatches = combined[may], microbatches[may]
     found = [
         chain
         for order in orders
         for chain in _chains(pools, order, combined, microbatches, limit_memory)
+        if chain.bound_s < beat_s
     ]
     chains = sorted(found, key=lambda c: (c.bound_s, c.order, c.rows))[:MOST_DEALT]
     plans: list[PoolPlan] = []
@@ -115,7 +126,8 @@ def end_to_end(
         if layers and what not in seen:
             seen.add(what)
             plan = over(cluster, parts, common)
-            if not any(pool.layers for pool in pools) and not plans:
+            near = plan.step_s < NEAR * beat_s and not plans
+            if near and not any(pool.layers for pool in pools):
                 plan = _polished(cluster, pools, chain, layers, batch, limit_memory)
             plans.append(plan)
         if len(plans) == KEPT:
@@ -137,7 +149,7 @@ def _polished(
     gradients, which a layer more or less in a pool can change by a little.
     """
     best = over(cluster, *_parts(cluster, pools, chain, layers, batch))
-    step_s = _step_s(best)
+    step_s = best.step_s
     for _ in range(MOST_MOVES):
         moved = []
         for left, right in itertools.permutations(range(len(pools)), 2):
@@ -149,7 +161,7 @@ def _polished(
             parts, common = _parts(cluster, pools, chain, tried, batch)
             if not limit_memory or _fits(parts, common):
                 plan = over(cluster, parts, common)
-                moved.append((_step_s(plan), tuple(tried), plan))
+                moved.append((plan.step_s, tuple(tried), plan))
         if not moved or min(each[0] for each in moved) >= step_s:
             break
         step_s, layers, best = min(moved, key=lambda each: each[:2])
@@ -160,10 +172,6 @@ def _one_more(layers: tuple[int, ...], change: int) -> tuple[int, ...]:
     """Give the emptiest stage a layer, or take one from the fullest."""
     place = layers.index(min(layers) if change > 0 else max(layers))
     return (*layers[:place], layers[place] + change, *layers[place + 1 :])
-
-
-def _step_s(plan: PoolPlan) -> float:
-    return float(np.asarray(times_of(plan.context, plan.dims).total_s)[0])
 
 
 def _pool(job: Job[TrainingSpec], cluster: Cluster, pool: Cluster) -> _Pool:
@@ -188,15 +196,22 @@ def _combined(pools: Sequence[_Pool], batch: int) -> tuple[NDArray[np.intp], Col
     keys = [np.stack([getattr(p.dims, name) for name in JOINED], axis=1) for p in pools]
     shared = set.intersection(*({tuple(key) for key in each.tolist()} for each in keys))
     made, counts = [np.zeros((0, len(pools)), np.intp)], [np.zeros(0)]
+    most = int(MOST_COMBINED ** (1.0 / len(pools)) + 1e-9)
     for key in sorted(shared):
         microbatches = batch / (key[-2] * key[-1])
         if microbatches != np.floor(microbatches):
             continue
         rows = [np.flatnonzero((each == np.array(key)).all(axis=1)) for each in keys]
-        every = itertools.islice(itertools.product(*rows), MOST_COMBINED)
-        made.append(np.array(list(every), np.intp))
+        best = [_fastest(pool, own, most) for pool, own in zip(pools, rows, strict=True)]
+        made.append(np.array(list(itertools.product(*best)), np.intp))
         counts.append(np.full(len(made[-1]), microbatches))
     return np.concatenate(made), np.concatenate(counts)
+
+
+def _fastest(pool: _Pool, rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """Return the rows that take layers fastest, all stages of the pool together."""
+    each_s = pool.lines.layer_s[:, rows].mean(axis=0) / pool.dims.pp[rows]
+    return np.asarray(rows[np.argsort(each_s, kind="stable")[:most]])
 
 
 def _chains(
@@ -212,6 +227,8 @@ def _chains(
     min(r, (T - a) / b) layers; the least T at which all stages together hold all layers bounds the
     pace. A step is that for each microbatch, and once through all stages.
     """
+    if not len(combined):
+        return []
     layers = float(pools[0].context.spec.model.layers)
     total = np.sum([p.dims.pp[combined[:, i]] for i, p in enumerate(pools)], axis=0)
     start = np.zeros(len(combined))

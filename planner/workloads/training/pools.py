@@ -47,10 +47,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """A plan over several pools: its context, which holds the parts, and its row."""
+    """A plan over several pools: its context, which holds the parts, its row, and its step."""
 
     context: Context
     dims: ParallelDims
+    step_s: float
 
 
 def beside(cluster: Cluster, pool: Cluster, *, chained: bool = False) -> Beside:
@@ -97,7 +98,7 @@ def over(cluster: Cluster, parts: Sequence[Part], common: Mapping[str, float]) -
         stretch=None,
         parts=tuple(parts),
     )
-    return PoolPlan(context, ParallelDims.from_columns(row))
+    return PoolPlan(context, ParallelDims.from_columns(row), max(seconds))
 
 
 def rebuilt(context: Context, job: Job[TrainingSpec], cluster: Cluster) -> Context:
