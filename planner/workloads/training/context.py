@@ -15,6 +15,7 @@ from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
 from planner.job import Job
+from planner.workloads.training.beside import Beside, Stretch
 from planner.workloads.training.documents import Documents, layer_kinds
 from planner.workloads.training.graph import build
 from planner.workloads.training.operators import Adapters
@@ -24,11 +25,9 @@ from planner.workloads.training.staging import Staging, pinned_staging
 __all__ = [
     "DEFAULT_IMBALANCE",
     "ELEMENT_BYTES",
-    "Beside",
     "Context",
     "Part",
     "Rates",
-    "Stretch",
     "StoredBytes",
     "make",
     "overlap_frac",
@@ -67,42 +66,6 @@ class Rates:
     tile_n: int
     units: int
     host_bytes_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What stands beside a pool in a job over several.
-
-    Parameters
-    ----------
-    copies      : pools that each hold whole copies of the model, this one counted; gradients are
-                  reduced across them
-    hosts       : hosts of the other pools
-    bytes_per_s : what one pool sends to the others, all its devices together; `latency_s` of it
-    device_bytes_per_s : what one device sends to another pool
-    """
-
-    copies: float
-    hosts: float
-    bytes_per_s: float
-    latency_s: float
-    device_bytes_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The stages of a pipeline that one pool holds, where the pipeline crosses pools.
-
-    Parameters
-    ----------
-    before, stages, total : stages before it, of it, and of the whole pipeline
-    layers_before : decoder layers before it
-    """
-
-    before: int
-    stages: int
-    total: int
-    layers_before: int
 
 
 @dataclass(frozen=True)

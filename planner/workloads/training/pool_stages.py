@@ -2,10 +2,8 @@
 
 Every mesh of each pool is taken with every mesh of the others that has the same replicas and the
 same common choices, the pools in every order. Each combination is bounded by the pace that all its
-stages reach together; the best are dealt their layers: for a given pace every stage takes, in
-forward order, as many layers as it can in that time and in its memory, and the fastest pace that
-places all is sought. Dealing so is exact for a pace, since layers go in order and more of them
-never take less. The plans are then priced as all plans are.
+stages reach together, and the best are dealt their layers (see `dealing`). The plans are then
+priced as all plans are.
 
 Parts: `end_to_end`.
 """
@@ -22,9 +20,11 @@ from costmodels.units import Column
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.job import Job
+from planner.workloads.training.beside import Stretch
 from planner.workloads.training.candidates import candidates
-from planner.workloads.training.context import Context, Part, Stretch, make
+from planner.workloads.training.context import Context, Part, make
 from planner.workloads.training.cost import memory_of
+from planner.workloads.training.dealing import dealt, paces
 from planner.workloads.training.pools import PoolPlan, beside, over
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stage_lines import StageLines, stage_lines
@@ -43,9 +43,8 @@ MOST_STAGES = 16
 MOST_COMBINED, MOST_DEALT, KEPT = 256, 48, 2
 """Combinations of one common choice that are bounded; of all, those that are dealt layers, best
 bound first; and plans kept."""
-HALVINGS, MOST_MOVES, NEAR = 32, 3, 1.05
-"""Steps of a search by halving; moves of a layer tried in turn, where the plan is this near to the
-best step known."""
+MOST_MOVES, NEAR = 3, 1.05
+"""Moves of a layer tried in turn, where the plan is this near to the best step known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,15 @@ class _Pool:
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """One combination: the pools in forward order, a row of each, and the step it may reach."""
+    """One combination: the pools in forward order, a row of each, and the step it may reach.
+
+    `bound_s`: no dealing of layers makes its step shorter; `reach_s`: about what it is.
+    """
 
     order: tuple[int, ...]
     rows: tuple[int, ...]
     bound_s: float
+    reach_s: float
 
 
 def end_to_end(
@@ -112,7 +115,7 @@ def end_to_end(
         for chain in _chains(pools, order, combined, microbatches, limit_memory)
         if chain.bound_s < beat_s
     ]
-    chains = sorted(found, key=lambda c: (c.bound_s, c.order, c.rows))[:MOST_DEALT]
+    chains = sorted(found, key=lambda c: (c.reach_s, c.order, c.rows))[:MOST_DEALT]
     plans: list[PoolPlan] = []
     seen: set[tuple[object, ...]] = set()
     over_memory = 0
@@ -245,27 +248,13 @@ def _chains(
         start = start + stages
     rooms = np.array(room)
     may = np.flatnonzero((total <= layers) & (rooms.sum(axis=0) >= layers))
-    pace_s = _paces(np.array(fixed_s)[:, may], np.array(layer_s)[:, may], rooms[:, may], layers)
-    bound_s = (microbatches[may] + total[may] - 1.0) * pace_s
-    best = np.argsort(bound_s, kind="stable")[:MOST_DEALT]
-    return [_Chain(order, tuple(int(r) for r in combined[may[i]]), float(bound_s[i])) for i in best]
-
-
-def _paces(
-    fixed_s: NDArray[np.float64],
-    layer_s: NDArray[np.float64],
-    room: NDArray[np.float64],
-    layers: float,
-) -> Column:
-    """Find the least pace of every column at which its stages hold all layers, by halving."""
-    low = np.zeros(room.shape[1])
-    high = (fixed_s + layer_s * np.maximum(room, 1.0)).max(axis=0, initial=0.0)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        held = np.minimum(room, np.maximum(0.0, (middle - fixed_s) / layer_s)).sum(axis=0)
-        enough = held >= layers
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return low
+    pace_s = paces(np.array(fixed_s)[:, may], np.array(layer_s)[:, may], rooms[:, may], layers)
+    bound_s = microbatches[may] * pace_s
+    reach_s = bound_s + (total[may] - 1.0) * pace_s
+    return [
+        _Chain(order, tuple(map(int, combined[may[i]])), float(bound_s[i]), float(reach_s[i]))
+        for i in np.argsort(reach_s, kind="stable")[:MOST_DEALT]
+    ]
 
 
 def _dealt(
@@ -289,40 +278,13 @@ def _dealt(
         pools[p].lines.seconds(chain.rows[p], place == 0, place == len(stages) - 1)
         for place, p in enumerate(stages)
     ]
-    low, high = 0.0, sum(max(each) for _, each in costs) * len(kinds) + sum(f for f, _ in costs)
-    best = _fill(kinds, costs, room, high)
+    best = dealt(kinds, costs, room)
     if best is None:
         return None
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        found = _fill(kinds, costs, room, middle)
-        low, high = (low, middle) if found else (middle, high)
-        best = found or best
     return tuple(
         tuple(n for n, p in zip(best, stages, strict=True) if p == pool)
         for pool in range(len(pools))
     )
-
-
-def _fill(
-    kinds: Sequence[int],
-    costs: Sequence[tuple[float, Sequence[float]]],
-    room: Sequence[int],
-    pace_s: float,
-) -> tuple[int, ...] | None:
-    """Give each stage in turn as many layers as the pace and its memory allow, one at least."""
-    made, at = [], 0
-    for place, (fixed_s, layer_s) in enumerate(costs):
-        most = min(room[place], len(kinds) - at - (len(costs) - place - 1))
-        took, seconds = 0, fixed_s
-        while took < most and seconds + layer_s[kinds[at + took]] <= pace_s:
-            seconds += layer_s[kinds[at + took]]
-            took += 1
-        if not took:
-            return None
-        made.append(took)
-        at += took
-    return tuple(made) if at == len(kinds) else None
 
 
 def _parts(

@@ -23,7 +23,8 @@ from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.workloads.training import cost as one_kind
-from planner.workloads.training.context import Beside, Context, Part, make
+from planner.workloads.training.beside import Beside
+from planner.workloads.training.context import Context, Part, make
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import StageChoice, mode_written, offload_written
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from costmodels.units import Column
 from planner.dims import ParallelDims
-from planner.workloads.training.context import Context, Stretch
+from planner.workloads.training.beside import Stretch
+from planner.workloads.training.context import Context
 from planner.workloads.training.cost import memory_of, stages_s
 from planner.workloads.training.staging import Staging
 
