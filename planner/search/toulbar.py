@@ -73,12 +73,13 @@ def solve_here(
         if left <= 0.0:
             break
         picks, least, ended = _solve(model, brackets, upper, left, backtracks, seed)
+        stuck = picks == best and least <= bound  # loads are rounded further than brackets split
         bound = max(bound, least)
         if picks is not None:
             ticks = model.ticks(picks)
             if ticks < upper:
                 best, upper = picks, ticks
-        if not ended or picks is None or bound >= upper:
+        if not ended or picks is None or bound >= upper or stuck:
             break
         before = [list(own) for own in brackets]
         for own, groups in zip(brackets, model.peaks, strict=True):
