@@ -17,6 +17,9 @@ from planner.search.network.sweeps import Sweeps
 
 __all__ = ["Core", "Shifted", "shifted"]
 
+_WIDEST = 0.5
+_EQUAL = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Core:
@@ -49,12 +52,20 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """Tables of the core's edges after the messages, flat, and what to add to every option."""
+    """Tables of the core's edges after the messages, flat, and what to add to every option.
+
+    `value` is the bound that the messages gave, the scale of costs.
+    """
 
     core: Core
     table: Floats
     start: Ints
     offset: Floats
+    value: float
+
+    def widest(self, up: Floats) -> float:
+        """Return a cost above that of any picks worth having."""
+        return _WIDEST * (float(np.abs(up).sum()) / max(up.size, 1) + abs(self.value) + 1.0)
 
     def piece(self, up: Floats, free: Ints, picks: Ints, upper: float | None) -> Piece:
         """Cut out the nodes `free`; the others keep their picks.
@@ -62,8 +73,8 @@ class Shifted:
         Parameters
         ----------
         up    : costs of options from `Core.up`
-        upper : only picks that cost less are wanted, counted from the least sum of the piece;
-                None: that cost less than `picks`
+        upper : None: only picks that cost less than the present ones are wanted; a number: any,
+                but below it, counted from the least sum of the piece
         """
         net, sweeps = self.core.net, self.core.sweeps
         place = np.full(net.sizes.size, -1)
@@ -87,7 +98,9 @@ class Shifted:
         least = [u.min() for u in own]
         own = [u - low for u, low in zip(own, least, strict=True)]
         now += float(sum(u[p] for u, p in zip(own, picks[free].tolist(), strict=True)))
-        return Piece(own, pairs, now if upper is None else min(now, upper), [], picks[free])
+        if upper is not None:
+            now = min(now * (1.0 + _EQUAL) + _EQUAL * upper, upper)
+        return Piece(own, pairs, now, [], picks[free])
 
     def _fix(self, unary: Floats, low: Ints, high: Ints, picks: Ints) -> None:
         """Add the tables of edges that leave the piece: `low` their low end is inside."""
@@ -104,8 +117,8 @@ class Shifted:
             np.add.at(unary, net.start[inner[which]] + inside, self.table[at])
 
 
-def shifted(core: Core, total: Floats) -> Shifted:
-    """Move the messages of the last sweep into the tables (`total` as that sweep left it)."""
+def shifted(core: Core, total: Floats, value: float) -> Shifted:
+    """Move the messages of the last sweep, which left `total`, into the tables; `value`: bound."""
     net, sweeps = core.net, core.sweeps
     message = sweeps.message
     slack = total - np.repeat(np.minimum.reduceat(total, net.start[:-1]), net.sizes)
@@ -123,4 +136,4 @@ def shifted(core: Core, total: Floats) -> Shifted:
         at = start[which] + np.arange(rows * columns)[:, None]
         flat[at] = table.reshape(rows * columns, -1)
     moved = np.repeat(count * sweeps.share, net.sizes) * slack
-    return Shifted(core, flat, start, sweeps.totals(np.zeros(net.cost.size)) - moved)
+    return Shifted(core, flat, start, sweeps.totals(np.zeros(net.cost.size)) - moved, value)

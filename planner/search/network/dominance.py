@@ -13,25 +13,46 @@ from planner.search.network.form import Bools, Floats, Ints, Network, shapes
 
 __all__ = ["undominated"]
 
-_ENTRIES = 4_000_000
+_ENTRIES = 200_000
+_SAMPLE = 3
+_WORK = 4e7
 _NEVER = 1e300
 
 
 def undominated(net: Network) -> Bools:
-    """Tell which options are not bettered by another one."""
+    """Tell which options are not bettered by another one.
+
+    A few neighbours' options rule out most pairs; what is left is compared in full.
+    """
     square = np.concatenate(([0], np.cumsum(net.sizes**2)))
     worse = _of_nodes(net, square)
-    _add_edges(net, square, worse)
     _add_uses(net, square, worse)
+    sampled = worse.copy()
+    _add_edges(net, square, sampled, np.ones(net.sizes.size, bool), _SAMPLE)
+    likely = np.zeros(net.sizes.size, bool)
+    likely[np.searchsorted(square, np.flatnonzero(sampled <= 0.0), "right") - 1] = True
+    likely &= _cheap(net, likely)
+    _add_edges(net, square, worse, likely, None)
     keep = np.ones(net.cost.size, bool)
-    for size in np.unique(net.sizes):
-        nodes = np.flatnonzero(net.sizes == size)
+    for size in np.unique(net.sizes[likely]):
+        nodes = np.flatnonzero((net.sizes == size) & likely)
         at = square[nodes][:, None] + np.arange(size * size)
         better = (worse[at] <= 0.0).reshape(-1, size, size)  # [node, b, a]
         first = np.arange(size)[:, None] < np.arange(size)[None, :]
         loses = np.any(better & (first | ~better.transpose(0, 2, 1)), axis=1)
         keep[net.start[nodes][:, None] + np.arange(size)] = ~loses
     return keep
+
+
+def _cheap(net: Network, nodes: Bools) -> Bools:
+    """Tell at which nodes to compare in full: the cheapest ones, within a budget of work."""
+    entries = np.diff(net.table_start).astype(float)
+    work = np.bincount(net.first, entries * net.sizes[net.first], net.sizes.size)
+    work += np.bincount(net.second, entries * net.sizes[net.second], net.sizes.size)
+    order = np.argsort(np.where(nodes, work, np.inf), kind="stable")
+    chosen = np.zeros(net.sizes.size, bool)
+    chosen[order[np.cumsum(work[order]) <= _WORK]] = True
+    return chosen
 
 
 def _of_nodes(net: Network, square: Ints) -> Floats:
@@ -47,15 +68,19 @@ def _of_nodes(net: Network, square: Ints) -> Floats:
     return worse
 
 
-def _add_edges(net: Network, square: Ints, worse: Floats) -> None:
+def _add_edges(net: Network, square: Ints, worse: Floats, nodes: Bools, sample: int | None) -> None:
+    """Add what edges make b cost above a, at some nodes; `sample`: at few neighbours' options."""
     for rows, columns, edges in shapes(net.sizes[net.first], net.sizes[net.second]):
         for node, turn, size in ((net.first, False, rows), (net.second, True, columns)):
-            if size == 1:
+            mine = edges[nodes[node[edges]]]
+            if size == 1 or not mine.size:
                 continue
-            chunk = max(1, _ENTRIES // (size * rows * columns))
-            for part in np.split(edges, np.arange(chunk, edges.size, chunk)):
-                own = np.minimum(net.tables(part, rows, columns), _NEVER)
-                own = own.transpose(0, 2, 1) if turn else own
+            across = columns if size == rows and not turn else rows
+            seen = np.unique(np.linspace(0, across - 1, sample or across).astype(np.int64))
+            chunk = max(1, _ENTRIES // (size * size * seen.size))
+            for part in np.split(mine, np.arange(chunk, mine.size, chunk)):
+                own = net.tables(part, rows, columns)
+                own = np.minimum((own.transpose(0, 2, 1) if turn else own)[:, :, seen], _NEVER)
                 at = square[node[part]][:, None] + np.arange(size * size)
                 np.add.at(worse, at, _most(own).reshape(part.size, -1))
 

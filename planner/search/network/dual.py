@@ -18,9 +18,12 @@ from planner.search.network.form import Floats, shapes
 __all__ = ["Dual"]
 
 _PACE = 2.0
+_SLOWER = 0.985
+_SLOWEST = 0.1
 _CLIP = 0.3
 _SMOOTH = 0.7
 _FLOOR = 1e-9
+_TIGHT = 0.3
 _ROUNDING = 1e-12
 
 
@@ -33,7 +36,7 @@ class Dual:
         self.steps = 0
         net = core.net
         rows = net.capacity.size
-        self._scale = np.maximum(net.capacity, _FLOOR * net.capacity.max(initial=1.0))
+        self._scale = np.maximum(net.capacity, _TIGHT * net.capacity.max(initial=1.0))
         self._drift = np.zeros(rows)
         self.price = np.zeros(rows)
         self.picks = np.zeros(net.sizes.size, np.int64)
@@ -54,19 +57,16 @@ class Dual:
     def step(self) -> None:
         """One step of prices and one sweep."""
         core = self.core
+        self.pace = max(_SLOWEST, self.pace * _SLOWER)
         self.up, self.total = self._evaluate()
         core.sweeps.decode(self.total, self.picks)
         core.forest.down(self.up, self.picks)
         self._move(core.net.excess(self.picks))
         self.steps += 1
 
-    def nudge(self, excess: Floats) -> None:
-        """Take the excess of better picks into the next prices."""
-        self._move(excess)
-
     def shifted(self) -> Shifted:
         """Return the core with the messages moved into its tables."""
-        return shifted(self.core, self.total)
+        return shifted(self.core, self.total, self.bound)
 
     def _evaluate(self) -> tuple[Floats, Floats]:
         """Sweep at the present prices; keep the best bound and what gives it."""

@@ -40,6 +40,14 @@ class Forest:
     start: Ints
     sizes: Ints
 
+    @property
+    def anchor(self) -> Ints:
+        """Node of the core, or root of a tree, on which each node hangs in the end."""
+        found = np.arange(self.sizes.size)
+        for step in reversed(self.steps):
+            found[step.leaf] = found[step.parent]
+        return found
+
     def up(self, cost: Floats) -> Floats:
         """Add to the costs of options what the trees below them cost at best."""
         total = cost.copy()

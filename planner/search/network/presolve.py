@@ -72,46 +72,54 @@ def _kept(made: Presolved, keep: Bools) -> Presolved:
     sizes = np.bincount(net.node_of[keep], minlength=net.sizes.size)
     if bool(np.any(sizes == 0)):
         raise _EmptyError
-    rows, columns = _ends_of_entries(net)
     smaller = replace(
         net,
         sizes=sizes,
         cost=net.cost[keep],
-        table=net.table[keep[rows] & keep[columns]],
+        table=net.table[_kept_entries(net, keep)],
         use=net.use[keep[net.use_option]],
     )
     return Presolved(smaller, made.option[keep])
 
 
-def _ends_of_entries(net: Network) -> tuple[Ints, Ints]:
-    """Return the two options of every entry of every table."""
-    rows, columns = net.sizes[net.first], net.sizes[net.second]
-    # one line for each row of each table, then one entry for each column of the line
-    line_option = np.repeat(net.start[net.first], rows) + inside(rows)
-    line_columns = np.repeat(columns, rows)
-    line_second = np.repeat(net.start[net.second], rows)
-    line = np.repeat(np.arange(line_option.size), line_columns)
-    return line_option[line], line_second[line] + inside(line_columns)
+def _kept_entries(net: Network, keep: Bools) -> Bools:
+    """Tell which entries of the tables belong to two options that are kept."""
+    kept = np.ones(net.table.size, bool)
+    whole = np.logical_and.reduceat(keep, net.start[:-1])
+    cut = np.flatnonzero(~(whole[net.first] & whole[net.second]))
+    for rows, columns, group in shapes(net.sizes[net.first[cut]], net.sizes[net.second[cut]]):
+        which = cut[group]
+        first = keep[net.start[net.first[which]][:, None] + np.arange(rows)]
+        second = keep[net.start[net.second[which]][:, None] + np.arange(columns)]
+        at = net.table_start[which][:, None] + np.arange(rows * columns)
+        kept[at] = (first[:, :, None] & second[:, None, :]).reshape(which.size, -1)
+    return kept
 
 
 def _supported(made: Presolved) -> Presolved:
     """Drop options until each that is left has a partner at every neighbour."""
+    net = made.network
+    keep = np.isfinite(net.cost)
+    finite = np.isfinite(net.table)
+    some = np.flatnonzero(np.add.reduceat(~finite, net.table_start[:-1])) if finite.size else ()
+    edges = np.asarray(some, np.int64)
+    groups = list(shapes(net.sizes[net.first[edges]], net.sizes[net.second[edges]]))
+    tables = []
+    for rows, columns, group in groups:
+        which = edges[group]
+        at = net.table_start[which][:, None] + np.arange(rows * columns)
+        own = finite[at].reshape(-1, rows, columns)
+        first = net.start[net.first[which]][:, None] + np.arange(rows)
+        second = net.start[net.second[which]][:, None] + np.arange(columns)
+        tables.append((first, second, own))
     while True:
-        net = made.network
-        keep = np.isfinite(net.cost)
-        rows, columns = _ends_of_entries(net)
-        edge = np.repeat(np.arange(net.first.size), np.diff(net.table_start))
-        finite = np.isfinite(net.table)
-        for option, node in ((rows, net.first), (columns, net.second)):
-            inner = option - net.start[node][edge]
-            width = int(net.sizes.max(initial=1))
-            have = np.bincount((edge * width + inner)[finite], minlength=net.first.size * width)
-            lacks = np.flatnonzero(have == 0)
-            lacks = lacks[lacks % width < net.sizes[node][lacks // width]]
-            keep[net.start[node][lacks // width] + lacks % width] = False
-        if bool(np.all(keep)):
-            return made
-        made = _kept(made, keep)
+        before = int(keep.sum())
+        for first, second, own in tables:
+            alive = own & keep[first][:, :, None] & keep[second][:, None, :]
+            keep[first[~alive.any(axis=2)]] = False
+            keep[second[~alive.any(axis=1)]] = False
+        if int(keep.sum()) == before:
+            return _kept(made, keep)
 
 
 def _from_least(net: Network) -> Network:

@@ -21,11 +21,11 @@ from planner.search.network import exact
 from planner.search.network.areas import Area, Areas
 from planner.search.network.child import Child
 from planner.search.network.core import Core, Shifted
+from planner.search.network.descent import polish
 from planner.search.network.dual import Dual
 from planner.search.network.form import Ints, Network
 from planner.search.network.presolve import presolve
 from planner.search.network.proof import fits, most
-from planner.search.network.repair import repaired
 from planner.search.network.work import Found, prove, solve_piece
 from planner.search.solution import Status
 
@@ -35,12 +35,15 @@ _WARM = 10
 _STEPS = 400
 _EVERY = 20
 _SHARE = 0.3
-_WIDEST = 0.5
+_TURN = 2.0
+_CLIP = 0.3
+_LOW, _HIGH = 0.05, 20.0
 _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
 _COUNTED_S = 3600.0
 _EQUAL = 1e-9
+_NEAR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class _Search:
         self.proved = False
         self.curve: list[tuple[float, float]] = []
         self.children: list[Child[Found]] = []
+        self.factor = np.ones(net.capacity.size)
+        self.raw: Ints | None = None
         self.proof: Child[Found] | None = None
         self.beside: Child[Found] | None = None
         self.exact = exact.available()
@@ -110,8 +115,9 @@ class _Search:
         return min(self.dual.true_bound(), self.cost)
 
     def _closed(self) -> bool:
-        close = self.picks is not None and self.dual.bound >= self.cost - _EQUAL * abs(self.cost)
-        return self.proved or close
+        if not self.proved and self.dual.bound >= self.cost - _NEAR * abs(self.cost):
+            self.proved = self.dual.true_bound() >= self.cost - _EQUAL * abs(self.cost)
+        return self.proved
 
     def _left(self) -> float:
         return np.inf if self.end is None else self.end - time.monotonic()
@@ -145,7 +151,7 @@ class _Search:
         while dual.steps < _STEPS and time.monotonic() < until and not self._closed():
             dual.step()
             if dual.steps % _EVERY == 0:
-                self.offer(repaired(self.core, dual.price, dual.picks, 10))
+                self.offer(polish(self.net, dual.picks))
                 if small and self.proof is None:
                     self._start_proof()
                 elif self.exact and self.beside is None and self.core.nodes.size:
@@ -165,18 +171,27 @@ class _Search:
             found, self.beside = self.beside.answer, None
             if found is not None:
                 self.offer(found.picks)
-                if found.raw is not None:
-                    self.dual.nudge(self.net.excess(found.raw))
+                self._learn(found.raw)
+
+    def _learn(self, raw: Ints | None) -> None:
+        """Correct the prices of the next pieces by what exact picks use."""
+        if raw is None:
+            return
+        self.raw = raw
+        capacity = self.net.capacity
+        ratio = self.net.excess(raw) / np.maximum(capacity, 0.3 * capacity.max(initial=1.0))
+        turn = np.exp(_TURN * np.clip(ratio, -_CLIP, _CLIP))
+        self.factor = np.clip(self.factor * turn, _LOW, _HIGH)
 
     def _start_core(self, limit_s: float) -> None:
-        shift, price, picks = self.dual.shifted(), self.dual.price, self.dual.picks.copy()
-        upper, nodes = _WIDEST * abs(self.dual.bound), self.core.nodes
+        shift, price = self.dual.shifted(), self.dual.price * self.factor
+        picks, nodes = self.dual.picks.copy(), self.core.nodes
         backtracks = None if self.end is not None else _BACKTRACKS
         limit_s = limit_s if self.end is not None else _COUNTED_S
 
         def work() -> Found:
             return solve_piece(
-                shift, price, nodes, picks, upper=upper, limit_s=limit_s, backtracks=backtracks,
+                shift, price, nodes, picks, wide=True, limit_s=limit_s, backtracks=backtracks,
                 seed=1,
             )  # fmt: skip
 
@@ -213,13 +228,20 @@ class _Search:
                 running.append((child, area, begun, base))
                 continue
             gained = child.answer is not None and self._merge(child.answer.picks, base)
+            if child.answer is not None and area.nodes.size == self.core.nodes.size:
+                self._learn(child.answer.raw)
             areas.reward(area, gained, time.monotonic() - begun)
 
     def _start_area(
         self, shift: Shifted, area: Area, number: int
     ) -> tuple[Child[Found], Area, float, Ints | None]:
+        base = self.picks
+        if base is None:
+            base = self.raw if self.raw is not None else self.dual.picks
+            area = Area(area.kind, self.core.nodes, 1.0)
+        whole = area.nodes.size == self.core.nodes.size
         price = self.dual.price * area.factor
-        base = self.picks if self.picks is not None else self.dual.picks.copy()
+        price = price * self.factor if whole else price
         limit_s = _COUNTED_S if self.end is None else min(8.0, 0.5 * max(self._left(), 0.1))
         backtracks = None if self.end is not None else _BACKTRACKS
         child = self._child(
@@ -228,7 +250,7 @@ class _Search:
                 price,
                 area.nodes,
                 base,
-                upper=None,
+                wide=whole,
                 limit_s=limit_s,
                 backtracks=backtracks,
                 seed=number + 1,

@@ -7,9 +7,9 @@ options and tables without changing the price of any picks:
     total_i = cost_i + sum_j message_ji
     message_ij[b] = min_a (total_i[a] - least_i) share_i - message_ji[a] + table[a, b]
 
-less its least entry, with share_i = 1 / max(edges forward, edges backward). Each sweep back
-gives a true lower bound, the sum of all that was taken out; `Dual.true_bound` works it out again
-from the messages alone.
+less its least entry, with share_i = 1 / max(edges forward, edges backward). The sum of all that
+was taken out on the way back is a lower bound. Tables are swept in single precision: messages may be anything, and what
+they prove is worked out in double precision, from the messages alone (`Dual.true_bound`).
 
 Source: V. Kolmogorov, IEEE PAMI 28(10), 2006.
 """
@@ -17,10 +17,13 @@ Source: V. Kolmogorov, IEEE PAMI 28(10), 2006.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.search.network.form import Floats, Ints, Network, ends, inside, shapes
 
 __all__ = ["Sweeps", "colours"]
+
+Singles = NDArray[np.float32]
 
 _ENTRIES = 65_536
 """Entries of the tables of one step: so that what is computed stays in the cache."""
@@ -49,7 +52,7 @@ class _Step:
     sent: Ints  # places of the messages sent
     received: Ints  # places of the messages the other way
     share: Floats
-    table: Floats  # [option of the sender, option of the receiver, edge]
+    table: Singles  # [option of the sender, option of the receiver, edge]
 
 
 class Sweeps:
@@ -125,7 +128,7 @@ class Sweeps:
                         out[which] + other,
                         into[which] + own,
                         self.share[source[which]],
-                        self.oriented(which, rows, columns, back),
+                        self.oriented(which, rows, columns, back).astype(np.float32),
                     )
                 )
         return made
@@ -158,7 +161,8 @@ class Sweeps:
         own -= own.min(axis=0)
         own *= step.share
         own -= message[step.received]
-        new = (own[:, None, :] + step.table).min(axis=0)
+        reach = own.astype(np.float32)[:, None, :] + step.table
+        new = reach.min(axis=0).astype(float)
         least = new.min(axis=0)
         new -= least
         np.add.at(total, step.target, new - message[step.sent])
@@ -172,7 +176,7 @@ class Sweeps:
             self._pick(colour, total, picks)
             for step in steps:
                 given = step.table[picks[step.low], :, np.arange(step.low.size)].T
-                np.add.at(total, step.target, given - self.message[step.sent])
+                np.add.at(total, step.target, given.astype(float) - self.message[step.sent])
 
     def _pick(self, colour: int, total: Floats, picks: Ints) -> None:
         for nodes, options in self.by_colour[colour]:

@@ -13,7 +13,7 @@ from planner.search.network.repair import repaired
 
 __all__ = ["Found", "prove", "solve_piece"]
 
-_WIDEST = 0.5
+_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,26 @@ def solve_piece(
     free: Ints,
     picks: Ints,
     *,
-    upper: float | None,
+    wide: bool,
     limit_s: float,
     backtracks: int | None,
     seed: int,
 ) -> Found:
-    """Solve the nodes `free` at row prices, the others kept; then repair."""
+    """Solve the nodes `free` at row prices, the others kept; then repair.
+
+    `wide`: take the best picks even where they cost more at these prices than the present ones.
+    """
     core = shift.core
     up = core.up(price)
-    piece = shift.piece(up, free, picks, upper)
+    piece = shift.piece(up, free, picks, shift.widest(up) if wide else None)
     answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
         return Found(None, None, answer.proved)
     raw = picks.copy()
     raw[free] = answer.picks
     core.forest.down(up, raw)
-    return Found(raw, repaired(core, price, raw), answer.proved)
+    counted = backtracks is not None
+    return Found(raw, repaired(shift, price, raw, tries=_TRIES, counted=counted), answer.proved)
 
 
 def prove(
