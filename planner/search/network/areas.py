@@ -23,11 +23,15 @@ _FIXED = (0.006, 0.012, 0.024)
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Nodes to solve, the kind they were drawn by, and a factor for the prices."""
+    """Nodes to solve, the kind they were drawn by, a factor for prices (1: as they are).
+
+    `wide`: so large that the picks may be better though they cost more at the prices.
+    """
 
     kind: int
     nodes: Ints
     factor: float
+    wide: bool
 
 
 class Areas:
@@ -58,7 +62,11 @@ class Areas:
         kind = int(self._rng.choice(share.size, p=share))
         name, size = self._kinds[kind]
         nodes = getattr(self, f"_{name}")(size)
-        return Area(kind, nodes, float(np.exp(self._rng.uniform(np.log(0.1), np.log(2.0)))))
+        wide = name in ("all", "spokes")
+        low, high = (0.7, 1.2) if wide else (0.1, 2.0)
+        factor = float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        plain = wide and float(self._rng.random()) < 0.5
+        return Area(kind, nodes, 1.0 if plain else factor, wide)
 
     def reward(self, area: Area, gained: bool, seconds: float) -> None:
         """Learn from what an area gave."""

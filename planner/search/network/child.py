@@ -27,11 +27,11 @@ _PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 
 class Child(Generic[T]):
-    """`work` in a child; `limit_s` is the wall time after which it is asked to stop."""
+    """`work` in a child: asked to stop after `limit_s` of wall time, killed `grace_s` later."""
 
-    def __init__(self, work: Callable[[], T], limit_s: float) -> None:
+    def __init__(self, work: Callable[[], T], limit_s: float, grace_s: float = _GRACE_S) -> None:
         self._ask_at = time.monotonic() + limit_s
-        self._kill_at = self._ask_at + _GRACE_S
+        self._kill_at = self._ask_at + grace_s
         self._parts: list[bytes] = []
         self._read, write = os.pipe()
         parent = os.getpid()
@@ -40,7 +40,7 @@ class Child(Generic[T]):
             self._pid = os.fork()
         if self._pid == 0:
             os.close(self._read)
-            _run(work, write, parent, limit_s)
+            _run(work, write, parent, limit_s + grace_s)
         os.close(write)
         self._asked = False
         self.done = False
@@ -110,7 +110,7 @@ def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) ->
             ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
         if os.getppid() != parent:
             return
-        limit = int(time.process_time() + limit_s + _GRACE_S) + 2
+        limit = int(time.process_time() + limit_s) + 2
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
         with os.fdopen(write, "wb") as pipe:

@@ -5,6 +5,8 @@ to them, are solved anew at those prices; at last nodes move downhill under the 
 Where the exact solver is missing, single nodes move at the raised prices instead.
 """
 
+import time
+
 import numpy as np
 
 from planner.search.network import exact
@@ -14,15 +16,15 @@ from planner.search.network.form import Bools, Floats, Ints
 
 __all__ = ["repaired"]
 
-_RAISE = 2.0
-_LEAST = 1e-2
+_RAISE = 1.4
+_LEAST = 0.05
 _MOST = 2_000
 _LIMIT_S = 1.5
 _BACKTRACKS = 3_000
 
 
 def repaired(
-    shift: Shifted, price: Floats, picks: Ints, *, tries: int, counted: bool
+    shift: Shifted, price: Floats, picks: Ints, *, tries: int, counted: bool, until: float
 ) -> Ints | None:
     """Return picks that keep every row, near the given ones; None: not found.
 
@@ -30,6 +32,7 @@ def repaired(
     ----------
     tries   : how often prices are raised
     counted : limit the exact solver by backtracks, not by time
+    until   : a time of `time.monotonic` after which no more is tried
     """
     core = shift.core
     net = core.net
@@ -38,13 +41,13 @@ def repaired(
     for number in range(tries + 1):
         picks = polish(net, picks)
         over = net.excess(picks) > 0.0
-        if not bool(over.any()) or number == tries:
+        if not bool(over.any()) or number == tries or time.monotonic() > until:
             break
-        price[over] = np.maximum(price[over], least) * _RAISE
+        price[over] = np.maximum(_RAISE * price[over], least * 2.0**number)
         up = core.up(price)
         free = _near(shift, over, picks)
         if exact.available() and free.size:
-            piece = shift.piece(up, free, picks, shift.widest(up))
+            piece = shift.piece(up, free, picks, 10.0 * shift.widest(up))
             backtracks = _BACKTRACKS if counted else None
             answer = exact.solve(piece, 3600.0 if counted else _LIMIT_S, backtracks)
             if answer.picks is not None:

@@ -10,10 +10,9 @@ With one processor on prices and one on pieces at first, then both on pieces:
 A time limit ends each part; without one, counts do, and children are heard in a fixed order.
 """
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,13 +34,18 @@ _WARM = 10
 _STEPS = 400
 _EVERY = 20
 _SHARE = 0.3
-_TURN = 2.0
+_TURN = 4.0
 _CLIP = 0.3
+_SPARE, _EASE = 0.02, 0.7
 _LOW, _HIGH = 0.05, 20.0
 _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
+_WORKERS = 2
+_PIECE_S = 10.0
 _COUNTED_S = 3600.0
+_GRACE_S = 2.0
+_REPAIR_S = 4.0
 _EQUAL = 1e-9
 _NEAR = 1e-6
 
@@ -70,6 +74,16 @@ def run(net: Network, end: float | None, seed: int, tell: Told | None = None) ->
     search.go()
     picks = None if search.picks is None else made.lifted(search.picks)
     return Outcome(picks, search.status(), search.bound(), tuple(search.curve))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """An area that a child is solving, since when, and the picks around it."""
+
+    child: Child[Found]
+    area: Area
+    begun: float
+    base: Ints
 
 
 class _Search:
@@ -135,8 +149,11 @@ class _Search:
             self.tell("search", cost, self.dual.bound)
         return True
 
-    def _child(self, work: Callable[[], Found], limit_s: float) -> Child[Found]:
-        child: Child[Found] = Child(work, limit_s)
+    def _child(self, work: Callable[[float], Found], limit_s: float) -> Child[Found]:
+        limit_s = max(0.1, min(limit_s, self._left() - _REPAIR_S - _GRACE_S))
+        until = time.monotonic() + limit_s + _REPAIR_S
+        grace_s = max(0.3, min(_REPAIR_S + _GRACE_S, self._left() - limit_s - 0.2))
+        child: Child[Found] = Child(lambda: work(until), limit_s, grace_s)
         self.children = [c for c in self.children if not c.done] + [child]
         return child
 
@@ -180,22 +197,23 @@ class _Search:
         self.raw = raw
         capacity = self.net.capacity
         ratio = self.net.excess(raw) / np.maximum(capacity, 0.3 * capacity.max(initial=1.0))
-        turn = np.exp(_TURN * np.clip(ratio, -_CLIP, _CLIP))
+        turn = np.where(ratio > 0.0, 1.0 + _TURN * np.minimum(ratio, _CLIP), 1.0)
+        turn[ratio < -_SPARE] = _EASE
         self.factor = np.clip(self.factor * turn, _LOW, _HIGH)
 
     def _start_core(self, limit_s: float) -> None:
         shift, price = self.dual.shifted(), self.dual.price * self.factor
-        picks, nodes = self.dual.picks.copy(), self.core.nodes
+        picks, nodes = self._base().copy(), self.core.nodes
         backtracks = None if self.end is not None else _BACKTRACKS
         limit_s = limit_s if self.end is not None else _COUNTED_S
 
-        def work() -> Found:
+        def work(until: float) -> Found:
             return solve_piece(
                 shift, price, nodes, picks, wide=True, limit_s=limit_s, backtracks=backtracks,
-                seed=1,
+                until=until, seed=1,
             )  # fmt: skip
 
-        self.beside = self._child(work, 2.0 * limit_s + 2.0)
+        self.beside = self._child(work, 1.5 * limit_s + 1.0)
 
     def _start_proof(self) -> None:
         net = self.net
@@ -203,7 +221,7 @@ class _Search:
         upper = self.cost * (1.0 + _EQUAL) + 1.0 if self.picks is not None else most(net)
         backtracks = None if self.end is not None else _PROOF_BACKTRACKS
 
-        def work() -> Found:
+        def work(_: float) -> Found:
             return prove(net, upper, limit_s=limit_s, backtracks=backtracks, seed=1)
 
         self.proof = self._child(work, limit_s)
@@ -211,53 +229,49 @@ class _Search:
     # part 3
 
     def _areas(self) -> None:
-        shift = self.dual.shifted()
-        areas = Areas(self.core, self.rng)
-        workers = 2 if self.end is None else max(1, min(2, os.cpu_count() or 1))
-        running: list[tuple[Child[Found], Area, float, Ints | None]] = []
+        """Solve areas of the core, two at a time."""
+        shift, areas = self.dual.shifted(), Areas(self.core, self.rng)
+        running: list[_Running] = []
         pieces = 0
         while self._left() > 0.3 and not self.proved:
-            if self.end is None and pieces >= _PIECES and not running:
-                break
-            while len(running) < workers and (self.end is not None or pieces < _PIECES):
+            while len(running) < _WORKERS and (self.end is not None or pieces < _PIECES):
                 running.append(self._start_area(shift, areas.draw(), pieces))
                 pieces += 1
-            child, area, begun, base = running.pop(0)
-            wait = np.inf if self.end is None else time.monotonic() + 0.02
-            if not child.wait(min(wait, (self.end or np.inf) - 0.2)):
-                running.append((child, area, begun, base))
+            if not running:
+                break
+            one = running.pop(0)
+            wait = np.inf if self.end is None else min(time.monotonic() + 0.02, self.end - 0.2)
+            if not one.child.wait(wait):
+                running.append(one)
                 continue
-            gained = child.answer is not None and self._merge(child.answer.picks, base)
-            if child.answer is not None and area.nodes.size == self.core.nodes.size:
-                self._learn(child.answer.raw)
-            areas.reward(area, gained, time.monotonic() - begun)
+            found = one.child.answer
+            gained = found is not None and self._merge(found.picks, one.base)
+            if found is not None and one.area.factor == 1.0:
+                self._learn(found.raw)
+            areas.reward(one.area, gained, time.monotonic() - one.begun)
 
-    def _start_area(
-        self, shift: Shifted, area: Area, number: int
-    ) -> tuple[Child[Found], Area, float, Ints | None]:
-        base = self.picks
-        if base is None:
-            base = self.raw if self.raw is not None else self.dual.picks
-            area = Area(area.kind, self.core.nodes, 1.0)
-        whole = area.nodes.size == self.core.nodes.size
-        price = self.dual.price * area.factor
-        price = price * self.factor if whole else price
-        limit_s = _COUNTED_S if self.end is None else min(8.0, 0.5 * max(self._left(), 0.1))
-        backtracks = None if self.end is not None else _BACKTRACKS
-        child = self._child(
-            lambda: solve_piece(
-                shift,
-                price,
-                area.nodes,
-                base,
-                wide=whole,
-                limit_s=limit_s,
-                backtracks=backtracks,
-                seed=number + 1,
-            ),
-            1.5 * limit_s + 0.5,
-        )
-        return child, area, time.monotonic(), base
+    def _base(self) -> Ints:
+        """Return the picks to start from: the best, or the last that the exact solver gave."""
+        if self.picks is not None:
+            return self.picks
+        return self.raw if self.raw is not None else self.dual.picks
+
+    def _start_area(self, shift: Shifted, area: Area, number: int) -> _Running:
+        base = self._base()
+        if self.picks is None:
+            area = replace(area, nodes=self.core.nodes, wide=True, factor=1.0)
+        price = self.dual.price * self.factor * area.factor
+        counted = self.end is None
+        limit_s = _COUNTED_S if counted else min(_PIECE_S, 0.5 * max(self._left(), 0.1))
+
+        def work(until: float) -> Found:
+            return solve_piece(
+                shift, price, area.nodes, base, wide=area.wide, limit_s=limit_s,
+                backtracks=_BACKTRACKS if counted else None, until=until, seed=number + 1,
+            )  # fmt: skip
+
+        child = self._child(work, 1.5 * limit_s + 1.0)
+        return _Running(child, area, time.monotonic(), base)
 
     def _merge(self, picks: Ints | None, base: Ints | None) -> bool:
         """Take better picks; where the best has changed since, try to put both changes together."""

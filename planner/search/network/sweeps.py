@@ -8,8 +8,8 @@ options and tables without changing the price of any picks:
     message_ij[b] = min_a (total_i[a] - least_i) share_i - message_ji[a] + table[a, b]
 
 less its least entry, with share_i = 1 / max(edges forward, edges backward). The sum of all that
-was taken out on the way back is a lower bound. Tables are swept in single precision: messages may be anything, and what
-they prove is worked out in double precision, from the messages alone (`Dual.true_bound`).
+was taken out on the way back is a lower bound. Tables are swept in single precision: messages may
+be anything, and what they prove is worked out in double precision (`Dual.true_bound`).
 
 Source: V. Kolmogorov, IEEE PAMI 28(10), 2006.
 """

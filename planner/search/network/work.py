@@ -14,6 +14,7 @@ from planner.search.network.repair import repaired
 __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
+_WIDER = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +42,31 @@ def solve_piece(
     wide: bool,
     limit_s: float,
     backtracks: int | None,
+    until: float,
     seed: int,
 ) -> Found:
     """Solve the nodes `free` at row prices, the others kept; then repair.
 
+    `until`: a time of `time.monotonic` after which no more repair is tried.
     `wide`: take the best picks even where they cost more at these prices than the present ones.
     """
     core = shift.core
     up = core.up(price)
-    piece = shift.piece(up, free, picks, shift.widest(up) if wide else None)
+    widest = shift.widest(up) if wide else None
+    piece = shift.piece(up, free, picks, widest)
     answer = exact.solve(piece, limit_s, backtracks, seed)
+    if answer.picks is None and answer.proved and widest is not None:
+        piece = shift.piece(up, free, picks, _WIDER * widest)
+        answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
         return Found(None, None, answer.proved)
     raw = picks.copy()
     raw[free] = answer.picks
     core.forest.down(up, raw)
     counted = backtracks is not None
-    return Found(raw, repaired(shift, price, raw, tries=_TRIES, counted=counted), answer.proved)
+    return Found(
+        raw, repaired(shift, price, raw, tries=_TRIES, counted=counted, until=until), answer.proved
+    )
 
 
 def prove(
