@@ -19,6 +19,8 @@ __all__ = ["Area", "Areas"]
 _WINDOWS = (60, 150, 400, 1000)
 _BALLS = (60, 200, 600)
 _FIXED = (0.006, 0.012, 0.024)
+_WIDE = ("all", "spokes")
+_PLAIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,18 @@ class Areas:
         ]
         self._score = np.ones(len(self._kinds))
 
-    def draw(self) -> Area:
-        """Draw an area and a factor for the prices inside it."""
-        share = self._score / self._score.sum()
-        kind = int(self._rng.choice(share.size, p=share))
+    def draw(self, wide: bool) -> Area:
+        """Draw an area, wide or not, and a factor for the prices inside it."""
+        ours = np.array([(name in _WIDE) == wide for name, _ in self._kinds])
+        if not bool(ours.any()):
+            ours[:] = wide = True
+        share = np.where(ours, self._score, 0.0)
+        kind = int(self._rng.choice(share.size, p=share / share.sum()))
         name, size = self._kinds[kind]
         nodes = getattr(self, f"_{name}")(size)
-        wide = name in ("all", "spokes")
         low, high = (0.7, 1.2) if wide else (0.1, 2.0)
         factor = float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
-        plain = wide and float(self._rng.random()) < 0.5
+        plain = wide and float(self._rng.random()) < _PLAIN
         return Area(kind, nodes, 1.0 if plain else factor, wide)
 
     def reward(self, area: Area, gained: bool, seconds: float) -> None:

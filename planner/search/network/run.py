@@ -229,13 +229,14 @@ class _Search:
     # part 3
 
     def _areas(self) -> None:
-        """Solve areas of the core, two at a time."""
+        """Solve areas of the core: one wide, at prices that it corrects, and one narrow."""
         shift, areas = self.dual.shifted(), Areas(self.core, self.rng)
         running: list[_Running] = []
         pieces = 0
         while self._left() > 0.3 and not self.proved:
             while len(running) < _WORKERS and (self.end is not None or pieces < _PIECES):
-                running.append(self._start_area(shift, areas.draw(), pieces))
+                wide = not any(one.area.wide for one in running)
+                running.append(self._start_area(shift, areas.draw(wide), pieces))
                 pieces += 1
             if not running:
                 break
