@@ -73,8 +73,9 @@ class Shifted:
         Parameters
         ----------
         up    : costs of options from `Core.up`
-        upper : None: only picks that cost less than the present ones are wanted; a number: any,
-                but below it, counted from the least sum of the piece
+        upper : None: only picks that cost less than the present ones are wanted. A number: any
+                that cost no more, or, where the present ones are forbidden, less than this,
+                counted from the least sum of the piece
         """
         net, sweeps = self.core.net, self.core.sweeps
         place = np.full(net.sizes.size, -1)
@@ -99,7 +100,7 @@ class Shifted:
         own = [u - low for u, low in zip(own, least, strict=True)]
         now += float(sum(u[p] for u, p in zip(own, picks[free].tolist(), strict=True)))
         if upper is not None:
-            now = min(now * (1.0 + _EQUAL) + _EQUAL * upper, upper)
+            now = now * (1.0 + _EQUAL) + _EQUAL * upper if now < np.inf else upper
         return Piece(own, pairs, now, [], picks[free])
 
     def _fix(self, unary: Floats, low: Ints, high: Ints, picks: Ints) -> None:

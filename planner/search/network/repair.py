@@ -17,7 +17,8 @@ from planner.search.network.form import Bools, Floats, Ints
 __all__ = ["repaired"]
 
 _RAISE = 1.4
-_LEAST = 0.05
+_CHARGE = 1e-5
+_GROWTH = 3.0
 _MOST = 2_000
 _LIMIT_S = 1.5
 _BACKTRACKS = 3_000
@@ -37,13 +38,14 @@ def repaired(
     core = shift.core
     net = core.net
     price = price.copy()
-    least = _LEAST * float(price.mean()) if price.size else 0.0
     for number in range(tries + 1):
         picks = polish(net, picks)
-        over = net.excess(picks) > 0.0
+        excess = net.excess(picks)
+        over = excess > 0.0
         if not bool(over.any()) or number == tries or time.monotonic() > until:
             break
-        price[over] = np.maximum(_RAISE * price[over], least * 2.0**number)
+        charge = _CHARGE * _GROWTH**number * abs(shift.value) / float(excess[over].sum())
+        price[over] = np.maximum(_RAISE * price[over], charge)
         up = core.up(price)
         free = _near(shift, over, picks)
         if exact.available() and free.size:

@@ -36,8 +36,8 @@ _EVERY = 20
 _SHARE = 0.3
 _TURN = 4.0
 _CLIP = 0.3
-_SPARE, _EASE = 0.02, 0.7
-_LOW, _HIGH = 0.05, 20.0
+_SPARE, _EASE, _LET_GO = 0.02, 0.8, 0.4
+_LOW, _HIGH = 1e-5, 20.0
 _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
@@ -198,7 +198,7 @@ class _Search:
         capacity = self.net.capacity
         ratio = self.net.excess(raw) / np.maximum(capacity, 0.3 * capacity.max(initial=1.0))
         turn = np.where(ratio > 0.0, 1.0 + _TURN * np.minimum(ratio, _CLIP), 1.0)
-        turn[ratio < -_SPARE] = _EASE
+        turn[ratio < -_SPARE] = _EASE if bool(np.any(ratio > 0.0)) else _LET_GO
         self.factor = np.clip(self.factor * turn, _LOW, _HIGH)
 
     def _start_core(self, limit_s: float) -> None:

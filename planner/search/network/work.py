@@ -6,7 +6,7 @@ Each function is called in a child (see `child`) and touches nothing of the pare
 from dataclasses import dataclass
 
 from planner.search.network import exact
-from planner.search.network.core import Shifted
+from planner.search.network.core import Core, Shifted, shifted
 from planner.search.network.form import Floats, Ints, Network
 from planner.search.network.proof import whole
 from planner.search.network.repair import repaired
@@ -15,6 +15,7 @@ __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
 _WIDER = 20.0
+_SWEEPS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def solve_piece(
     """
     core = shift.core
     up = core.up(price)
+    if wide:
+        shift = _refreshed(core, price, up)
     widest = shift.widest(up) if wide else None
     piece = shift.piece(up, free, picks, widest)
     answer = exact.solve(piece, limit_s, backtracks, seed)
@@ -67,6 +70,13 @@ def solve_piece(
     return Found(
         raw, repaired(shift, price, raw, tries=_TRIES, counted=counted, until=until), answer.proved
     )
+
+
+def _refreshed(core: Core, price: Floats, up: Floats) -> Shifted:
+    """Sweep a little at other prices, so that the messages suit them."""
+    for _ in range(_SWEEPS):
+        total, value = core.sweeps.sweep(up)
+    return shifted(core, total, value + core.constant(up, price))
 
 
 def prove(
