@@ -17,8 +17,7 @@ from planner.search.network.sweeps import Sweeps
 
 __all__ = ["Core", "Shifted", "shifted"]
 
-_WIDEST = 0.5
-_EQUAL = 1e-6
+_WIDEST = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +53,23 @@ class Core:
 class Shifted:
     """Tables of the core's edges after the messages, flat, and what to add to every option.
 
-    `value` is the bound that the messages gave, the scale of costs.
+    `scale` is the size of the bound that the messages gave.
     """
 
     core: Core
     table: Floats
     start: Ints
     offset: Floats
-    value: float
+    scale: float
 
-    def widest(self, up: Floats) -> float:
-        """Return a cost above that of any picks worth having."""
-        return _WIDEST * (float(np.abs(up).sum()) / max(up.size, 1) + abs(self.value) + 1.0)
-
-    def piece(self, up: Floats, free: Ints, picks: Ints, upper: float | None) -> Piece:
+    def piece(self, up: Floats, free: Ints, picks: Ints, spare: float) -> Piece:
         """Cut out the nodes `free`; the others keep their picks.
 
         Parameters
         ----------
         up    : costs of options from `Core.up`
-        upper : None: only picks that cost less than the present ones are wanted. A number: any
-                that cost no more, or, where the present ones are forbidden, less than this,
-                counted from the least sum of the piece
+        spare : picks that cost less than the present ones and so much, as a share of `scale`, are
+                wanted; any at all, where the present ones are forbidden
         """
         net, sweeps = self.core.net, self.core.sweeps
         place = np.full(net.sizes.size, -1)
@@ -99,8 +93,8 @@ class Shifted:
         least = [u.min() for u in own]
         own = [u - low for u, low in zip(own, least, strict=True)]
         now += float(sum(u[p] for u, p in zip(own, picks[free].tolist(), strict=True)))
-        if upper is not None:
-            now = now * (1.0 + _EQUAL) + _EQUAL * upper if now < np.inf else upper
+        now += (spare if now < np.inf else 0.0) * self.scale
+        now = min(now, _WIDEST * self.scale) if now == np.inf else now
         return Piece(own, pairs, now, [], picks[free])
 
     def _fix(self, unary: Floats, low: Ints, high: Ints, picks: Ints) -> None:
@@ -137,4 +131,6 @@ def shifted(core: Core, total: Floats, value: float) -> Shifted:
         at = start[which] + np.arange(rows * columns)[:, None]
         flat[at] = table.reshape(rows * columns, -1)
     moved = np.repeat(count * sweeps.share, net.sizes) * slack
-    return Shifted(core, flat, start, sweeps.totals(np.zeros(net.cost.size)) - moved, value)
+    return Shifted(
+        core, flat, start, sweeps.totals(np.zeros(net.cost.size)) - moved, max(abs(value), 1.0)
+    )

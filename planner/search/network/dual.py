@@ -17,10 +17,11 @@ from planner.search.network.form import Floats, shapes
 
 __all__ = ["Dual"]
 
-_PACE = 2.0
-_SLOWER = 0.985
-_SLOWEST = 0.1
-_CLIP = 0.3
+_START = 0.1
+_PACE = 20.0
+_SLOWER = 0.98
+_SLOWEST = 1.0
+_CLIP = 0.02
 _SMOOTH = 0.7
 _FLOOR = 1e-9
 _TIGHT = 0.3
@@ -46,12 +47,13 @@ class Dual:
         self.up, self.total = self._evaluate()
 
     def start(self, sweeps: int) -> None:
-        """Find the scale of prices: the bound without any, spread evenly over the rows."""
+        """Find the scale of prices: a part of the bound without any, spread over the rows."""
         for _ in range(sweeps):
             self.up, self.total = self._evaluate()
         capacity = self.core.net.capacity
         if capacity.size:
-            level = max(abs(self.bound), 1.0) / (capacity.size * max(capacity.max(), 1e-300))
+            whole = capacity.size * max(float(capacity.max()), 1e-300)
+            level = _START * max(abs(self.bound), 1.0) / whole
             self.price = _grid(np.full(capacity.size, level))
 
     def step(self) -> None:

@@ -1,11 +1,13 @@
 """From picks that use too much to picks that keep every row, at little cost.
 
-Prices rise on the rows that are exceeded, and the nodes that use something there, with those next
-to them, are solved anew at those prices; at last nodes move downhill under the limits themselves.
-Where the exact solver is missing, single nodes move at the raised prices instead.
+The nodes that use something in the rows exceeded are solved anew, with the worst of those rows as
+constraints; rows that this exceeds join them. Where that finds nothing, prices rise on the rows
+exceeded. At last nodes move downhill under the limits themselves. Where the exact solver is
+missing, single nodes move at the raised prices instead.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,15 +15,20 @@ from planner.search.network import exact
 from planner.search.network.core import Shifted
 from planner.search.network.descent import descend, polish
 from planner.search.network.form import Bools, Floats, Ints
+from planner.search.network.limits import constraints, worst
 
 __all__ = ["repaired"]
 
 _RAISE = 1.4
 _CHARGE = 1e-5
 _GROWTH = 3.0
-_MOST = 2_000
+_MOST = 600
+_ROWS = 4
 _LIMIT_S = 1.5
 _BACKTRACKS = 3_000
+_COUNTED_S = 3600.0
+_SPARE = 0.02
+_EQUAL = 1e-6
 
 
 def repaired(
@@ -31,35 +38,70 @@ def repaired(
 
     Parameters
     ----------
-    tries   : how often prices are raised
+    tries   : how often nodes are solved anew
     counted : limit the exact solver by backtracks, not by time
     until   : a time of `time.monotonic` after which no more is tried
     """
-    core = shift.core
-    net = core.net
-    price = price.copy()
+    net = shift.core.net
+    price, raised = price.copy(), 0
+    rows: list[int] = []
     for number in range(tries + 1):
         picks = polish(net, picks)
         excess = net.excess(picks)
         over = excess > 0.0
         if not bool(over.any()) or number == tries or time.monotonic() > until:
             break
-        charge = _CHARGE * _GROWTH**number * abs(shift.value) / float(excess[over].sum())
-        price[over] = np.maximum(_RAISE * price[over], charge)
-        up = core.up(price)
         free = _near(shift, over, picks)
-        if exact.available() and free.size:
-            piece = shift.piece(up, free, picks, 10.0 * shift.widest(up))
-            backtracks = _BACKTRACKS if counted else None
-            answer = exact.solve(piece, 3600.0 if counted else _LIMIT_S, backtracks)
-            if answer.picks is not None:
-                picks = picks.copy()
-                picks[free] = answer.picks
-        else:
-            picks = descend(net, net.priced(price), picks, 4)
-        picks = picks.copy()
-        core.forest.down(up, picks)
+        rows = worst(excess, over, rows, _ROWS)
+        found = _constrained(shift, price, free, picks, rows, counted)
+        if found is None:
+            charge = _CHARGE * _GROWTH**raised * shift.scale / float(excess[over].sum())
+            price[over] = np.maximum(_RAISE * price[over], charge)
+            raised += 1
+            found = _priced(shift, price, free, picks, counted)
+        picks = found
     return picks if net.allows(picks) else None
+
+
+def _constrained(
+    shift: Shifted, price: Floats, free: Ints, picks: Ints, rows: list[int], counted: bool
+) -> Ints | None:
+    """Solve nodes anew with rows as constraints."""
+    if not exact.available() or not free.size:
+        return None
+    core = shift.core
+    up = core.up(price)
+    kept = constraints(core, up, free, picks, rows)
+    if any(capacity < 0 for _, _, capacity in kept):
+        return None
+    piece = replace(shift.piece(up, free, picks, _SPARE), rows=kept)
+    return _solved(shift, up, piece, free, picks, counted)
+
+
+def _priced(shift: Shifted, price: Floats, free: Ints, picks: Ints, counted: bool) -> Ints:
+    """Solve nodes anew at raised prices."""
+    core = shift.core
+    up = core.up(price)
+    found = None
+    if exact.available() and free.size:
+        found = _solved(shift, up, shift.piece(up, free, picks, _EQUAL), free, picks, counted)
+    if found is None:
+        found = descend(core.net, core.net.priced(price), picks, 4)
+        core.forest.down(up, found)
+    return found
+
+
+def _solved(
+    shift: Shifted, up: Floats, piece: exact.Piece, free: Ints, picks: Ints, counted: bool
+) -> Ints | None:
+    limit_s, backtracks = (_COUNTED_S, _BACKTRACKS) if counted else (_LIMIT_S, None)
+    answer = exact.solve(piece, limit_s, backtracks)
+    if answer.picks is None:
+        return None
+    found = picks.copy()
+    found[free] = answer.picks
+    shift.core.forest.down(up, found)
+    return found
 
 
 def _near(shift: Shifted, over: Bools, picks: Ints) -> Ints:
@@ -69,9 +111,7 @@ def _near(shift: Shifted, over: Bools, picks: Ints) -> Ints:
     count = np.concatenate(([0], np.cumsum(over)))
     hit = (count[net.hi] > count[net.lo]) & (net.slot_use(picks) > 0.0)
     use = np.zeros(net.sizes.size)
-    anchor = core.forest.anchor[net.slot_node[hit]]
-    inside = anchor >= 0
-    np.add.at(use, anchor[inside], net.slot_use(picks)[hit][inside])
+    np.add.at(use, core.forest.anchor[net.slot_node[hit]], net.slot_use(picks)[hit])
     nodes = core.nodes[use[core.nodes] > 0.0]
     if nodes.size > _MOST:
         nodes = np.sort(nodes[np.argsort(-use[nodes], kind="stable")[:_MOST]])

@@ -22,6 +22,7 @@ from planner.search.network.child import Child
 from planner.search.network.core import Core, Shifted
 from planner.search.network.descent import polish
 from planner.search.network.dual import Dual
+from planner.search.network.factor import Factor
 from planner.search.network.form import Ints, Network
 from planner.search.network.presolve import presolve
 from planner.search.network.proof import fits, most
@@ -34,10 +35,6 @@ _WARM = 10
 _STEPS = 400
 _EVERY = 20
 _SHARE = 0.3
-_TURN = 4.0
-_CLIP = 0.3
-_SPARE, _EASE, _LET_GO = 0.02, 0.8, 0.4
-_LOW, _HIGH = 1e-5, 20.0
 _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
@@ -45,7 +42,7 @@ _WORKERS = 2
 _PIECE_S = 10.0
 _COUNTED_S = 3600.0
 _GRACE_S = 2.0
-_REPAIR_S = 4.0
+_REPAIR_S = 6.0
 _EQUAL = 1e-9
 _NEAR = 1e-6
 
@@ -100,7 +97,7 @@ class _Search:
         self.proved = False
         self.curve: list[tuple[float, float]] = []
         self.children: list[Child[Found]] = []
-        self.factor = np.ones(net.capacity.size)
+        self.factor = Factor(net.capacity.size)
         self.raw: Ints | None = None
         self.proof: Child[Found] | None = None
         self.beside: Child[Found] | None = None
@@ -191,18 +188,13 @@ class _Search:
                 self._learn(found.raw)
 
     def _learn(self, raw: Ints | None) -> None:
-        """Correct the prices of the next pieces by what exact picks use."""
-        if raw is None:
-            return
-        self.raw = raw
-        capacity = self.net.capacity
-        ratio = self.net.excess(raw) / np.maximum(capacity, 0.3 * capacity.max(initial=1.0))
-        turn = np.where(ratio > 0.0, 1.0 + _TURN * np.minimum(ratio, _CLIP), 1.0)
-        turn[ratio < -_SPARE] = _EASE if bool(np.any(ratio > 0.0)) else _LET_GO
-        self.factor = np.clip(self.factor * turn, _LOW, _HIGH)
+        """Correct the prices of the next wide pieces by what exact picks use."""
+        if raw is not None:
+            self.raw = raw
+            self.factor.learn(self.net.excess(raw) > 0.0)
 
     def _start_core(self, limit_s: float) -> None:
-        shift, price = self.dual.shifted(), self.dual.price * self.factor
+        shift, price = self.dual.shifted(), self.dual.price * self.factor.now
         picks, nodes = self._base().copy(), self.core.nodes
         backtracks = None if self.end is not None else _BACKTRACKS
         limit_s = limit_s if self.end is not None else _COUNTED_S
@@ -261,7 +253,7 @@ class _Search:
         base = self._base()
         if self.picks is None:
             area = replace(area, nodes=self.core.nodes, wide=True, factor=1.0)
-        price = self.dual.price * self.factor * area.factor
+        price = self.dual.price * self.factor.now * area.factor
         counted = self.end is None
         limit_s = _COUNTED_S if counted else min(_PIECE_S, 0.5 * max(self._left(), 0.1))
 

@@ -14,7 +14,7 @@ from planner.search.network.repair import repaired
 __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
-_WIDER = 20.0
+_EQUAL = 1e-6
 _SWEEPS = 6
 
 
@@ -55,12 +55,8 @@ def solve_piece(
     up = core.up(price)
     if wide:
         shift = _refreshed(core, price, up)
-    widest = shift.widest(up) if wide else None
-    piece = shift.piece(up, free, picks, widest)
+    piece = shift.piece(up, free, picks, _EQUAL if wide else 0.0)
     answer = exact.solve(piece, limit_s, backtracks, seed)
-    if answer.picks is None and answer.proved and widest is not None:
-        piece = shift.piece(up, free, picks, _WIDER * widest)
-        answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
         return Found(None, None, answer.proved)
     raw = picks.copy()

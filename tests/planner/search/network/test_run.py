@@ -96,7 +96,7 @@ def test_pieces_cost_what_the_network_says(tmp_path: Path) -> None:
             picks = rng.integers(0, net.sizes)
             core.forest.down(up, picks)
             if net.price(picks) < np.inf:
-                known.append((shift.piece(up, core.nodes, picks, None).upper, charged.price(picks)))
+                known.append((shift.piece(up, core.nodes, picks, 0.0).upper, charged.price(picks)))
         for upper, price in known[1:]:
             assert upper - known[0][0] == pytest.approx(price - known[0][1], abs=1e-6)
             tried += 1
