@@ -20,13 +20,14 @@ __all__ = ["Forest", "peel"]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Peeled nodes of one shape: `mine` and `theirs` index options, [node, option]."""
+    """Peeled nodes of one shape, in order of their parents; indices are [option, node]."""
 
     leaf: Ints
     parent: Ints
-    mine: Ints
-    theirs: Ints
-    table: Floats  # [node, own option, option of the parent]
+    mine: Ints  # options of the peeled nodes
+    theirs: Ints  # options of the parents, each parent once
+    first: Ints  # first node of each parent
+    table: Floats  # [own option, option of the parent, node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class Forest:
         """Add to the costs of options what the trees below them cost at best."""
         total = cost.copy()
         for step in self.steps:
-            best = (total[step.mine][:, :, None] + step.table).min(axis=1)
-            np.add.at(total, step.theirs, best)
+            best = (total.take(step.mine)[:, None, :] + step.table).min(axis=0)
+            total[step.theirs] += np.add.reduceat(best, step.first, axis=1)
         return total
 
     def roots(self, total: Floats) -> Floats:
@@ -68,8 +69,8 @@ class Forest:
             nodes = self.root[self.sizes[self.root] == size]
             picks[nodes] = total[self.start[nodes][:, None] + np.arange(size)].argmin(axis=1)
         for step in reversed(self.steps):
-            given = step.table[np.arange(step.leaf.size), :, picks[step.parent]]
-            picks[step.leaf] = (total[step.mine] + given).argmin(axis=1)
+            given = step.table[:, picks[step.parent], np.arange(step.leaf.size)]
+            picks[step.leaf] = (total.take(step.mine) + given).argmin(axis=0)
 
 
 def peel(net: Network) -> Forest:
@@ -96,19 +97,22 @@ def peel(net: Network) -> Forest:
 
 def _steps(net: Network, edges: Ints, turn: Bools, leaf: Ints, parent: Ints) -> list[_Step]:
     made = []
-    for size, other, group in shapes(net.sizes[leaf], net.sizes[parent]):
-        table = np.empty((size, other, group.size)).transpose(2, 0, 1)
+    for size, other, unordered in shapes(net.sizes[leaf], net.sizes[parent]):
+        group = unordered[np.argsort(parent[unordered], kind="stable")]
+        first = np.flatnonzero(np.diff(parent[group], prepend=-1))
+        table = np.empty((size, other, group.size))
         for turned in (False, True):
             part = turn[group] == turned
             shape = (other, size) if turned else (size, other)
             own = net.tables(edges[group[part]], *shape)
-            table[part] = own.transpose(0, 2, 1) if turned else own
+            table[:, :, part] = own.transpose(2, 1, 0) if turned else own.transpose(1, 2, 0)
         made.append(
             _Step(
                 leaf[group],
                 parent[group],
-                net.start[leaf[group]][:, None] + np.arange(size),
-                net.start[parent[group]][:, None] + np.arange(other),
+                net.start[leaf[group]] + np.arange(size)[:, None],
+                net.start[parent[group[first]]] + np.arange(other)[:, None],
+                first,
                 table,
             )
         )

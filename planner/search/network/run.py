@@ -34,7 +34,8 @@ __all__ = ["Outcome", "Told", "run"]
 _WARM = 10
 _STEPS = 400
 _EVERY = 20
-_SHARE = 0.3
+_SHARE = 0.4
+_SLOW = 1.5e-3
 _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
@@ -162,9 +163,13 @@ class _Search:
         until = time.monotonic() + (_SHARE * self._left() if self.end is not None else np.inf)
         dual.start(_WARM)
         small = self.exact and fits(self.net)
+        before = -np.inf
         while dual.steps < _STEPS and time.monotonic() < until and not self._closed():
             dual.step()
             if dual.steps % _EVERY == 0:
+                if self.picks is not None and dual.bound - before < _SLOW * abs(dual.bound):
+                    break
+                before = dual.bound
                 self.offer(polish(self.net, dual.picks))
                 if small and self.proof is None:
                     self._start_proof()

@@ -25,7 +25,7 @@ __all__ = ["Sweeps", "colours"]
 
 Singles = NDArray[np.float32]
 
-_ENTRIES = 65_536
+_ENTRIES = 131_072
 """Entries of the tables of one step: so that what is computed stays in the cache."""
 
 
@@ -48,11 +48,19 @@ class _Step:
 
     low: Ints  # nodes that send
     source: Ints  # options of the nodes that send
-    target: Ints  # options of the nodes that receive
+    target: Ints  # options of the nodes that receive, each node once
+    first: Ints  # first edge of each node that receives
     sent: Ints  # places of the messages sent
     received: Ints  # places of the messages the other way
     share: Floats
     table: Singles  # [option of the sender, option of the receiver, edge]
+
+
+def _give(step: _Step, total: Floats, change: Floats) -> None:
+    """Add to the totals of the nodes that receive."""
+    if step.first.size < change.shape[1]:
+        change = np.add.reduceat(change, step.first, axis=1)
+    total[step.target] += change
 
 
 class Sweeps:
@@ -118,13 +126,16 @@ class Sweeps:
         net = self.net
         for rows, columns, group in shapes(net.sizes[source[mine]], net.sizes[target[mine]]):
             most = max(1, _ENTRIES // (rows * columns))
-            for which in np.split(mine[group], np.arange(most, group.size, most)):
+            ordered = mine[group][np.argsort(target[mine[group]], kind="stable")]
+            for which in np.split(ordered, np.arange(most, group.size, most)):
+                first = np.flatnonzero(np.diff(target[which], prepend=-1))
                 own, other = np.arange(rows)[:, None], np.arange(columns)[:, None]
                 made.append(
                     _Step(
                         source[which],
                         net.start[source[which]] + own,
-                        net.start[target[which]] + other,
+                        net.start[target[which[first]]] + other,
+                        first,
                         out[which] + other,
                         into[which] + own,
                         self.share[source[which]],
@@ -157,15 +168,15 @@ class Sweeps:
         return np.minimum.reduceat(total, self.net.start[:-1])[self.nodes]
 
     def _send(self, step: _Step, total: Floats, message: Floats) -> float:
-        own = total[step.source]
+        own = total.take(step.source)
         own -= own.min(axis=0)
         own *= step.share
-        own -= message[step.received]
+        own -= message.take(step.received)
         reach = own.astype(np.float32)[:, None, :] + step.table
         new = reach.min(axis=0).astype(float)
         least = new.min(axis=0)
         new -= least
-        np.add.at(total, step.target, new - message[step.sent])
+        _give(step, total, new - message.take(step.sent))
         message[step.sent] = new
         return float(least.sum())
 
@@ -176,7 +187,7 @@ class Sweeps:
             self._pick(colour, total, picks)
             for step in steps:
                 given = step.table[picks[step.low], :, np.arange(step.low.size)].T
-                np.add.at(total, step.target, given.astype(float) - self.message[step.sent])
+                _give(step, total, given.astype(float) - self.message[step.sent])
 
     def _pick(self, colour: int, total: Floats, picks: Ints) -> None:
         for nodes, options in self.by_colour[colour]:
