@@ -21,6 +21,7 @@ _START = 0.1
 _PACE = 20.0
 _SLOWER = 0.98
 _SLOWEST = 1.0
+_TRUST = 0.5
 _CLIP = 0.02
 _SMOOTH = 0.7
 _FLOOR = 1e-9
@@ -65,6 +66,12 @@ class Dual:
         core.forest.down(self.up, self.picks)
         self._move(core.net.excess(self.picks))
         self.steps += 1
+
+    def correct(self, factor: Floats) -> None:
+        """Take prices that exact picks have corrected; trust picks read off messages less."""
+        self.price = _grid(self.price * factor)
+        self.pace = max(_SLOWEST, self.pace * _TRUST)
+        self._drift[:] = 0.0
 
     def shifted(self) -> Shifted:
         """Return the core with the messages moved into its tables."""

@@ -23,6 +23,12 @@ class Factor:
         self._kept = np.full(rows, np.inf)
         self._over = np.zeros(rows)
 
+    def forget(self, taken: Floats) -> None:
+        """Count from here: these factors have been taken into the prices."""
+        self._kept = self._kept / taken
+        self._over = self._over / taken
+        self.now = np.ones(taken.size)
+
     def learn(self, over: Bools) -> None:
         """Take in which rows were exceeded at the present factors."""
         if not bool(over.any()):

@@ -190,7 +190,15 @@ class _Search:
             found, self.beside = self.beside.answer, None
             if found is not None:
                 self.offer(found.picks)
-                self._learn(found.raw)
+                if found.proved and found.raw is not None:
+                    self._correct(found.raw)
+
+    def _correct(self, raw: Ints) -> None:
+        """Let the dual go on from prices that exact picks have corrected."""
+        before = self.factor.now
+        self._learn(raw)
+        self.dual.correct(self.factor.now / before)
+        self.factor.forget(self.factor.now)
 
     def _learn(self, raw: Ints | None) -> None:
         """Correct the prices of the next wide pieces by what exact picks use."""

@@ -15,7 +15,7 @@ __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
 _EQUAL = 1e-6
-_SWEEPS = 6
+_SWEEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
