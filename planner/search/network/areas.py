@@ -58,9 +58,11 @@ class Areas:
         ]
         self._score = np.ones(len(self._kinds))
 
-    def draw(self, wide: bool) -> Area:
+    def draw(self, wide: bool, only: str = "") -> Area:
         """Draw an area, wide or not, and a factor for the prices inside it."""
         ours = np.array([(name in _WIDE) == wide for name, _ in self._kinds])
+        if any(name == only for name, _ in self._kinds):
+            ours = np.array([name == only for name, _ in self._kinds])
         if not bool(ours.any()):
             ours[:] = wide = True
         share = np.where(ours, self._score, 0.0)

@@ -16,9 +16,9 @@ import numpy as np
 
 from planner.search.network.form import Floats, Ints
 
-__all__ = ["Answer", "Piece", "available", "solve"]
+__all__ = ["UNITS", "Answer", "Piece", "available", "solve"]
 
-_UNITS = 1e13
+UNITS = 1e13
 _TOP = 1e17
 
 
@@ -66,7 +66,7 @@ def solve(piece: Piece, limit_s: float, backtracks: int | None = None, seed: int
     """Solve a piece: best picks below `upper`, in so much processor time or so many backtracks."""
     import pytoulbar2
 
-    scale = 1.0 if piece.whole else _UNITS / max(piece.upper, 1e-300)
+    scale = 1.0 if piece.whole else UNITS / max(piece.upper, 1e-300)
     upper = int(np.ceil(piece.upper * scale))
     cfn = pytoulbar2.CFN(upper, vac=0, seed=seed, verbose=-1)
     network = cfn.CFN.wcsp

@@ -24,7 +24,7 @@ _CHARGE = 1e-5
 _GROWTH = 3.0
 _MOST = 600
 _ROWS = 4
-_LIMIT_S = 1.5
+_LIMIT_S = 4.0
 _BACKTRACKS = 3_000
 _COUNTED_S = 3600.0
 _SPARE = 0.02
@@ -32,13 +32,21 @@ _EQUAL = 1e-6
 
 
 def repaired(
-    shift: Shifted, price: Floats, picks: Ints, *, tries: int, counted: bool, until: float
+    shift: Shifted,
+    price: Floats,
+    picks: Ints,
+    *,
+    reach: int,
+    tries: int,
+    counted: bool,
+    until: float,
 ) -> Ints | None:
     """Return picks that keep every row, near the given ones; None: not found.
 
     Parameters
     ----------
-    tries   : how often nodes are solved anew
+    reach   : nodes to solve anew at most
+    tries   : how often
     counted : limit the exact solver by backtracks, not by time
     until   : a time of `time.monotonic` after which no more is tried
     """
@@ -51,7 +59,7 @@ def repaired(
         over = excess > 0.0
         if not bool(over.any()) or number == tries or time.monotonic() > until:
             break
-        free = _near(shift, over, picks)
+        free = _near(shift, over, picks, reach)
         rows = worst(excess, over, rows, _ROWS)
         found = _constrained(shift, price, free, picks, rows, counted)
         if found is None:
@@ -104,8 +112,8 @@ def _solved(
     return found
 
 
-def _near(shift: Shifted, over: Bools, picks: Ints) -> Ints:
-    """Nodes of the core that use something in the rows exceeded, or that trees below do."""
+def _near(shift: Shifted, over: Bools, picks: Ints, reach: int) -> Ints:
+    """Nodes that use something in the rows exceeded, by themselves or in trees, and those near."""
     core = shift.core
     net, sweeps = core.net, core.sweeps
     count = np.concatenate(([0], np.cumsum(over)))
@@ -117,9 +125,14 @@ def _near(shift: Shifted, over: Bools, picks: Ints) -> Ints:
         nodes = np.sort(nodes[np.argsort(-use[nodes], kind="stable")[:_MOST]])
     chosen = np.zeros(net.sizes.size, bool)
     chosen[nodes] = True
-    near = np.concatenate(
-        (sweeps.second[chosen[sweeps.first]], sweeps.first[chosen[sweeps.second]])
-    )
-    if nodes.size + np.unique(near).size <= 2 * _MOST:
-        chosen[near] = True
+    left = reach - nodes.size
+    while left > 0:
+        ring = np.concatenate(
+            (sweeps.second[chosen[sweeps.first]], sweeps.first[chosen[sweeps.second]])
+        )
+        ring = np.unique(ring[~chosen[ring]])
+        if not ring.size:
+            break
+        chosen[ring[np.unique(np.linspace(0, ring.size - 1, left).astype(np.int64))]] = True
+        left -= ring.size
     return np.flatnonzero(chosen)

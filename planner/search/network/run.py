@@ -99,7 +99,9 @@ class _Search:
         self.curve: list[tuple[float, float]] = []
         self.children: list[Child[Found]] = []
         self.factor = Factor(net.capacity.size)
+        self.areas = Areas(self.core, self.rng)
         self.raw: Ints | None = None
+        self.value = -np.inf
         self.proof: Child[Found] | None = None
         self.beside: Child[Found] | None = None
         self.exact = exact.available()
@@ -124,11 +126,13 @@ class _Search:
         """Return a true lower bound."""
         if self.proved:
             return self.cost
-        return min(self.dual.true_bound(), self.cost)
+        return min(max(self.dual.true_bound(), self.value), self.cost)
 
     def _closed(self) -> bool:
+        least = self.cost - _EQUAL * abs(self.cost)
         if not self.proved and self.dual.bound >= self.cost - _NEAR * abs(self.cost):
-            self.proved = self.dual.true_bound() >= self.cost - _EQUAL * abs(self.cost)
+            self.proved = self.dual.true_bound() >= least
+        self.proved = self.proved or (self.picks is not None and self.value >= least)
         return self.proved
 
     def _left(self) -> float:
@@ -190,8 +194,11 @@ class _Search:
             found, self.beside = self.beside.answer, None
             if found is not None:
                 self.offer(found.picks)
-                if found.proved and found.raw is not None:
-                    self._correct(found.raw)
+                self.value = max(self.value, found.value)
+                if found.raw is not None:
+                    self.raw = found.raw
+                    if found.value > -np.inf:
+                        self._correct(found.raw)
 
     def _correct(self, raw: Ints) -> None:
         """Let the dual go on from prices that exact picks have corrected."""
@@ -209,6 +216,8 @@ class _Search:
     def _start_core(self, limit_s: float) -> None:
         shift, price = self.dual.shifted(), self.dual.price * self.factor.now
         picks, nodes = self._base().copy(), self.core.nodes
+        if self.picks is None and self.raw is None:
+            nodes = self.areas.draw(True, "spokes").nodes
         backtracks = None if self.end is not None else _BACKTRACKS
         limit_s = limit_s if self.end is not None else _COUNTED_S
 
@@ -235,7 +244,7 @@ class _Search:
 
     def _areas(self) -> None:
         """Solve areas of the core: one wide, at prices that it corrects, and one narrow."""
-        shift, areas = self.dual.shifted(), Areas(self.core, self.rng)
+        shift, areas = self.dual.shifted(), self.areas
         running: list[_Running] = []
         pieces = 0
         while self._left() > 0.3 and not self.proved:
@@ -251,8 +260,9 @@ class _Search:
                 running.append(one)
                 continue
             found = one.child.answer
+            self.value = max(self.value, -np.inf if found is None else found.value)
             gained = found is not None and self._merge(found.picks, one.base)
-            if found is not None and one.area.factor == 1.0:
+            if found is not None and found.value > -np.inf and one.area.factor == 1.0:
                 self._learn(found.raw)
             areas.reward(one.area, gained, time.monotonic() - one.begun)
 

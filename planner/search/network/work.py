@@ -5,6 +5,8 @@ Each function is called in a child (see `child`) and touches nothing of the pare
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.search.network import exact
 from planner.search.network.core import Core, Shifted, shifted
 from planner.search.network.form import Floats, Ints, Network
@@ -15,6 +17,8 @@ __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
 _EQUAL = 1e-6
+_ROUNDING = 1e-12
+_NEAR, _FAR = 600, 2_500
 _SWEEPS = 20
 
 
@@ -27,11 +31,13 @@ class Found:
     raw     : picks as the exact solver gave them, limits or not; None: none
     picks   : allowed picks; None: none
     proved  : the exact solver searched to the end
+    value   : a true lower bound of the network, where the picks are the best at their prices
     """
 
     raw: Ints | None
     picks: Ints | None
     proved: bool
+    value: float = -np.inf
 
 
 def solve_piece(
@@ -52,6 +58,7 @@ def solve_piece(
     `wide`: take the best picks even where they cost more at these prices than the present ones.
     """
     core = shift.core
+    net = core.net
     up = core.up(price)
     if wide:
         shift = _refreshed(core, price, up)
@@ -62,10 +69,28 @@ def solve_piece(
     raw = picks.copy()
     raw[free] = answer.picks
     core.forest.down(up, raw)
-    counted = backtracks is not None
-    return Found(
-        raw, repaired(shift, price, raw, tries=_TRIES, counted=counted, until=until), answer.proved
+    kept = repaired(
+        shift,
+        price,
+        raw,
+        reach=_FAR if wide else _NEAR,
+        tries=_TRIES,
+        counted=backtracks is not None,
+        until=until,
     )
+    value = -np.inf
+    if answer.proved and free.size == core.nodes.size:
+        value = _value(net, price, raw, piece)
+    return Found(raw, kept, answer.proved, value)
+
+
+def _value(net: Network, price: Floats, raw: Ints, piece: exact.Piece) -> float:
+    """Return the bound that the best picks at these prices prove, less what was rounded."""
+    excess = net.excess(raw)
+    parts = np.concatenate(([net.price(raw)], price * excess))
+    tables = net.sizes.size + net.first.size
+    rounded = tables * piece.upper / exact.UNITS + _ROUNDING * float(np.abs(parts).sum())
+    return float(parts.sum()) - rounded
 
 
 def _refreshed(core: Core, price: Floats, up: Floats) -> Shifted:
