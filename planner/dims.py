@@ -115,7 +115,7 @@ class ParallelDims:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Names of the columns, in order."""
-        return tuple(f.name for f in fields(cls))
+        return NAMES
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "ParallelDims":
         """Select rows by mask, indices or slice."""
@@ -174,3 +174,7 @@ class ParallelDims:
         """Ranks that share one set of shards of expert states: max(1, zero_group tp/(ep etp))."""
         each = np.maximum(1.0, self.zero_group * self.tp / (self.ep * self.etp))
         return np.where(self.zero > 0, each, 1.0)
+
+
+NAMES = tuple(f.name for f in fields(ParallelDims))
+"""Names of the columns, in order."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import Num
+from costmodels.units import Column, Num
 from planner.dims import ParallelDims
 from planner.errors import InternalError
 
-__all__ = ["Folding", "fold"]
+__all__ = ["Folding", "fold", "mixed"]
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -39,6 +39,15 @@ class Folding:
         return few
 
 
+def mixed(columns: Sequence[Column]) -> NDArray[np.uint64]:
+    """Mix the values of each row of some columns into 64 bits; equal rows into equal ones."""
+    key = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        key = (key ^ np.ascontiguousarray(column).view(np.uint64)) * _MIX
+        key ^= key >> np.uint64(29)
+    return key
+
+
 def fold(dims: ParallelDims, names: Sequence[str]) -> Folding:
     """Fold rows that agree in the columns `names`.
 
@@ -46,12 +55,8 @@ def fold(dims: ParallelDims, names: Sequence[str]) -> Folding:
     ------
     InternalError : two different rows were mixed to one value
     """
-    mixed = np.zeros(len(dims), np.uint64)
-    for name in names:
-        column = np.ascontiguousarray(getattr(dims, name))
-        mixed = (mixed ^ column.view(np.uint64)) * _MIX
-        mixed ^= mixed >> np.uint64(29)
-    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    key = mixed([getattr(dims, name) for name in names])
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     few = dims.take(first)
     for name in names:
         if not np.array_equal(getattr(few, name)[inverse], getattr(dims, name)):

@@ -19,8 +19,9 @@ from planner import infeasible
 from planner.dims import ParallelDims
 from planner.errors import NoFeasiblePlan
 from planner.pooled import search
+from planner.pricing import objective_of
 from planner.search.columns import CHUNK
-from planner.searched import Searched, best_of, objective_of
+from planner.searched import Searched, best_of
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 

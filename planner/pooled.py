@@ -15,10 +15,10 @@ from itertools import combinations
 import numpy as np
 
 from planner.choices import pool_cluster
-from planner.dims import ParallelDims
 from planner.job import Job, Pool
+from planner.pricing import arithmetic_bound, objective_of
 from planner.search.columns import Found
-from planner.searched import Progress, Searched, bound_of, objective_of
+from planner.searched import Progress, Searched
 from planner.searched import search as search_one
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
@@ -159,9 +159,10 @@ def _ranked(
         return []
     best = plans[order[0]]
     rivals = tuple((plans[i].context, plans[i].dims) for i in order[1:])
+    one = np.zeros(1, np.intp)
     found = Found(
-        np.zeros(1, np.intp), np.array([values[order[0]]]), tried - over_memory, over_memory,
-        np.inf, -1, _bound(job, best.context, best.dims), "optimal",
+        one, np.array([values[order[0]]]), one, tried - over_memory, over_memory,
+        np.inf, -1, arithmetic_bound(job, best.context), "optimal",
     )  # fmt: skip
     return [Searched(best.context, best.dims, {}, found, tried, rivals)]
 
@@ -173,11 +174,6 @@ def _forward(job: Job[TrainingSpec], team: Sequence[Pool]) -> list[int] | None:
     if len(names) < 2:
         return None
     return [next(i for i, pool in enumerate(team) if pool.name == name) for name in names]
-
-
-def _bound(job: Job[TrainingSpec], context: training.Context, dims: ParallelDims) -> float:
-    """Return a value that no plan over the same pools is below: all their arithmetic at work."""
-    return float(bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
 
 
 def _microbatches(job: Job[TrainingSpec], team: Sequence[Pool]) -> list[int | None]:

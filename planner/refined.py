@@ -85,14 +85,16 @@ def refined(
     objective_of : objective of plans: the only price
     """
     dealing = _Dealing(job, context, best, scale, objective_of)
-    meshes = _meshes(dims)
+    meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
     return dealing.made(dims, bound)
 
 
-def _meshes(dims: ParallelDims) -> ParallelDims:
+def _meshes(dims: ParallelDims, any_order: bool) -> ParallelDims:
     """Return the pipelines of a space, each once, whatever their stages recompute."""
     piped = dims.take(np.flatnonzero((dims.pp > 1) & (dims.staging == 0)))
+    if any_order:  # each order is listed where it matters
+        piped = dataclasses.replace(piped, order=np.zeros(len(piped)))
     few = fold(piped, [n for n in dims.names() if n not in training.OPEN]).few
     zero = np.zeros(len(few))
     return dataclasses.replace(
@@ -138,6 +140,9 @@ class _Dealing:
     def run(self, meshes: ParallelDims, deadline: float | None) -> float:
         """Deal meshes in order of their bounds; return the least bound of all."""
         context, limit = self.context, self.context.memory_limit_bytes
+        meshes = self._ordered(meshes)
+        if not len(meshes):
+            return np.inf
         average = self.scale * training.average_bound_s(context, meshes, self.modes)
         rows = np.flatnonzero(average < self.best)
         if not len(rows):
@@ -158,6 +163,14 @@ class _Dealing:
             for rows_alike in _alike(few, some):
                 least = min(least, self._deal_all(few, rows_alike, bounds))
         return least
+
+    def _ordered(self, meshes: ParallelDims) -> ParallelDims:
+        """Return the meshes that may be better than the best, in every order that matters."""
+        least = training.least_s(self.context, meshes)
+        hopeful = meshes.take(self.scale * least < self.best)
+        if not training.orders_are_free(self.job):
+            return hopeful
+        return training.unlike_orders(self.context, hopeful)[0]
 
     def _deal_all(
         self, few: ParallelDims, rows: NDArray[np.intp], bounds: training.StagingBound

@@ -1,9 +1,9 @@
-"""A job's clusters, searched: candidates, savings, prices, and the neighbours of the best.
+"""A job's clusters, searched: candidates, orders of the mesh, and the neighbours of the best.
 
 `search` is the one way from a job to ranked plans; `recommend` makes a document of its answer,
 `explain` and `what-if` ask it again. Prints and explains nothing.
 
-Parts: `Searched`, `search`, `objective_of`, `best_of`.
+Parts: `Searched`, `search`, `best_of`.
 """
 
 import dataclasses
@@ -14,28 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import HOUR_S, Column
 from hardware_profiles.load import load
 from planner.choices import clusters
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
+from planner.fold import fold
 from planner.job import DeviceRange, Job
-from planner.objective import NEEDS_RUN, objective
+from planner.pricing import Candidates, arithmetic_bound, bound_of, objective_of, worth_of_a_step
 from planner.refined import refined
 from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = [
-    "FEW_CLUSTERS",
-    "Progress",
-    "Searched",
-    "best_of",
-    "bound_of",
-    "name_of",
-    "objective_of",
-    "search",
-]
+__all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "name_of", "search"]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
@@ -136,7 +127,7 @@ def _staged(
 
 
 def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> Searched:
-    scale, found = _scale(job, result.context), result.found
+    scale, found = worth_of_a_step(job, result.context), result.found
     if scale == 0.0 or found.status == "time_limit" or not len(result.dims):
         return result
     made = refined(
@@ -196,28 +187,25 @@ def _search(
         context = training.make(job, cluster)
         dims, tally = SHAPES[job.workload.kind].candidates(job, context, coarse=many)
         limit = context.memory_limit_bytes if limit_memory else np.inf
-        dims, used = training.with_savings(
-            context,
-            dims,
-            limit,
-            offload=job.strategy.offload is None,
-            partial=job.strategy.recompute is None,
-        )
+        rows = Candidates(job, context, dims, limit)
         found = top_rows(
-            used,
-            limit_bytes=limit,
-            objective_of=objective_of(job, context, dims),
-            bound_of=bound_of(job, context, dims),
+            rows.bounds,
+            price=rows.price,
             keep=KEPT,
             deadline=deadline,
             progress=_says(progress, f"{cluster.devices} x {cluster.profile.name}"),
         )
-        if many and len(dims):  # what a coarse grid leaves out is bounded by arithmetic alone
-            least = float(bound_of(job, context, dims)(np.zeros(1, np.intp))[0])
-            found = dataclasses.replace(found, bound=min(found.bound, least))
-        result = Searched(context, dims, tally, found, len(dims))
+        if many:  # what a coarse grid leaves out is bounded by arithmetic alone
+            found = dataclasses.replace(
+                found, bound=min(found.bound, arithmetic_bound(job, context))
+            )
+        found = _reordered(rows, found)
+        seeds = none = np.zeros(0, np.intp)
         for _ in range(POLISHES):
-            result = _polished(job, result, limit)
+            fresh = np.setdiff1d(_one_a_mesh(rows, found) if len(found.rows) else none, seeds)
+            seeds = np.union1d(seeds, fresh)
+            found = _polished(rows, found, fresh)
+        result = Searched(context, rows.dims, tally, found, len(rows))
         results.append(_trimmed(result) if many else result)
     return results
 
@@ -228,140 +216,84 @@ def _trimmed(result: Searched) -> Searched:
     kept = found.rows if len(found.rows) else np.array([max(0, found.least_row)])
     if not len(result.dims):
         return result
-    trimmed = dataclasses.replace(found, rows=np.arange(len(found.rows)), least_row=0)
+    rows = np.arange(len(found.rows))
+    trimmed = dataclasses.replace(found, rows=rows, fits=rows, least_row=0)
     return dataclasses.replace(result, dims=result.dims.take(kept), found=trimmed)
 
 
 def _not_reached(last: Searched) -> Searched:
     """Stand for the clusters that a time limit left: nothing priced, nothing known."""
-    nothing = Found(np.zeros(0, np.intp), np.zeros(0), 0, 0, np.inf, -1, 0.0, "time_limit")
+    none = np.zeros(0, np.intp)
+    nothing = Found(none, np.zeros(0), none, 0, 0, np.inf, -1, 0.0, "time_limit")
     return dataclasses.replace(
         last, dims=last.dims.part(0, 0), tally={}, found=nothing, candidates=0
     )
 
 
-def _polished(job: Job[TrainingSpec], result: Searched, limit_bytes: float) -> Searched:
-    """Add the neighbours of the best plans that the rules of convenience left out."""
-    context, found = result.context, result.found
-    if not len(found.rows):
-        return result
-    best_rows = _one_a_mesh(result.dims, found.rows)
-    near = training.neighbours(job, context, result.dims.take(best_rows))
+def _reordered(rows: Candidates, found: Found) -> Found:
+    """Price the other orders of the mesh of all plans that one of them could make the best.
+
+    Those are the plans whose least time, under any order, is below the best objective so far:
+    what is chosen is the best of all candidates in all orders. The best plans of the best meshes
+    are tried in all orders as well.
+    """
+    if not len(found.rows) or not training.orders_are_free(rows.job):
+        return found
+    best = float(found.objective[0])
+    hopeful = rows.hopeful(found.fits, best)
+    tried = np.union1d(hopeful, _one_a_mesh(rows, found))
+    more, _ = training.unlike_orders(rows.context, rows.take(tried))
+    more = more.take(more.order != 0.0)
+    return _joined(rows, found, more.take(_below(rows, more, best)))
+
+
+def _polished(rows: Candidates, found: Found, seeds: NDArray[np.intp]) -> Found:
+    """Add the neighbours of some of the best plans, which the rules of convenience left out."""
+    near = training.neighbours(rows.job, rows.context, rows.take(seeds))
+    worst = float(found.objective[KEPT - 1]) if len(found.rows) >= KEPT else np.inf
+    near = near.take(_below(rows, near, worst))
     if not len(near):
-        return result
-    used = np.asarray(training.memory_of(context, near).total_bytes)
-    near = near.take(np.flatnonzero(used <= limit_bytes))
-    if not len(near):
-        return result
-    dims = result.dims.joined(near)
-    added = np.arange(len(result.dims), len(dims))
-    values = objective_of(job, context, dims)(added)
-    rows, objectives = (
-        np.concatenate([found.rows, added]),
-        np.concatenate([found.objective, values]),
-    )
-    order = [i for i in np.argsort(objectives, kind="stable") if np.isfinite(objectives[i])]
-    best = dataclasses.replace(
+        return found
+    used = np.asarray(training.memory_of(rows.context, near).total_bytes)
+    return _joined(rows, found, near.take(used <= rows.limit_bytes))
+
+
+def _below(rows: Candidates, more: ParallelDims, objective: float) -> NDArray[np.bool_]:
+    """Tell which plans, in their own orders of the mesh, could be below an objective."""
+    return bound_of(rows.job, rows.context, more, own_order=True) < objective
+
+
+def _joined(rows: Candidates, found: Found, more: ParallelDims) -> Found:
+    """Price more plans that fit, and rank them among those found."""
+    if not len(more):
+        return found
+    added = rows.add(more)
+    values = objective_of(rows.job, rows.context, more)(np.arange(len(more)))
+    every = np.concatenate([found.rows, added])
+    objectives = np.concatenate([found.objective, values])
+    order = np.argsort(objectives, kind="stable")
+    order = order[np.isfinite(objectives[order])]
+    return dataclasses.replace(
         found,
-        rows=rows[order],
+        rows=every[order],
         objective=objectives[order],
         priced=found.priced + len(added),
         bound=min(found.bound, float(np.min(objectives, initial=np.inf))),
     )
-    return dataclasses.replace(
-        result, dims=dims, found=best, candidates=result.candidates + len(near)
-    )
 
 
-def _one_a_mesh(dims: ParallelDims, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def _one_a_mesh(rows: Candidates, found: Found) -> NDArray[np.intp]:
     """Take the best rows of the POLISHED best meshes, and the very best ones beside them."""
-    meshes = np.stack([getattr(dims, name)[rows] for name in MESH], axis=1)
-    _, first = np.unique(meshes, axis=0, return_index=True)
-    places = np.union1d(np.sort(first)[:POLISHED], np.arange(min(8, len(rows))))
-    return rows[places]
-
-
-def bound_of(
-    job: Job[TrainingSpec], context: training.Context, dims: ParallelDims
-) -> Callable[[NDArray[np.intp]], Column]:
-    """Return a value that the objective of no given row is below, in the metric's own unit."""
-    metric, scale = job.objective.metric, _scale(job, context)
-
-    def of(rows: NDArray[np.intp]) -> Column:
-        few = dims.take(rows)
-        if metric == "devices":
-            return few.devices
-        return scale * training.bound_s(context, few)
-
-    return of
-
-
-def _scale(job: Job[TrainingSpec], context: training.Context) -> float:
-    """Return what a second of the step is worth at least, in the metric's own unit; 0: nothing."""
-    spec = job.workload
-    tokens = float(spec.global_batch * spec.sequence_length)
-    steps = 1.0 if spec.tokens is None else float(np.ceil(spec.tokens / tokens))
-    usd_per_s = context.cluster.devices * context.cluster.usd_per_device_hour / HOUR_S
-    worth = {
-        "step_time": 1.0,
-        "latency": 1.0,
-        "throughput": context.cluster.devices / tokens,
-        "time_to_train": steps,
-        "cost": steps * usd_per_s,
-    }
-    return worth.get(job.objective.metric, 0.0)
+    best = rows.take(found.rows)
+    _, first = np.unique(fold(best, MESH).inverse, return_index=True)
+    places = np.union1d(np.sort(first)[:POLISHED], np.arange(min(8, len(best))))
+    return found.rows[places]
 
 
 def _says(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:
     if progress is None:
         return None
     return lambda done, total: progress(phase, done, total)
-
-
-def objective_of(
-    job: Job[TrainingSpec],
-    context: training.Context,
-    dims: ParallelDims,
-) -> Callable[[NDArray[np.intp]], Column]:
-    """Return the objective of given rows: infinite where a limit of the run is broken.
-
-    A step counts for what it learns: its time is multiplied by the updates that the plan's
-    consistency takes over synchronous ones.
-    """
-    limits = job.constraints
-    run_limits = limits.deadline_s is not None or limits.max_cost_usd is not None
-    tokens = float(job.workload.global_batch * job.workload.sequence_length)
-    metric = job.objective.metric
-
-    def of(rows: NDArray[np.intp]) -> Column:
-        few = dims.take(rows)
-        price = training.times_of(context, few)
-        raw_s = np.asarray(price.total_s)
-        step = raw_s * training.updates_factor(context, few)  # of a synchronous step's progress
-        figures: dict[str, Column] = {
-            "step_time_s": step,
-            "device_seconds_per_token": step * few.devices / tokens,
-            "devices": few.devices,
-        }
-        broken = np.zeros(len(rows), bool)
-        if limits.min_tokens_per_s is not None:
-            broken |= tokens / raw_s < limits.min_tokens_per_s
-        if run_limits or metric in NEEDS_RUN:
-            run = training.economics(job, context, few, price)
-            whole = step if run.time_to_train_s is None else run.time_to_train_s
-            figures |= {
-                "cost_usd": np.asarray(run.cost_usd),
-                "energy_j": np.asarray(run.energy_j),
-                "time_to_train_s": np.asarray(whole),
-                "goodput": np.broadcast_to(np.asarray(run.run.goodput), step.shape),
-            }
-            if limits.deadline_s is not None and run.finish_s is not None:
-                broken |= run.finish_s > limits.deadline_s
-            if limits.max_cost_usd is not None:
-                broken |= run.finish_cost_usd > limits.max_cost_usd
-        return np.where(broken, np.inf, objective(metric, figures))
-
-    return of
 
 
 def best_of(results: list[Searched]) -> Searched | None:

@@ -81,6 +81,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.pooled",
         "planner.recommend",
         "planner.refined",
+        "planner.pricing",
         "planner.searched",
         "planner.solve",
         "planner.validate",

@@ -51,7 +51,7 @@ def test_the_ranking_of_all_starts_with_what_the_search_kept(name: str) -> None:
     pool = _pool(name)
     rows, values = pool.ranked()
     found = pool.searched.found
-    assert len(rows) == found.priced
+    assert len(rows) >= found.priced > 0
     assert len(found.rows) > 0
     kept = min(len(found.rows), 100)
     assert values[:kept].tolist() == found.objective[:kept].tolist()

@@ -6,7 +6,9 @@ from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
 from planner.workloads.training.cost import stage_seconds, straggler_share
 from planner.workloads.training.learning import doubts, searched_kinds, updates, updates_factor
+from planner.workloads.training.least import least_s
 from planner.workloads.training.neighbours import neighbours
+from planner.workloads.training.orders import orders_are_free, unlike_orders
 from planner.workloads.training.pool_pins import pipelines, pool_strategy
 from planner.workloads.training.pool_shares import Shares, side_by_side
 from planner.workloads.training.pool_stages import Chains, end_to_end
@@ -53,10 +55,12 @@ __all__ = [
     "doubts",
     "economics",
     "end_to_end",
+    "least_s",
     "limit_bytes",
     "make",
     "memory_of",
     "neighbours",
+    "orders_are_free",
     "own_row",
     "pipelines",
     "pool_figures",
@@ -74,6 +78,7 @@ __all__ = [
     "straggler_share",
     "strategy_of",
     "times_of",
+    "unlike_orders",
     "updates",
     "updates_factor",
     "whole_modes",

@@ -1,19 +1,15 @@
-"""A time that no plan of a mesh can beat: its arithmetic alone, at the chip's achieved rates.
+"""A time that no plan on a cluster can beat: its arithmetic alone, at the chip's achieved rates.
 
-Used for what a time limit left unpriced; `cost` is exact and needs no bound.
+Used for plans that were never listed; see `least` for a bound of a plan.
 """
 
-import numpy as np
-
-from costmodels.units import Column
-from planner.dims import ParallelDims
 from planner.workloads.training.context import Context, Rates
 
 __all__ = ["bound_s"]
 
 
-def bound_s(context: Context, dims: ParallelDims) -> Column:
-    """Return the least step time of every row.
+def bound_s(context: Context) -> float:
+    """Return the least step time of any plan.
 
         tokens * FLOP per token / (devices * the fastest achieved rate)
 
@@ -22,11 +18,9 @@ def bound_s(context: Context, dims: ParallelDims) -> Column:
     """
     spec = context.spec
     tokens = float(spec.global_batch * spec.sequence_length)
-    work = tokens * context.graph.flop_per_token()
-    if not context.parts:
-        return work / (dims.devices * _fastest_flop_per_s(context.rates))
-    each = (p.context.cluster.devices * _fastest_flop_per_s(p.context.rates) for p in context.parts)
-    return np.full(len(dims), work / sum(each))
+    each = [part.context for part in context.parts] or [context]
+    rate = sum(c.cluster.devices * _fastest_flop_per_s(c.rates) for c in each)
+    return tokens * context.graph.flop_per_token() / rate
 
 
 def _fastest_flop_per_s(rates: Rates) -> float:

@@ -318,7 +318,7 @@ def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
 def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     """Lay out the axes: as pinned, in every order where levels are pinned, else as by default.
 
-    Other orders of the best plans are tried after the search (see `orders`).
+    The other orders are tried after the search, of all plans that one could make the best.
     """
     names = [level.name for level in context.cluster.levels]
     node = context.cluster.node_devices

@@ -20,9 +20,11 @@ from planner.workloads.training.groups import segments
 __all__ = [
     "Traffic",
     "axis_span",
+    "expert_traffic",
     "inside_block_s",
     "pool_boundary_s",
     "stage_boundary_s",
+    "tensor_traffic",
 ]
 
 P2P, ALL_GATHER, A2A, A2A_P2P = range(len(CP_COMM))
@@ -56,9 +58,9 @@ def inside_block(
         zero = np.zeros_like(dims.tp)
         return dict.fromkeys(("tp", "cp", "ep"), Traffic(zero, zero))
     return {
-        "tp": _tensor(context, block, dims),
+        "tp": tensor_traffic(context, block, dims),
         "cp": _context(context, block, dims, phase),
-        "ep": _experts(context, block, dims),
+        "ep": expert_traffic(context, block, dims),
     }
 
 
@@ -66,7 +68,7 @@ def _local_tokens(context: Context, dims: ParallelDims) -> Num:
     return dims.micro_batch * context.tokens / dims.cp
 
 
-def _tensor(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+def tensor_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffic:
     """Tensor parallelism: a gather and a scatter around each pair of split products.
 
     With sequence parallelism an all-gather before and a reduce-scatter after, else an all-reduce
@@ -147,7 +149,7 @@ def _ring(
     return hops * collectives.point_to_point_s(message, alpha_s, bytes_per_s), hops * message
 
 
-def _experts(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+def expert_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffic:
     """Expert parallelism: tokens to their experts and back, and over the expert-tensor ranks."""
     moe = context.spec.model.moe
     trips = sum(1.0 for op in block.phase("forward") if op.kind == "dispatch")

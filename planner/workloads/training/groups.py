@@ -4,10 +4,11 @@ The four axes are laid out in the order of each plan, innermost first; experts a
 consecutively inside the ranks that they are carved out of. Sites are whole meshes, one after the
 other. Knows degrees and orders; no network.
 
-Parts: `strides`, `segments`, `distinct_orders`.
+Parts: `strides`, `segments`, `distinct_orders`, `every_order`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from costmodels.units import Num
 from planner.cluster import Segment
 from planner.dims import AXES, ORDERS, ParallelDims
 
-__all__ = ["distinct_orders", "segments", "strides"]
+__all__ = ["distinct_orders", "every_order", "segments", "strides"]
 
 INSIDE = {
     (axis, other): np.array([order.index(other) < order.index(axis) for order in ORDERS])
@@ -141,3 +142,9 @@ def distinct_orders(dims: ParallelDims) -> NDArray[np.bool_]:
     several = sum((np.asarray(_degree(dims, axis)) > 1) << i for i, axis in enumerate(AXES))
     codes = np.arange(len(ORDERS))
     return np.asarray(codes[:, None] == FIRST_ALIKE[several].T)
+
+
+def every_order(dims: ParallelDims) -> tuple[ParallelDims, NDArray[np.intp]]:
+    """Return every plan in every distinct order of its mesh, and which plan each is of."""
+    rows, codes = np.nonzero(distinct_orders(dims).T)
+    return replace(dims.take(rows), order=codes.astype(float)), rows

@@ -6,7 +6,7 @@ expert parallelism) is priced beside it, exposed and hidden. What the host needs
 ops joins the device's time. Reads a `Context` and columns of `ParallelDims`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +94,19 @@ def combine(passes: Iterable[Pass]) -> Pass:
     return Pass(exposed, hidden)
 
 
-def block_time(context: Context, block: Block, dims: ParallelDims) -> BlockTime:
+Exchanges = Callable[[Context, Block, ParallelDims, str], Mapping[str, Num]]
+"""Seconds of communication inside a block in one phase, alone, by axis."""
+
+
+def block_time(
+    context: Context,
+    block: Block,
+    dims: ParallelDims,
+    exchanges: Exchanges = exchange.inside_block_s,
+) -> BlockTime:
     """Price one copy of `block` for one microbatch (see the module)."""
-    forward, _ = _pass(context, block, dims, "forward")
-    backward, weight_s = _pass(context, block, dims, "backward")
+    forward, _ = _pass(context, block, dims, "forward", exchanges)
+    backward, weight_s = _pass(context, block, dims, "backward", exchanges)
     return BlockTime(forward, backward, weight_s)
 
 
@@ -113,7 +122,9 @@ def recomputed(forward: Pass, mode: Num) -> Pass:
     return Pass(exposed, dict.fromkeys(CATEGORIES, 0.0))
 
 
-def _pass(context: Context, block: Block, dims: ParallelDims, phase: str) -> tuple[Pass, Num]:
+def _pass(
+    context: Context, block: Block, dims: ParallelDims, phase: str, exchanges: Exchanges
+) -> tuple[Pass, Num]:
     times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     launches: Num = 0.0
     weight_s: Num = 0.0
@@ -127,7 +138,7 @@ def _pass(context: Context, block: Block, dims: ParallelDims, phase: str) -> tup
         launches = launches + op.launches * _launch_factor(context, op)
         if op.weight_gradient:
             weight_s = weight_s + seconds
-    comm = exchange.inside_block_s(context, block, dims, phase)
+    comm = exchanges(context, block, dims, phase)
     device_s = times["matmul"] + times["experts"] + times["attention"] + times["memory"]
     hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     left_s = device_s  # what hides under compute, hides once

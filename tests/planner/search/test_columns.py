@@ -1,4 +1,4 @@
-"""The search over rows against sorting them all, in chunks of every size; limits, ties, time."""
+"""The search over rows against sorting them all, in chunks of every size; bounds, ties, time."""
 
 import time
 from types import SimpleNamespace
@@ -7,25 +7,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from planner.search import columns
-from planner.search.columns import Found, top_rows
+from planner.search.columns import Found, Priced, top_rows
 
 
 def search(
     used: list[float], cost: list[float], *, limit: float = 5.0, keep: int = 3, **options: object
 ) -> Found:
-    objective = np.array(cost)
-    return top_rows(
-        np.array(used),
-        limit_bytes=limit,
-        objective_of=lambda rows: objective[rows],
-        bound_of=lambda rows: objective[rows] / 2,
-        keep=keep,
-        **options,  # type: ignore[arg-type]
-    )
+    """Search rows whose bound is half of their cost."""
+    objective, weight = np.array(cost), np.array(used)
+
+    def price(rows: Rows, worst: float) -> Priced:
+        fits = rows[weight[rows] <= limit]
+        least = rows[int(np.argmin(weight[rows]))]
+        priced = fits[~(objective[fits] / 2 > worst)]
+        dropped = len(rows) - len(fits)
+        return Priced(priced, objective[priced], dropped, float(weight[least]), int(least))
+
+    bounds = np.nan_to_num(objective, nan=0.0, posinf=1e9) / 2
+    return top_rows(bounds, price=price, keep=keep, **options)  # type: ignore[arg-type]
 
 
+Rows = NDArray[np.intp]
 rows = st.tuples(st.integers(0, 9).map(float), st.sampled_from([1.0, 2.0, 3.0, 5.0, np.inf]))
 
 
@@ -39,9 +44,15 @@ def test_against_sorting_all(table: list[tuple[float, float]], keep: int, chunk:
     best = sorted((i for i in fit if cost[i] < np.inf), key=lambda i: (cost[i], i))[:keep]
     assert found.rows.tolist() == best
     assert found.objective.tolist() == [cost[i] for i in best]
-    assert (found.priced, found.dropped) == (len(fit), len(table) - len(fit))
-    assert found.least_bytes == min(used)
-    assert found.least_row == used.index(min(used))
+    assert sorted(found.fits) == sorted(set(found.fits)) and set(found.fits) <= set(fit)
+    assert set(best) <= set(found.fits) and found.priced == len(found.fits)
+    worst = cost[best[-1]] if len(best) == keep else np.inf
+    left = set(fit) - set(found.fits)
+    assert all(cost[i] / 2 > worst for i in left), "closed, though it could be among the best"
+    if len(best) < keep:  # nothing was closed by a bound
+        assert found.dropped == len(table) - len(fit)
+        assert found.least_bytes == min(used)
+        assert used[found.least_row] == min(used)
     assert found.bound == (cost[best[0]] if best else np.inf)
     assert found.status == "optimal"
 
@@ -65,11 +76,11 @@ def test_a_deadline_leaves_an_honest_bound(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(columns, "CHUNK", 2)
     ticks = iter([0.0, 1.0, 2.0])
     monkeypatch.setattr(columns, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    cost = [9.0, 8.0, 7.0, 6.0, 4.0, 20.0, 30.0, 40.0]
-    found = search([1.0] * 8, cost, deadline=1.5)
+    cost = [9.0, 8.0, 7.0, 6.0, 5.0, 20.0, 30.0, 40.0]
+    found = search([1.0] * 8, cost, keep=5, deadline=1.5)
     assert found.status == "time_limit"
-    assert found.rows.tolist() == [3, 2, 1]
-    assert (found.priced, found.bound) == (4, 2.0)
+    assert found.rows.tolist() == [4, 3, 2, 1]
+    assert (found.priced, found.bound) == (4, 4.5)
 
 
 def test_a_deadline_that_is_past_prices_nothing() -> None:
@@ -89,5 +100,14 @@ def test_an_open_row_never_raises_the_bound(monkeypatch: pytest.MonkeyPatch) -> 
 def test_progress_is_told_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "CHUNK", 2)
     told: list[tuple[int, int]] = []
-    search([1.0] * 5, [1.0] * 5, progress=lambda done, of: told.append((done, of)))
+    search([1.0] * 5, [1.0] * 5, keep=9, progress=lambda done, of: told.append((done, of)))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_rows_that_a_bound_closes_are_not_priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "CHUNK", 4)
+    cost = [100.0 - i for i in range(64)] + [10.0, 11.0]
+    found = search([1.0] * 66, cost, keep=2)
+    assert found.objective.tolist() == [10.0, 11.0]
+    assert found.priced == 4
+    assert (found.status, found.bound) == ("optimal", 10.0)
