@@ -10,7 +10,7 @@ plan: $(VENV)/installed
 	@$(BIN)/sixfold plan $(JOB)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -36,7 +36,9 @@ class Child(Generic[T]):
         self._read, write = os.pipe()
         parent = os.getpid()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads of numpy sleep
+            # threads of numpy sleep, and the child never calls JAX, which warns where it is loaded
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
             self._pid = os.fork()
         if self._pid == 0:
             os.close(self._read)
