@@ -6,7 +6,8 @@ level gives. Algorithms are priced side by side; a library picks the cheapest, a
 Knows nothing of what is being communicated, or why.
 
 Parts: `Hop`, `Span`, the ring, tree, hierarchical and in-switch prices, `all_reduce_s`,
-`all_gather_s`, `reduce_scatter_s`, `all_to_all_s`, `point_to_point_s`, `all_reduce_choice`.
+`all_gather_s`, `reduce_scatter_s`, `all_to_all_s`, `point_to_point_s`, `all_reduce_choice`,
+`all_gather_choice`.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ __all__ = [
     "ALGORITHMS",
     "Hop",
     "Span",
+    "all_gather_choice",
     "all_gather_s",
     "all_reduce_choice",
     "all_reduce_s",
@@ -176,10 +178,18 @@ def usable(span: Span, algorithm: str) -> bool:
     return bool(np.isfinite(_all_reduce_each(1.0, span)[ALGORITHMS.index(algorithm)]).all())
 
 
-def all_reduce_choice(message_bytes: float, span: Span) -> str:
+def all_reduce_choice(message_bytes: float, span: Span, algorithm: str = "auto") -> str:
     """Name of the algorithm that `all_reduce_s` priced (for one plan, not for columns)."""
     each = [float(np.max(cost)) for cost in _all_reduce_each(message_bytes, span)]
+    if algorithm != "auto" and np.isfinite(each[ALGORITHMS.index(algorithm)]):
+        return algorithm
     return ALGORITHMS[int(np.argmin(each))]
+
+
+def all_gather_choice(gathered_bytes: float, span: Span) -> str:
+    """Name of the algorithm that `all_gather_s` priced (for one plan, not for columns)."""
+    ring, levels = _ring_pass_s(gathered_bytes, span), _hierarchical_pass_s(gathered_bytes, span)
+    return "ring" if float(np.max(ring)) <= float(np.max(levels)) else "hierarchical"
 
 
 def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:

@@ -46,7 +46,8 @@ def fill(
     -------
     partition, communication, consistency, coordination, fault_tolerance, load_balancing : each
     `choice`, `because`, and `alternatives` with `choice`, `cost` and `because`. A cost is a
-    mapping of differences to the plan, named with their unit; negative is less than the plan's
+    mapping of differences to the plan, named with their unit; negative is less than the plan's.
+    Communication has `numbers` too: message sizes and algorithms by axis
     """
     plan = OnePlan(job, context, strategy, prediction)
     return {
@@ -115,24 +116,33 @@ def _communication(plan: OnePlan) -> Answer:
         f" of it on {most}; all of it takes {plan.comm_to_compute:.3g} times the work, and"
         f" {plan.communication_s / plan.step_s:.1%} of the step waits for it."
     )
+    made = training.carried(plan.context, plan.dims())
+    choice = "; ".join(f"{axis}: {_exchange(plan, axis, made)}" for axis in sent)
     prices = {a: rejected.algorithm_prices(plan, a) for a in sent if a in ("tp", "dp")}
-    choice = "; ".join(f"{axis}: {_exchange(plan, axis, prices.get(axis, {}))}" for axis in sent)
     others = rejected.other_algorithms(prices) + rejected.other_exchanges(plan)
-    return _answer(choice, because, others)
+    numbers = {key: value for one in made for key, value in _carried(one).items()}
+    return _answer(choice, because, others) | {"numbers": numbers}
 
 
-def _exchange(plan: OnePlan, axis: str, prices: Mapping[str, float]) -> str:
-    """Say what an axis in use does, and by which algorithm where it reduces to all."""
+def _exchange(plan: OnePlan, axis: str, made: Sequence[training.Carried]) -> str:
+    """Say what an axis in use does, in messages of what size, and by which algorithm."""
     if axis == "cp":
         return f"{plan.strategy['cp_comm']}"
     if axis in ("ep", "pp"):
         return "all-to-all" if axis == "ep" else "sends to the next stage"
-    apart = plan.strategy["sp"] if axis == "tp" else plan.degree("zero") > 0
-    says = "reduce-scatter and all-gather" if apart else "all-reduce"
-    used = " or ".join(name for name, more_s in prices.items() if not more_s)
-    if not used:
-        return says
-    return f"{says}{', all-reduce across the copies' if apart else ''} by {used}"
+    said = [
+        f"{one.what} of {one.message_bytes * 1e3 / GB:.3g} MB"
+        f"{f' ({one.among})' if one.among else ''} by {one.algorithm}"
+        for one in made
+        if one.axis == axis
+    ]
+    return ", ".join(said) or "gradients between pools, in a ring"
+
+
+def _carried(one: training.Carried) -> dict[str, object]:
+    """Figures of one kind of collective, by the name of its ranks."""
+    name = "_".join([one.axis, *one.among.split()])
+    return {f"{name}_message_bytes": one.message_bytes, f"{name}_algorithm": one.algorithm}
 
 
 def _consistency(plan: OnePlan, others: Sequence[Mapping[str, object]]) -> Answer:

@@ -25,6 +25,7 @@ from costmodels.energy import ACTIVITY
 from costmodels.units import Column, Num
 
 NOT_OF_COLUMNS = {
+    "collectives.all_gather_choice": "names the algorithm of one plan",
     "collectives.all_reduce_choice": "names the algorithm of one plan",
     "collectives.usable": "tells what one plan can use",
     "speedup.fit": "takes the measurements of one design",

@@ -1,5 +1,6 @@
 """The six slots: filled, with prices that are those of the plan with one thing changed."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from planner import alternatives, design, rejected, rejected_upkeep, searched
@@ -24,7 +25,7 @@ def fill(plan: OnePlan, *others: dict[str, object]) -> dict[str, dict[str, objec
     slots: dict[str, dict[str, object]] = {}
     for name, slot in made.items():
         assert isinstance(slot, dict)
-        assert set(slot) == {"choice", "because", "alternatives"}
+        assert set(slot) - {"numbers"} == {"choice", "because", "alternatives"}
         slots[name] = slot
     return slots
 
@@ -70,14 +71,23 @@ def test_one_device_has_nothing_to_reject_between_ranks(plan_of: Make) -> None:
 
 def test_the_exchange_of_every_axis_is_named(plan_of: Make) -> None:
     sharded = fill(plan_of(**DENSE, strategy=f"{CUT}, sp: true, cp_comm: p2p"))
-    assert sharded["communication"]["choice"] == (
-        "tp: reduce-scatter and all-gather; cp: p2p; pp: sends to the next stage;"
-        " dp: reduce-scatter and all-gather"
-    )
+    choice = str(sharded["communication"]["choice"])
+    assert re.fullmatch(
+        r"tp: reduce-scatter and all-gather of [\d.]+ MB by ring; cp: p2p;"
+        r" pp: sends to the next stage;"
+        r" dp: reduce-scatter and all-gather of [\d.]+ MB by (ring|hierarchical)",
+        choice,
+    ), choice
+    numbers = sharded["communication"]["numbers"]
+    assert isinstance(numbers, dict)
+    assert numbers["tp_algorithm"] == "ring"
+    assert set(numbers) == {
+        "tp_message_bytes", "tp_algorithm", "dp_message_bytes", "dp_algorithm"
+    }  # fmt: skip
     plan = plan_of(**DENSE, strategy="tp: 4, cp: 1, pp: 4, vpp: 1, zero: 0, micro_batch: 1")
     used = [n for n, more_s in rejected.algorithm_prices(plan, "dp").items() if not more_s]
     slot = fill(plan)["communication"]
-    assert f"dp: all-reduce by {' or '.join(used)}" in str(slot["choice"])
+    assert re.search(rf"dp: all-reduce of [\d.]+ MB by ({'|'.join(used)})", str(slot["choice"]))
     assert "dp: tree all-reduce" in costs(slot)
 
 

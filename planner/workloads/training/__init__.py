@@ -2,6 +2,7 @@
 
 from planner.workloads.training.bound import bound_s
 from planner.workloads.training.candidates import candidates
+from planner.workloads.training.carried import Carried, carried
 from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
 from planner.workloads.training.cost import stage_seconds, straggler_share
@@ -39,6 +40,7 @@ from planner.workloads.training.strategy import strategy_of
 __all__ = [
     "NAME",
     "OPEN",
+    "Carried",
     "Chains",
     "Context",
     "Economics",
@@ -50,6 +52,7 @@ __all__ = [
     "average_bound_s",
     "bound_s",
     "candidates",
+    "carried",
     "columns_of",
     "cost",
     "doubts",

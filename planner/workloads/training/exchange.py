@@ -24,6 +24,7 @@ __all__ = [
     "inside_block_s",
     "pool_boundary_s",
     "stage_boundary_s",
+    "tensor_message_bytes",
     "tensor_traffic",
 ]
 
@@ -75,15 +76,9 @@ def tensor_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffi
     after; the backward pass mirrors them. Source: Korthikanti et al. 2022, section 4.2.
     """
     span = axis_span(context, dims, "tp")
-    outputs = [
-        op.output
-        for op in block.phase("forward")
-        if op.kind == "matmul" and op.split and op.inner.name == op.split
-        and not op.name.endswith("adapter down")
-    ]  # fmt: skip
-    width = outputs[0] if outputs else context.spec.model.hidden
+    outputs = _row_outputs(block)
     vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
-    message = _local_tokens(context, dims) * width * context.activation_bytes
+    message = tensor_message_bytes(context, block, dims)
     algorithm = context.algorithm("tp")
     gather = collectives.all_gather_s(message, span)
     reduce = collectives.all_reduce_s(message, span, algorithm)
@@ -92,6 +87,23 @@ def tensor_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffi
     count = len(outputs) + 0.5 * vocab + 0.5 * embeds
     ring = (dims.tp - 1.0) / dims.tp
     return Traffic(count * 2.0 * ring * message, count * pair)
+
+
+def _row_outputs(block: Block) -> list[float]:
+    """Elements per token that the products split by their inner dim leave as partial sums."""
+    return [
+        op.output
+        for op in block.phase("forward")
+        if op.kind == "matmul" and op.split and op.inner.name == op.split
+        and not op.name.endswith("adapter down")
+    ]  # fmt: skip
+
+
+def tensor_message_bytes(context: Context, block: Block, dims: ParallelDims) -> Num:
+    """Bytes that tensor-parallel ranks reduce, or gather, at a time in a block."""
+    outputs = _row_outputs(block)
+    width = outputs[0] if outputs else context.spec.model.hidden
+    return _local_tokens(context, dims) * width * context.activation_bytes
 
 
 def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> Traffic:

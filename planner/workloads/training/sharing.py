@@ -24,7 +24,7 @@ from planner.workloads.training.exchange import axis_span
 from planner.workloads.training.groups import segments
 from planner.workloads.training.states import Fullest
 
-__all__ = ["Sharing", "across_bytes", "across_s", "share"]
+__all__ = ["Sharing", "across_bytes", "across_s", "calls_of", "share"]
 
 BUCKET_PARAMETERS = 40e6
 """Parameters of a gradient bucket (Megatron-Core's default), at least 1e6 for each replica."""
@@ -77,6 +77,14 @@ def _volume(
     return _Volume(reduce_s, gathered, sent + trips * ring * weights * calls)
 
 
+def calls_of(context: Context, dims: ParallelDims, dense: Num, layers: Num) -> Num:
+    """Messages that the gradients of a stage travel in: layer by layer under zero 3, or buckets."""
+    buckets = np.maximum(1.0, dense / np.maximum(BUCKET_PARAMETERS, 1e6 * dims.replicas))
+    buckets = np.where(_between_sites(context, dims), 1.0, buckets)
+    by_layer = context.stack.family.gather_per_microbatch
+    return np.where(dims.zero >= 3, layers, buckets) if by_layer else buckets
+
+
 def share(
     context: Context,
     dims: ParallelDims,
@@ -95,9 +103,7 @@ def share(
     """
     family = context.stack.family
     dense, expert = parameters.dense, parameters.expert
-    buckets = np.maximum(1.0, dense / np.maximum(BUCKET_PARAMETERS, 1e6 * dims.replicas))
-    buckets = np.where(_between_sites(context, dims), 1.0, buckets)
-    calls = np.where(dims.zero >= 3, layers, buckets) if family.gather_per_microbatch else buckets
+    calls = calls_of(context, dims, dense, layers)
     parts = [_volume(context, dims, dense, False, calls)]
     if context.spec.model.moe is not None:
         parts.append(_volume(context, dims, expert, True, calls))
