@@ -1,6 +1,7 @@
 """What if: the changed plan, and every figure ten times each way."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_an_exact_answer_is_the_best_of_all(
         for factor in whatif.TIMES:
             entry = whatif._turned(rivals, lever, factor)
             changed, machine = lever.turn(given, cluster, factor)
-            context = training.make(changed, machine)
+            context = replace(training.make(changed, machine), stagings=pool.context.stagings)
             values = objectives(changed, context, pool.dims, rows)
             if entry["exact"]:
                 exact += 1

@@ -71,7 +71,7 @@ def test_a_list_is_a_set_of_allowed_values(chosen: Chosen) -> None:
         ("tp=3", "it cannot be: tp 3 does not divide devices 16"),
         ("ep=2", "it cannot be: ep 2, but the model has no experts"),
         ("tp=1,pp=1,cp=1,zero=0,offload=[]", "exceed the memory limit; the closest by"),
-        ("placement={dp: node},tp=1,pp=1", "no mesh can be built"),
+        ("placement={dp: node},tp=1,pp=1,cp=1", "no mesh can be built"),
     ],
 )
 def test_what_cannot_be_says_which_rule_or_memory(chosen: Chosen, question: str, said: str) -> None:
