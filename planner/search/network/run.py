@@ -34,6 +34,9 @@ __all__ = ["Outcome", "Told", "run"]
 _WARM = 10
 _STEPS = 400
 _EVERY = 20
+_SOON = 5
+_ENOUGH = 3
+_LEAST_STEPS = 60
 _SHARE = 0.4
 _SLOW = 1.5e-3
 _PIECES = 60
@@ -102,6 +105,7 @@ class _Search:
         self.areas = Areas(self.core, self.rng)
         self.raw: Ints | None = None
         self.value = -np.inf
+        self.valued = 0
         self.proof: Child[Found] | None = None
         self.beside: Child[Found] | None = None
         self.exact = exact.available()
@@ -177,9 +181,12 @@ class _Search:
                 self.offer(polish(self.net, dual.picks))
                 if small and self.proof is None:
                     self._start_proof()
-                elif self.exact and self.beside is None and self.core.nodes.size:
-                    self._start_core(min(8.0, 0.1 * max(self._left(), 0.0)))
+            ready = dual.steps % _SOON == 0 and dual.steps > _SOON
+            if ready and self.exact and self.beside is None and self.core.nodes.size:
+                self._start_core(min(_PIECE_S, 0.15 * max(self._left(), 0.0)))
             self._hear(0.0)
+            if self.valued >= _ENOUGH and dual.steps >= _LEAST_STEPS:
+                break
         self._hear(1.0)
 
     def _hear(self, wait_s: float) -> None:
@@ -189,7 +196,8 @@ class _Search:
             found = self.proof.answer
             if found is not None:
                 self.offer(found.picks)
-                self.proved = found.proved and (found.raw is None or found.picks is not None)
+                closed = found.proved and (found.raw is None or found.picks is not None)
+                self.proved = self.proved or closed
         if self.beside is not None and self.beside.wait(until):
             found, self.beside = self.beside.answer, None
             if found is not None:
@@ -198,6 +206,7 @@ class _Search:
                 if found.raw is not None:
                     self.raw = found.raw
                     if found.value > -np.inf:
+                        self.valued += 1
                         self._correct(found.raw)
 
     def _correct(self, raw: Ints) -> None:
@@ -231,7 +240,7 @@ class _Search:
 
     def _start_proof(self) -> None:
         net = self.net
-        limit_s = self._left() if self.end is not None else _COUNTED_S
+        limit_s = max(10.0, 0.2 * self._left()) if self.end is not None else _COUNTED_S
         upper = self.cost * (1.0 + _EQUAL) + 1.0 if self.picks is not None else most(net)
         backtracks = None if self.end is not None else _PROOF_BACKTRACKS
 
@@ -248,7 +257,10 @@ class _Search:
         running: list[_Running] = []
         pieces = 0
         while self._left() > 0.3 and not self.proved:
-            while len(running) < _WORKERS and (self.end is not None or pieces < _PIECES):
+            self._hear(0.0)
+            busy = sum(c is not None and not c.done for c in (self.proof, self.beside))
+            most = max(1, _WORKERS - busy)
+            while len(running) < most and (self.end is not None or pieces < _PIECES):
                 wide = not any(one.area.wide for one in running)
                 running.append(self._start_area(shift, areas.draw(wide), pieces))
                 pieces += 1
@@ -262,7 +274,8 @@ class _Search:
             found = one.child.answer
             self.value = max(self.value, -np.inf if found is None else found.value)
             gained = found is not None and self._merge(found.picks, one.base)
-            if found is not None and found.value > -np.inf and one.area.factor == 1.0:
+            whole = one.area.nodes.size == self.core.nodes.size
+            if found is not None and whole and one.area.factor == 1.0:
                 self._learn(found.raw)
             areas.reward(one.area, gained, time.monotonic() - one.begun)
 
