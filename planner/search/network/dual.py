@@ -18,14 +18,14 @@ from planner.search.network.form import Floats, shapes
 __all__ = ["Dual"]
 
 _START = 0.1
-_PACE = 20.0
-_SLOWER = 0.98
-_SLOWEST = 1.0
+_PACE = 2.0
+_SLOWER = 0.99
+_SLOWEST = 0.2
 _TRUST = 0.5
-_CLIP = 0.02
+_CLIP = 0.3
 _SMOOTH = 0.7
 _FLOOR = 1e-9
-_TIGHT = 0.3
+_TIGHT = 0.1
 _ROUNDING = 1e-12
 
 

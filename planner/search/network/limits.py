@@ -11,9 +11,10 @@ import numpy as np
 from planner.search.network.core import Core
 from planner.search.network.form import Bools, Floats, Ints
 
-__all__ = ["constraints", "worst"]
+__all__ = ["constraints", "tight", "worst"]
 
 _UNITS = 2.0**40
+_CLOSE = 0.05
 
 
 def worst(excess: Floats, over: Bools, held: list[int], most: int) -> list[int]:
@@ -28,6 +29,20 @@ def worst(excess: Floats, over: Bools, held: list[int], most: int) -> list[int]:
             chosen.append(row)
             fresh += 1
     return chosen
+
+
+def tight(core: Core, free: Ints, picks: Ints, most: int) -> list[int]:
+    """Return rows with little room that the nodes `free`, or trees on them, use something of."""
+    net = core.net
+    mine = np.zeros(net.sizes.size, bool)
+    mine[free] = True
+    held = np.flatnonzero(mine[core.forest.anchor[net.slot_node]])
+    rows = net.capacity.size
+    begun = np.bincount(net.lo[held], minlength=rows + 1)
+    covered = np.cumsum(begun - np.bincount(net.hi[held], minlength=rows + 1))[:rows] > 0
+    excess = net.excess(picks)
+    close = covered & (excess > -_CLOSE * net.capacity.max(initial=0.0)) & (excess <= 0.0)
+    return worst(excess, close, [], most)
 
 
 def constraints(

@@ -19,12 +19,13 @@ from planner.search.network.limits import constraints, worst
 
 __all__ = ["repaired"]
 
+Work = tuple[float, int | None]
+
 _RAISE = 1.4
 _CHARGE = 1e-5
 _GROWTH = 3.0
 _MOST = 600
 _ROWS = 4
-_LIMIT_S = 4.0
 _BACKTRACKS = 3_000
 _COUNTED_S = 3600.0
 _SPARE = 0.02
@@ -39,6 +40,7 @@ def repaired(
     reach: int,
     tries: int,
     counted: bool,
+    limit_s: float,
     until: float,
 ) -> Ints | None:
     """Return picks that keep every row, near the given ones; None: not found.
@@ -48,10 +50,12 @@ def repaired(
     reach   : nodes to solve anew at most
     tries   : how often
     counted : limit the exact solver by backtracks, not by time
+    limit_s : processor time for each time, where not counted
     until   : a time of `time.monotonic` after which no more is tried
     """
     net = shift.core.net
     price, raised = price.copy(), 0
+    work: Work = (_COUNTED_S, _BACKTRACKS) if counted else (limit_s, None)
     rows: list[int] = []
     for number in range(tries + 1):
         picks = polish(net, picks)
@@ -61,18 +65,19 @@ def repaired(
             break
         free = _near(shift, over, picks, reach)
         rows = worst(excess, over, rows, _ROWS)
-        found = _constrained(shift, price, free, picks, rows, counted)
+        found = _constrained(shift, price, free, picks, rows, work)
         if found is None:
             charge = _CHARGE * _GROWTH**raised * shift.scale / float(excess[over].sum())
             price[over] = np.maximum(_RAISE * price[over], charge)
             raised += 1
-            found = _priced(shift, price, free, picks, counted)
+            reach = min(reach, _MOST)
+            found = _priced(shift, price, free, picks, work)
         picks = found
     return picks if net.allows(picks) else None
 
 
 def _constrained(
-    shift: Shifted, price: Floats, free: Ints, picks: Ints, rows: list[int], counted: bool
+    shift: Shifted, price: Floats, free: Ints, picks: Ints, rows: list[int], work: Work
 ) -> Ints | None:
     """Solve nodes anew with rows as constraints."""
     if not exact.available() or not free.size:
@@ -83,16 +88,16 @@ def _constrained(
     if any(capacity < 0 for _, _, capacity in kept):
         return None
     piece = replace(shift.piece(up, free, picks, _SPARE), rows=kept)
-    return _solved(shift, up, piece, free, picks, counted)
+    return _solved(shift, up, piece, free, picks, work)
 
 
-def _priced(shift: Shifted, price: Floats, free: Ints, picks: Ints, counted: bool) -> Ints:
+def _priced(shift: Shifted, price: Floats, free: Ints, picks: Ints, work: Work) -> Ints:
     """Solve nodes anew at raised prices."""
     core = shift.core
     up = core.up(price)
     found = None
     if exact.available() and free.size:
-        found = _solved(shift, up, shift.piece(up, free, picks, _EQUAL), free, picks, counted)
+        found = _solved(shift, up, shift.piece(up, free, picks, _EQUAL), free, picks, work)
     if found is None:
         found = descend(core.net, core.net.priced(price), picks, 4)
         core.forest.down(up, found)
@@ -100,10 +105,9 @@ def _priced(shift: Shifted, price: Floats, free: Ints, picks: Ints, counted: boo
 
 
 def _solved(
-    shift: Shifted, up: Floats, piece: exact.Piece, free: Ints, picks: Ints, counted: bool
+    shift: Shifted, up: Floats, piece: exact.Piece, free: Ints, picks: Ints, work: Work
 ) -> Ints | None:
-    limit_s, backtracks = (_COUNTED_S, _BACKTRACKS) if counted else (_LIMIT_S, None)
-    answer = exact.solve(piece, limit_s, backtracks)
+    answer = exact.solve(piece, *work)
     if answer.picks is None:
         return None
     found = picks.copy()

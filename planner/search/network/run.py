@@ -43,7 +43,7 @@ _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
 _WORKERS = 2
-_PIECE_S = 10.0
+_PIECE_S, _AREA_S = 10.0, 2.0
 _COUNTED_S = 3600.0
 _GRACE_S = 2.0
 _REPAIR_S = 6.0
@@ -104,6 +104,7 @@ class _Search:
         self.factor = Factor(net.capacity.size)
         self.areas = Areas(self.core, self.rng)
         self.raw: Ints | None = None
+        self.easy = False
         self.value = -np.inf
         self.valued = 0
         self.proof: Child[Found] | None = None
@@ -156,9 +157,10 @@ class _Search:
         return True
 
     def _child(self, work: Callable[[float], Found], limit_s: float) -> Child[Found]:
-        limit_s = max(0.1, min(limit_s, self._left() - _REPAIR_S - _GRACE_S))
-        until = time.monotonic() + limit_s + _REPAIR_S
-        grace_s = max(0.3, min(_REPAIR_S + _GRACE_S, self._left() - limit_s - 0.2))
+        limit_s = max(0.1, min(limit_s, 0.6 * self._left()))
+        repair_s = min(_REPAIR_S, 0.5 * (self._left() - limit_s))
+        until = time.monotonic() + limit_s + repair_s
+        grace_s = max(0.3, min(repair_s + _GRACE_S, self._left() - limit_s - 0.2))
         child: Child[Found] = Child(lambda: work(until), limit_s, grace_s)
         self.children = [c for c in self.children if not c.done] + [child]
         return child
@@ -172,7 +174,8 @@ class _Search:
         dual.start(_WARM)
         small = self.exact and fits(self.net)
         before = -np.inf
-        while dual.steps < _STEPS and time.monotonic() < until and not self._closed():
+        most = _STEPS if self.end is None else np.inf
+        while dual.steps < most and time.monotonic() < until and not self._closed():
             dual.step()
             if dual.steps % _EVERY == 0:
                 if self.picks is not None and dual.bound - before < _SLOW * abs(dual.bound):
@@ -205,6 +208,7 @@ class _Search:
                 self.value = max(self.value, found.value)
                 if found.raw is not None:
                     self.raw = found.raw
+                    self.easy = found.proved
                     if found.value > -np.inf:
                         self.valued += 1
                         self._correct(found.raw)
@@ -225,7 +229,7 @@ class _Search:
     def _start_core(self, limit_s: float) -> None:
         shift, price = self.dual.shifted(), self.dual.price * self.factor.now
         picks, nodes = self._base().copy(), self.core.nodes
-        if self.picks is None and self.raw is None:
+        if not self.easy:
             nodes = self.areas.draw(True, "spokes").nodes
         backtracks = None if self.end is not None else _BACKTRACKS
         limit_s = limit_s if self.end is not None else _COUNTED_S
@@ -291,7 +295,8 @@ class _Search:
             area = replace(area, nodes=self.core.nodes, wide=True, factor=1.0)
         price = self.dual.price * self.factor.now * area.factor
         counted = self.end is None
-        limit_s = _COUNTED_S if counted else min(_PIECE_S, 0.5 * max(self._left(), 0.1))
+        limit_s = min(_PIECE_S if area.wide else _AREA_S, 0.5 * max(self._left(), 0.1))
+        limit_s = _COUNTED_S if counted else limit_s
 
         def work(until: float) -> Found:
             return solve_piece(

@@ -3,13 +3,14 @@
 Each function is called in a child (see `child`) and touches nothing of the parent's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.search.network import exact
 from planner.search.network.core import Core, Shifted, shifted
 from planner.search.network.form import Floats, Ints, Network
+from planner.search.network.limits import constraints, tight
 from planner.search.network.proof import whole
 from planner.search.network.repair import repaired
 
@@ -17,6 +18,8 @@ __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
 _EQUAL = 1e-6
+_ROWS = 6
+_WIDE_S, _NARROW_S = 4.0, 1.5
 _ROUNDING = 1e-12
 _NEAR, _FAR = 600, 2_500
 _SWEEPS = 20
@@ -54,6 +57,8 @@ def solve_piece(
 ) -> Found:
     """Solve the nodes `free` at row prices, the others kept; then repair.
 
+    Unless the piece is wide, rows with little room are constraints of it.
+
     `until`: a time of `time.monotonic` after which no more repair is tried.
     `wide`: take the best picks even where they cost more at these prices than the present ones.
     """
@@ -63,6 +68,9 @@ def solve_piece(
     if wide:
         shift = _refreshed(core, price, up)
     piece = shift.piece(up, free, picks, _EQUAL if wide else 0.0)
+    if not wide:
+        rows = tight(core, free, picks, _ROWS)
+        piece = replace(piece, rows=constraints(core, up, free, picks, rows))
     answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
         return Found(None, None, answer.proved)
@@ -76,6 +84,7 @@ def solve_piece(
         reach=_FAR if wide else _NEAR,
         tries=_TRIES,
         counted=backtracks is not None,
+        limit_s=_WIDE_S if wide else _NARROW_S,
         until=until,
     )
     value = -np.inf
