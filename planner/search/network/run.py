@@ -65,7 +65,7 @@ def run(net: Network, end: float | None, seed: int, tell: Told | None = None) ->
         return Outcome(None, "infeasible", np.inf)
     state = State(made.network, end, seed, tell)
     try:
-        state.offer(polish(state.net, _least_use(state.net)))
+        state.offer(polish(state.net, _least_use(state.net)), solid=False)
         _Pricing(state).go()
         if not state.closed() and state.pieces:
             _improve(state)
@@ -124,7 +124,7 @@ class _Pricing:
         """Make allowed picks of those that the messages suggest."""
         state, dual = self.state, self.state.dual
         if exact.available():
-            state.offer(polish(state.net, dual.picks))
+            state.offer(polish(state.net, dual.picks), solid=False)
             return
         state.offer(
             repaired(

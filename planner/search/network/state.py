@@ -40,6 +40,7 @@ class State:
         self.factor = Factor(net.capacity.size)
         self.picks: Ints | None = None
         self.cost = np.inf
+        self._solid: Ints | None = None
         self.raw: Ints | None = None
         self.value = -np.inf
         self.proved = False
@@ -82,18 +83,20 @@ class State:
 
     def base(self) -> Ints:
         """Return the picks to start from: the best, or the last that the exact solver gave."""
-        if self.picks is not None:
-            return self.picks
-        return self.raw if self.raw is not None else self.dual.picks
+        for picks in (self._solid, self.raw):
+            if picks is not None:
+                return picks
+        return self.dual.picks
 
-    def offer(self, picks: Ints | None) -> bool:
-        """Keep allowed picks that cost less than the best."""
+    def offer(self, picks: Ints | None, solid: bool = True) -> bool:
+        """Keep allowed picks that cost less than the best; start from them where they are solid."""
         if picks is None:
             return False
         cost = self.net.price(picks)
         if cost >= self.cost or not self.net.allows(picks):
             return False
         self.picks, self.cost = picks, cost
+        self._solid = picks if solid else self._solid
         self.curve.append((time.monotonic() - self._begun, cost))
         if self._tell is not None:
             self._tell("search", cost, max(self.dual.bound, self.value))

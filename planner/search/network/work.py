@@ -18,7 +18,7 @@ from planner.search.network.repair import repaired
 __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
-_REPAIRS = 3
+_REPAIRS = 2
 _EQUAL = 1e-6
 _ROWS = 6
 _WIDE_S, _NARROW_S = 4.0, 1.5
