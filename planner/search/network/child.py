@@ -22,17 +22,12 @@ from typing import Generic, TypeVar
 __all__ = ["Child"]
 
 T = TypeVar("T")
-_GRACE_S = 1.5
-_AGAIN_S = 0.3
+_GRACE_S = 1.0
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 
 class Child(Generic[T]):
-    """`work` in a child: asked to stop after `limit_s` of wall time, killed `grace_s` later.
-
-    It is asked by SIGVTALRM, once after `limit_s` and again and again just before it is killed;
-    work that has no handler for it goes on.
-    """
+    """`work` in a child: asked to stop after `limit_s` of wall time, killed `grace_s` later."""
 
     def __init__(self, work: Callable[[], T], limit_s: float, grace_s: float = _GRACE_S) -> None:
         self._ask_at = time.monotonic() + limit_s
@@ -49,6 +44,7 @@ class Child(Generic[T]):
             os.close(self._read)
             _run(work, write, parent, limit_s + grace_s)
         os.close(write)
+        self._asked = False
         self.done = False
         self.answer: T | None = None
 
@@ -59,14 +55,14 @@ class Child(Generic[T]):
         """
         while not self.done:
             now = time.monotonic()
-            if now >= self._ask_at:
+            if now >= self._ask_at and not self._asked:
                 self._signal(signal.SIGVTALRM)
-                self._ask_at = max(now + _AGAIN_S, self._kill_at - _GRACE_S)
+                self._asked = True
             if now >= self._kill_at:
                 self.kill()
                 return True
-            event = min(until, self._ask_at, self._kill_at)
-            ready, _, _ = select.select([self._read], [], [], max(0.0, event - now))
+            event = self._kill_at if self._asked else self._ask_at
+            ready, _, _ = select.select([self._read], [], [], max(0.0, min(until, event) - now))
             if ready:
                 self._take()
             elif time.monotonic() >= until:
@@ -112,7 +108,6 @@ def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) ->
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
         if os.getppid() != parent:

@@ -91,7 +91,7 @@ class Shifted:
             pairs.append((place[first], place[second], table))
         own = [unary[net.start[n] : net.start[n + 1]] for n in free.tolist()]
         least = [u.min() for u in own]
-        own = [u - low if low < np.inf else u for u, low in zip(own, least, strict=True)]
+        own = [u - low for u, low in zip(own, least, strict=True)]
         now += float(sum(u[p] for u, p in zip(own, picks[free].tolist(), strict=True)))
         now += (spare if now < np.inf else 0.0) * self.scale
         now = min(now, _WIDEST * self.scale) if now == np.inf else now

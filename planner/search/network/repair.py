@@ -42,7 +42,6 @@ def repaired(
     counted: bool,
     limit_s: float,
     until: float,
-    seed: int = 0,
 ) -> Ints | None:
     """Return picks that keep every row, near the given ones; None: not found.
 
@@ -53,20 +52,18 @@ def repaired(
     counted : limit the exact solver by backtracks, not by time
     limit_s : processor time for each time, where not counted
     until   : a time of `time.monotonic` after which no more is tried
-    seed    : of the draw of nodes near those that use something
     """
     net = shift.core.net
     price, raised = price.copy(), 0
     work: Work = (_COUNTED_S, _BACKTRACKS) if counted else (limit_s, None)
     rows: list[int] = []
-    rng = np.random.default_rng(seed)
     for number in range(tries + 1):
         picks = polish(net, picks)
         excess = net.excess(picks)
         over = excess > 0.0
         if not bool(over.any()) or number == tries or time.monotonic() > until:
             break
-        free = _near(shift, over, picks, reach, rng)
+        free = _near(shift, over, picks, reach)
         rows = worst(excess, over, rows, _ROWS)
         found = _constrained(shift, price, free, picks, rows, work)
         if found is None:
@@ -119,7 +116,7 @@ def _solved(
     return found
 
 
-def _near(shift: Shifted, over: Bools, picks: Ints, reach: int, rng: np.random.Generator) -> Ints:
+def _near(shift: Shifted, over: Bools, picks: Ints, reach: int) -> Ints:
     """Nodes that use something in the rows exceeded, by themselves or in trees, and those near."""
     core = shift.core
     net, sweeps = core.net, core.sweeps
@@ -140,6 +137,6 @@ def _near(shift: Shifted, over: Bools, picks: Ints, reach: int, rng: np.random.G
         ring = np.unique(ring[~chosen[ring]])
         if not ring.size:
             break
-        chosen[rng.permutation(ring)[:left]] = True
+        chosen[ring[np.unique(np.linspace(0, ring.size - 1, left).astype(np.int64))]] = True
         left -= ring.size
     return np.flatnonzero(chosen)

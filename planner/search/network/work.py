@@ -3,7 +3,6 @@
 Each function is called in a child (see `child`) and touches nothing of the parent's.
 """
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +17,6 @@ from planner.search.network.repair import repaired
 __all__ = ["Found", "prove", "solve_piece"]
 
 _TRIES = 8
-_REPAIRS = 2
 _EQUAL = 1e-6
 _ROWS = 6
 _WIDE_S, _NARROW_S = 4.0, 1.5
@@ -79,36 +77,20 @@ def solve_piece(
     raw = picks.copy()
     raw[free] = answer.picks
     core.forest.down(up, raw)
-    kept = _repaired(shift, price, raw, wide, backtracks is not None, until, seed)
+    kept = repaired(
+        shift,
+        price,
+        raw,
+        reach=_FAR if wide else _NEAR,
+        tries=_TRIES,
+        counted=backtracks is not None,
+        limit_s=_WIDE_S if wide else _NARROW_S,
+        until=until,
+    )
     value = -np.inf
     if answer.proved and free.size == core.nodes.size:
         value = _value(net, price, raw, piece)
     return Found(raw, kept, answer.proved, value)
-
-
-def _repaired(
-    shift: Shifted, price: Floats, raw: Ints, wide: bool, counted: bool, until: float, seed: int
-) -> Ints | None:
-    """Repair picks; those of a wide piece more than once, with other nodes around, if need be."""
-    net = shift.core.net
-    best = None
-    for number in range(_REPAIRS if wide else 1):
-        found = repaired(
-            shift,
-            price,
-            raw,
-            reach=_FAR if wide else _NEAR,
-            tries=_TRIES,
-            counted=counted,
-            limit_s=_WIDE_S if wide else _NARROW_S,
-            until=until,
-            seed=seed + number,
-        )
-        if found is not None and (best is None or net.price(found) < net.price(best)):
-            best = found
-        if time.monotonic() > until or bool(np.all(net.excess(raw) <= 0.0)):
-            break
-    return best
 
 
 def _value(net: Network, price: Floats, raw: Ints, piece: exact.Piece) -> float:
