@@ -48,7 +48,7 @@ def solve(problem: Problem, *, time_limit_s: float | None = None, seed: int = 0)
 def _in_child(
     model: Whole, most: float, limit_s: float, backtracks: int | None, seed: int
 ) -> Found:
-    """Solve one model in a child process; what it had to tell when it was killed is lost."""
+    """Solve one model in a child process; a killed one has nothing to tell."""
     import pytoulbar2  # noqa: F401  (before the fork, so that children need not load it)
 
     if not model.costs:
@@ -56,7 +56,8 @@ def _in_child(
     if limit_s <= 0.0:
         return Found(None, 0.0, False)
     child = Child(
-        lambda: solve_here(model, most, limit_s=limit_s, backtracks=backtracks, seed=seed), limit_s
+        lambda: [solve_here(model, most, limit_s=limit_s, backtracks=backtracks, seed=seed)],
+        limit_s,
     )
     try:
         while not child.wait(time.monotonic() + limit_s):

@@ -1,14 +1,16 @@
 """Work in a forked process that can be asked to stop, and is killed if it does not.
 
-The child shares the parent's memory as it was at the fork, so nothing is copied to it; what the
-work returns comes back through a pipe. A child never outlives its parent: it gets a signal when
-the parent ends (Linux), and a limit on its own processor time everywhere.
+The child shares the parent's memory as it was at the fork, so nothing is copied to it; its answers
+come back through a pipe, each in place of the one before: what a killed child said last, counts.
+A child never outlives its parent: it gets a signal when the parent ends (Linux), and a limit on
+its own processor time everywhere.
 
 Knows processes; nothing of what is worked on. Only systems with `fork` (not Windows).
 """
 
 import contextlib
 import ctypes
+import io
 import os
 import pickle
 import select
@@ -16,7 +18,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 __all__ = ["Child"]
@@ -29,7 +31,9 @@ _PARENT_DIED = 1  # PR_SET_PDEATHSIG
 class Child(Generic[T]):
     """`work` in a child: asked to stop after `limit_s` of wall time, killed `grace_s` later."""
 
-    def __init__(self, work: Callable[[], T], limit_s: float, grace_s: float = _GRACE_S) -> None:
+    def __init__(
+        self, work: Callable[[], Iterable[T]], limit_s: float, grace_s: float = _GRACE_S
+    ) -> None:
         self._ask_at = time.monotonic() + limit_s
         self._kill_at = self._ask_at + grace_s
         self._parts: list[bytes] = []
@@ -51,7 +55,7 @@ class Child(Generic[T]):
     def wait(self, until: float) -> bool:
         """Wait for the end of the work, at most until a time of `time.monotonic`; True: done.
 
-        `answer` then holds what the work returned, or None where it failed or was killed.
+        `answer` then holds the last answer, or None where there was none.
         """
         while not self.done:
             now = time.monotonic()
@@ -78,30 +82,29 @@ class Child(Generic[T]):
         """End the child at once."""
         if not self.done:
             self._signal(signal.SIGKILL)
-            self._end()
+            while not self.done:
+                self._take()
 
     def _take(self) -> None:
         part = os.read(self._read, 1 << 20)
         if part:
             self._parts.append(part)
             return
-        self._end()
-        if self._parts:
-            with contextlib.suppress(pickle.UnpicklingError, EOFError):
-                self.answer = pickle.loads(b"".join(self._parts))
+        os.close(self._read)
+        os.waitpid(self._pid, 0)
+        self.done = True
+        said = io.BytesIO(b"".join(self._parts))
+        with contextlib.suppress(pickle.UnpicklingError, EOFError):
+            while True:
+                self.answer = pickle.load(said)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, number)
 
-    def _end(self) -> None:
-        os.close(self._read)
-        os.waitpid(self._pid, 0)
-        self.done = True
 
-
-def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) -> None:
-    """Be the child: work, answer, end."""
+def _run(work: Callable[[], Iterable[object]], write: int, parent: int, limit_s: float) -> None:
+    """Be the child: work, answer as often as there is something to say, end."""
     import resource  # not on Windows, which must still import this module
 
     code = 1
@@ -114,9 +117,11 @@ def _run(work: Callable[[], object], write: int, parent: int, limit_s: float) ->
             return
         limit = int(time.process_time() + limit_s) + 2
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(answer)
+        with os.fdopen(write, "wb", buffering=0) as pipe:
+            for answer in work():
+                rest = memoryview(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+                while rest:
+                    rest = rest[pipe.write(rest) :]
         code = 0
     finally:
         os._exit(code)

@@ -6,7 +6,7 @@ bound: the form that an exact solver likes best. It stays true to the prices of 
 the costs of options are afterwards, so one of it serves every piece and every set of row prices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,17 +22,26 @@ _WIDEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """A network, its trees and the sweeps over the rest."""
+    """A network, its trees and the sweeps over the rest; `inner`: without the trees' edges."""
 
     net: Network
     forest: Forest
     sweeps: Sweeps
+    inner: Network
 
     @classmethod
     def of(cls, net: Network) -> "Core":
         """Split a network."""
         forest = peel(net)
-        return cls(net, forest, Sweeps(net, forest.edges))
+        kept = np.zeros(net.first.size, bool)
+        kept[forest.edges] = True
+        inner = replace(
+            net,
+            first=net.first[kept],
+            second=net.second[kept],
+            table=net.table[np.repeat(kept, np.diff(net.table_start))],
+        )
+        return cls(net, forest, Sweeps(net, forest.edges), inner)
 
     @property
     def nodes(self) -> Ints:
@@ -91,7 +100,7 @@ class Shifted:
             pairs.append((place[first], place[second], table))
         own = [unary[net.start[n] : net.start[n + 1]] for n in free.tolist()]
         least = [u.min() for u in own]
-        own = [u - low for u, low in zip(own, least, strict=True)]
+        own = [u - low if low < np.inf else u for u, low in zip(own, least, strict=True)]
         now += float(sum(u[p] for u, p in zip(own, picks[free].tolist(), strict=True)))
         now += (spare if now < np.inf else 0.0) * self.scale
         now = min(now, _WIDEST * self.scale) if now == np.inf else now

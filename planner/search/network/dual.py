@@ -38,7 +38,7 @@ class Dual:
         self.steps = 0
         net = core.net
         rows = net.capacity.size
-        self._scale = np.maximum(net.capacity, _TIGHT * net.capacity.max(initial=1.0))
+        self.scale = np.maximum(net.capacity, _TIGHT * net.capacity.max(initial=1.0))
         self._drift = np.zeros(rows)
         self.price = np.zeros(rows)
         self.picks = np.zeros(net.sizes.size, np.int64)
@@ -88,7 +88,7 @@ class Dual:
         return up, total
 
     def _move(self, excess: Floats) -> None:
-        ratio = np.clip(excess / self._scale, -_CLIP, _CLIP)
+        ratio = np.clip(excess / self.scale, -_CLIP, _CLIP)
         self._drift = _SMOOTH * self._drift + (1.0 - _SMOOTH) * ratio
         price = self.price * np.exp(self.pace * self._drift)
         self.price = _grid(np.maximum(price, _FLOOR * price.max(initial=0.0)))

@@ -66,6 +66,8 @@ def solve(piece: Piece, limit_s: float, backtracks: int | None = None, seed: int
     """Solve a piece: best picks below `upper`, in so much processor time or so many backtracks."""
     import pytoulbar2
 
+    if piece.upper <= 0.0:
+        return Answer(None, True)  # no costs are below nothing
     scale = 1.0 if piece.whole else UNITS / max(piece.upper, 1e-300)
     upper = int(np.ceil(piece.upper * scale))
     cfn = pytoulbar2.CFN(upper, vac=0, seed=seed, verbose=-1)

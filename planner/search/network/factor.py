@@ -13,6 +13,7 @@ __all__ = ["Factor"]
 
 _STEP = 4.0
 _NEAR = 1.1
+_PACE, _LEAST_PACE, _SLOWER, _CLIP = 0.3, 0.06, 10.0, 0.3
 
 
 class Factor:
@@ -22,12 +23,19 @@ class Factor:
         self.now = np.ones(rows)
         self._kept = np.full(rows, np.inf)
         self._over = np.zeros(rows)
+        self._nudges = 0
 
     def forget(self, taken: Floats) -> None:
         """Count from here: these factors have been taken into the prices."""
         self._kept = self._kept / taken
         self._over = self._over / taken
         self.now = np.ones(taken.size)
+
+    def nudge(self, ratio: Floats) -> None:
+        """Move a little, less each time, by how far picks that need not be the best are off."""
+        self._nudges += 1
+        pace = max(_LEAST_PACE, _PACE / (1.0 + self._nudges / _SLOWER))
+        self.now = self.now * np.exp(pace * np.clip(ratio, -_CLIP, _CLIP))
 
     def learn(self, over: Bools) -> None:
         """Take in which rows were exceeded at the present factors."""

@@ -169,6 +169,12 @@ class Network:
         """Tell whether the picks keep every row and none is forbidden."""
         return bool(np.all(self.excess(picks) <= 0.0)) and self.price(picks) < np.inf
 
+    def better(self, first: Ints | None, second: Ints | None) -> Ints | None:
+        """Return the cheaper of two picks, either of which may be missing."""
+        if first is None or second is None:
+            return second if first is None else first
+        return first if self.price(first) <= self.price(second) else second
+
     def given(self, picks: Ints) -> Floats:
         """Cost of every option with its edges, were its neighbours to keep their picks."""
         rows, columns = self.sizes[self.first], self.sizes[self.second]

@@ -26,8 +26,6 @@ _CHARGE = 1e-5
 _GROWTH = 3.0
 _MOST = 600
 _ROWS = 4
-_BACKTRACKS = 3_000
-_COUNTED_S = 3600.0
 _SPARE = 0.02
 _EQUAL = 1e-6
 
@@ -39,8 +37,7 @@ def repaired(
     *,
     reach: int,
     tries: int,
-    counted: bool,
-    limit_s: float,
+    work: Work,
     until: float,
 ) -> Ints | None:
     """Return picks that keep every row, near the given ones; None: not found.
@@ -49,13 +46,11 @@ def repaired(
     ----------
     reach   : nodes to solve anew at most
     tries   : how often
-    counted : limit the exact solver by backtracks, not by time
-    limit_s : processor time for each time, where not counted
+    work    : seconds of processor time, or backtracks, for the exact solver each time
     until   : a time of `time.monotonic` after which no more is tried
     """
     net = shift.core.net
     price, raised = price.copy(), 0
-    work: Work = (_COUNTED_S, _BACKTRACKS) if counted else (limit_s, None)
     rows: list[int] = []
     for number in range(tries + 1):
         picks = polish(net, picks)

@@ -11,8 +11,8 @@ A time limit ends each part; without one, counts do, and children are heard in a
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +24,10 @@ from planner.search.network.descent import polish
 from planner.search.network.dual import Dual
 from planner.search.network.factor import Factor
 from planner.search.network.form import Ints, Network
+from planner.search.network.hubs import Hubs
 from planner.search.network.presolve import presolve
 from planner.search.network.proof import fits, most
-from planner.search.network.work import Found, prove, solve_piece
+from planner.search.network.work import Found, prove, solve_narrow, solve_wide
 from planner.search.solution import Status
 
 __all__ = ["Outcome", "Told", "run"]
@@ -34,7 +35,7 @@ __all__ = ["Outcome", "Told", "run"]
 _WARM = 10
 _STEPS = 400
 _EVERY = 20
-_SOON = 5
+_SOON, _FIRST = 5, 40
 _ENOUGH = 3
 _LEAST_STEPS = 60
 _SHARE = 0.4
@@ -43,10 +44,10 @@ _PIECES = 60
 _BACKTRACKS = 20_000
 _PROOF_BACKTRACKS = 200_000
 _WORKERS = 2
-_PIECE_S, _AREA_S = 10.0, 2.0
+_PIECE_S, _AREA_S = 6.0, 2.0
 _COUNTED_S = 3600.0
 _GRACE_S = 2.0
-_REPAIR_S = 6.0
+_REPAIR_S = 3.0
 _EQUAL = 1e-9
 _NEAR = 1e-6
 
@@ -79,12 +80,12 @@ def run(net: Network, end: float | None, seed: int, tell: Told | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """An area that a child is solving, since when, and the picks around it."""
+    """A child at work on an area (None: on wide pieces), since when, and the best picks then."""
 
     child: Child[Found]
-    area: Area
+    area: Area | None
     begun: float
-    base: Ints
+    base: Ints | None
 
 
 class _Search:
@@ -103,10 +104,11 @@ class _Search:
         self.children: list[Child[Found]] = []
         self.factor = Factor(net.capacity.size)
         self.areas = Areas(self.core, self.rng)
+        self.hubs = Hubs(self.core, self.rng)
         self.raw: Ints | None = None
-        self.easy = False
         self.value = -np.inf
         self.valued = 0
+        self.before = -np.inf
         self.proof: Child[Found] | None = None
         self.beside: Child[Found] | None = None
         self.exact = exact.available()
@@ -156,7 +158,7 @@ class _Search:
             self.tell("search", cost, self.dual.bound)
         return True
 
-    def _child(self, work: Callable[[float], Found], limit_s: float) -> Child[Found]:
+    def _child(self, work: Callable[[float], Iterable[Found]], limit_s: float) -> Child[Found]:
         limit_s = max(0.1, min(limit_s, 0.6 * self._left()))
         repair_s = min(_REPAIR_S, 0.5 * (self._left() - limit_s))
         until = time.monotonic() + limit_s + repair_s
@@ -173,18 +175,18 @@ class _Search:
         until = time.monotonic() + (_SHARE * self._left() if self.end is not None else np.inf)
         dual.start(_WARM)
         small = self.exact and fits(self.net)
-        before = -np.inf
         most = _STEPS if self.end is None else np.inf
         while dual.steps < most and time.monotonic() < until and not self._closed():
             dual.step()
             if dual.steps % _EVERY == 0:
-                if self.picks is not None and dual.bound - before < _SLOW * abs(dual.bound):
+                slow = dual.bound - self.before < _SLOW * abs(dual.bound)
+                if self.picks is not None and slow:
                     break
-                before = dual.bound
+                self.before = dual.bound
                 self.offer(polish(self.net, dual.picks))
                 if small and self.proof is None:
                     self._start_proof()
-            ready = dual.steps % _SOON == 0 and dual.steps > _SOON
+            ready = dual.steps % _SOON == 0 and dual.steps >= _FIRST
             if ready and self.exact and self.beside is None and self.core.nodes.size:
                 self._start_core(min(_PIECE_S, 0.15 * max(self._left(), 0.0)))
             self._hear(0.0)
@@ -199,48 +201,72 @@ class _Search:
             found = self.proof.answer
             if found is not None:
                 self.offer(found.picks)
-                closed = found.proved and (found.raw is None or found.picks is not None)
+                closed = found.ended > 0 and (found.raw is None or found.picks is not None)
                 self.proved = self.proved or closed
         if self.beside is not None and self.beside.wait(until):
             found, self.beside = self.beside.answer, None
+            self.hubs.heard(0 if found is None else found.ended)
             if found is not None:
                 self.offer(found.picks)
                 self.value = max(self.value, found.value)
-                if found.raw is not None:
-                    self.raw = found.raw
-                    self.easy = found.proved
-                    if found.value > -np.inf:
-                        self.valued += 1
-                        self._correct(found.raw)
+                self.raw = found.raw if found.raw is not None else self.raw
+                if found.raw is not None and found.value > -np.inf:
+                    self.valued += 1
+                    self._correct(found.raw)
 
     def _correct(self, raw: Ints) -> None:
         """Let the dual go on from prices that exact picks have corrected."""
         before = self.factor.now
-        self._learn(raw)
+        self.factor.learn(self.net.excess(raw) > 0.0)
         self.dual.correct(self.factor.now / before)
         self.factor.forget(self.factor.now)
+        self.before = -np.inf  # the bound may fall at first
 
-    def _learn(self, raw: Ints | None) -> None:
-        """Correct the prices of the next wide pieces by what exact picks use."""
-        if raw is not None:
-            self.raw = raw
-            self.factor.learn(self.net.excess(raw) > 0.0)
+    def _learn(self, found: Found) -> None:
+        """Correct the prices of the next wide pieces by what this one's picks use."""
+        self.hubs.heard(found.ended)
+        if found.raw is None:
+            return
+        self.raw = found.raw
+        excess = self.net.excess(found.raw)
+        if found.value > -np.inf:
+            self.valued += 1
+            self.factor.learn(excess > 0.0)
+        elif not self.valued:
+            self.factor.nudge(excess / self.dual.scale)
 
     def _start_core(self, limit_s: float) -> None:
-        shift, price = self.dual.shifted(), self.dual.price * self.factor.now
-        picks, nodes = self._base().copy(), self.core.nodes
-        if not self.easy:
-            nodes = self.areas.draw(True, "spokes").nodes
-        backtracks = None if self.end is not None else _BACKTRACKS
-        limit_s = limit_s if self.end is not None else _COUNTED_S
+        self.beside = self._wide(limit_s, 1)
 
-        def work(until: float) -> Found:
-            return solve_piece(
-                shift, price, nodes, picks, wide=True, limit_s=limit_s, backtracks=backtracks,
-                until=until, seed=1,
+    def _wide(self, limit_s: float, seed: int) -> Child[Found]:
+        """Solve wide pieces in a child, from the last picks of the exact solver."""
+        core, price, pieces = self.core, self.dual.price * self.factor.now, self.hubs.draw()
+        picks = self.raw if self.raw is not None else self.dual.picks.copy()
+        counted = self.end is None
+        limit_s = _COUNTED_S if counted else limit_s
+
+        def work(until: float) -> Iterable[Found]:
+            return solve_wide(
+                core, price, pieces, picks, limit_s=limit_s,
+                backtracks=_BACKTRACKS if counted else None, until=until, seed=seed,
             )  # fmt: skip
 
-        self.beside = self._child(work, 1.5 * limit_s + 1.0)
+        return self._child(work, 1.5 * limit_s + 1.0)
+
+    def _narrow(self, shift: Shifted, area: Area, limit_s: float, seed: int) -> Child[Found]:
+        """Solve an area around the best picks in a child."""
+        price, picks = self.dual.price * self.factor.now * area.factor, self.picks
+        assert picks is not None
+        counted = self.end is None
+        limit_s = _COUNTED_S if counted else limit_s
+
+        def work(until: float) -> Iterable[Found]:
+            return solve_narrow(
+                shift, price, area.nodes, picks, limit_s=limit_s,
+                backtracks=_BACKTRACKS if counted else None, until=until, seed=seed,
+            )  # fmt: skip
+
+        return self._child(work, 1.5 * limit_s + 1.0)
 
     def _start_proof(self) -> None:
         net = self.net
@@ -248,16 +274,19 @@ class _Search:
         upper = self.cost * (1.0 + _EQUAL) + 1.0 if self.picks is not None else most(net)
         backtracks = None if self.end is not None else _PROOF_BACKTRACKS
 
-        def work(_: float) -> Found:
-            return prove(net, upper, limit_s=limit_s, backtracks=backtracks, seed=1)
+        def work(_: float) -> Iterable[Found]:
+            yield prove(net, upper, limit_s=limit_s, backtracks=backtracks, seed=1)
 
         self.proof = self._child(work, limit_s)
 
     # part 3
 
     def _areas(self) -> None:
-        """Solve areas of the core: one wide, at prices that it corrects, and one narrow."""
-        shift, areas = self.dual.shifted(), self.areas
+        """Solve areas of the core: wide ones, at prices that they correct, and narrow ones."""
+        shift = self.dual.shifted()
+        if not self.valued:  # picks of earlier prices are far from those of the last
+            self.raw = None
+            self.hubs.restart()
         running: list[_Running] = []
         pieces = 0
         while self._left() > 0.3 and not self.proved:
@@ -265,47 +294,42 @@ class _Search:
             busy = sum(c is not None and not c.done for c in (self.proof, self.beside))
             most = max(1, _WORKERS - busy)
             while len(running) < most and (self.end is not None or pieces < _PIECES):
-                wide = not any(one.area.wide for one in running)
-                running.append(self._start_area(shift, areas.draw(wide), pieces))
+                if (one := self._start_area(shift, running, pieces + 1)) is None:
+                    break
+                running.append(one)
                 pieces += 1
             if not running:
                 break
             one = running.pop(0)
             wait = np.inf if self.end is None else min(time.monotonic() + 0.02, self.end - 0.2)
-            if not one.child.wait(wait):
+            if one.child.wait(wait):
+                self._take(one)
+            else:
                 running.append(one)
-                continue
-            found = one.child.answer
-            self.value = max(self.value, -np.inf if found is None else found.value)
-            gained = found is not None and self._merge(found.picks, one.base)
-            whole = one.area.nodes.size == self.core.nodes.size
-            if found is not None and whole and one.area.factor == 1.0:
-                self._learn(found.raw)
-            areas.reward(one.area, gained, time.monotonic() - one.begun)
 
-    def _base(self) -> Ints:
-        """Return the picks to start from: the best, or the last that the exact solver gave."""
-        if self.picks is not None:
-            return self.picks
-        return self.raw if self.raw is not None else self.dual.picks
-
-    def _start_area(self, shift: Shifted, area: Area, number: int) -> _Running:
-        base = self._base()
+    def _start_area(self, shift: Shifted, running: list[_Running], number: int) -> _Running | None:
+        """Start a wide piece where none is running, else a narrow one, once there are picks."""
+        begun, half = time.monotonic(), 0.5 * max(self._left(), 0.1)
+        if all(one.area is not None for one in running):
+            child = self._wide(min(_PIECE_S, half), number)
+            return _Running(child, None, begun, self.picks)
         if self.picks is None:
-            area = replace(area, nodes=self.core.nodes, wide=True, factor=1.0)
-        price = self.dual.price * self.factor.now * area.factor
-        counted = self.end is None
-        limit_s = min(_PIECE_S if area.wide else _AREA_S, 0.5 * max(self._left(), 0.1))
-        limit_s = _COUNTED_S if counted else limit_s
+            return None
+        area = self.areas.draw()
+        child = self._narrow(shift, area, min(_AREA_S, half), number)
+        return _Running(child, area, begun, self.picks)
 
-        def work(until: float) -> Found:
-            return solve_piece(
-                shift, price, area.nodes, base, wide=area.wide, limit_s=limit_s,
-                backtracks=_BACKTRACKS if counted else None, until=until, seed=number + 1,
-            )  # fmt: skip
-
-        child = self._child(work, 1.5 * limit_s + 1.0)
-        return _Running(child, area, time.monotonic(), base)
+    def _take(self, one: _Running) -> None:
+        """Take what an area has found."""
+        found = one.child.answer
+        gained = found is not None and self._merge(found.picks, one.base)
+        if one.area is not None:
+            self.areas.reward(one.area, gained, time.monotonic() - one.begun)
+        elif found is None:
+            self.hubs.heard(0)
+        else:
+            self.value = max(self.value, found.value)
+            self._learn(found)
 
     def _merge(self, picks: Ints | None, base: Ints | None) -> bool:
         """Take better picks; where the best has changed since, try to put both changes together."""

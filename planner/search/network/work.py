@@ -3,6 +3,8 @@
 Each function is called in a child (see `child`) and touches nothing of the parent's.
 """
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,17 +14,19 @@ from planner.search.network.core import Core, Shifted, shifted
 from planner.search.network.form import Floats, Ints, Network
 from planner.search.network.limits import constraints, tight
 from planner.search.network.proof import whole
+from planner.search.network.relief import relieved
 from planner.search.network.repair import repaired
 
-__all__ = ["Found", "prove", "solve_piece"]
+__all__ = ["Found", "prove", "solve_narrow", "solve_wide"]
 
 _TRIES = 8
 _EQUAL = 1e-6
 _ROWS = 6
-_WIDE_S, _NARROW_S = 4.0, 1.5
+_WIDE_S, _NARROW_S = 2.0, 1.0
 _ROUNDING = 1e-12
 _NEAR, _FAR = 600, 2_500
-_SWEEPS = 20
+_SWEEPS = 6
+_COUNTED_S, _BACKTRACKS = 3600.0, 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,64 +37,86 @@ class Found:
     ----------
     raw     : picks as the exact solver gave them, limits or not; None: none
     picks   : allowed picks; None: none
-    proved  : the exact solver searched to the end
+    ended   : how many pieces the exact solver searched to their end
     value   : a true lower bound of the network, where the picks are the best at their prices
     """
 
     raw: Ints | None
     picks: Ints | None
-    proved: bool
+    ended: int
     value: float = -np.inf
 
 
-def solve_piece(
+def solve_wide(
+    core: Core,
+    price: Floats,
+    pieces: list[Ints],
+    picks: Ints,
+    *,
+    limit_s: float,
+    backtracks: int | None,
+    until: float,
+    seed: int,
+) -> Iterator[Found]:
+    """Solve large pieces of the core at row prices, one after the other while they end; repair.
+
+    The best picks are taken even where they cost more at these prices than the present ones. What
+    is found is told at once, and told again with better picks.
+
+    `until`: a time of `time.monotonic` after which no more repair is tried.
+    """
+    net, up = core.net, core.up(price)
+    shift = _refreshed(core, price, up)
+    raw, value, ended = None, -np.inf, 0
+    until_s = time.process_time() + limit_s
+    for free in pieces:
+        piece = shift.piece(up, free, picks, _EQUAL)
+        answer = exact.solve(piece, until_s - time.process_time(), backtracks, seed)
+        if answer.picks is not None:
+            picks = raw = picks.copy()
+            raw[free] = answer.picks
+            core.forest.down(up, raw)
+        if not answer.proved:
+            break
+        ended += 1
+        if raw is not None and free.size == core.nodes.size:
+            value = _value(net, price, raw, piece)
+    yield Found(raw, None, ended, value)
+    if raw is None:
+        return
+    rough = relieved(core, price, raw)
+    yield Found(raw, rough, ended, value)
+    if value > -np.inf:
+        work = (_COUNTED_S, _BACKTRACKS) if backtracks is not None else (_WIDE_S, None)
+        fine = repaired(shift, price, raw, reach=_FAR, tries=_TRIES, work=work, until=until)
+        yield Found(raw, net.better(rough, fine), ended, value)
+
+
+def solve_narrow(
     shift: Shifted,
     price: Floats,
     free: Ints,
     picks: Ints,
     *,
-    wide: bool,
     limit_s: float,
     backtracks: int | None,
     until: float,
     seed: int,
-) -> Found:
-    """Solve the nodes `free` at row prices, the others kept; then repair.
-
-    Unless the piece is wide, rows with little room are constraints of it.
-
-    `until`: a time of `time.monotonic` after which no more repair is tried.
-    `wide`: take the best picks even where they cost more at these prices than the present ones.
-    """
+) -> Iterator[Found]:
+    """Solve the nodes `free` at row prices, rows with little room as constraints; repair."""
     core = shift.core
-    net = core.net
     up = core.up(price)
-    if wide:
-        shift = _refreshed(core, price, up)
-    piece = shift.piece(up, free, picks, _EQUAL if wide else 0.0)
-    if not wide:
-        rows = tight(core, free, picks, _ROWS)
-        piece = replace(piece, rows=constraints(core, up, free, picks, rows))
+    rows = constraints(core, up, free, picks, tight(core, free, picks, _ROWS))
+    piece = replace(shift.piece(up, free, picks, 0.0), rows=rows)
     answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
-        return Found(None, None, answer.proved)
+        return
     raw = picks.copy()
     raw[free] = answer.picks
     core.forest.down(up, raw)
-    kept = repaired(
-        shift,
-        price,
-        raw,
-        reach=_FAR if wide else _NEAR,
-        tries=_TRIES,
-        counted=backtracks is not None,
-        limit_s=_WIDE_S if wide else _NARROW_S,
-        until=until,
-    )
-    value = -np.inf
-    if answer.proved and free.size == core.nodes.size:
-        value = _value(net, price, raw, piece)
-    return Found(raw, kept, answer.proved, value)
+    work = (_COUNTED_S, _BACKTRACKS) if backtracks is not None else (_NARROW_S, None)
+    kept = repaired(shift, price, raw, reach=_NEAR, tries=_TRIES, work=work, until=until)
+    yield Found(raw, kept, int(answer.proved))
 
 
 def _value(net: Network, price: Floats, raw: Ints, piece: exact.Piece) -> float:
@@ -112,9 +138,9 @@ def _refreshed(core: Core, price: Floats, up: Floats) -> Shifted:
 def prove(
     net: Network, upper: float, *, limit_s: float, backtracks: int | None, seed: int
 ) -> Found:
-    """Solve a small network as a whole; `proved` without picks: none cost less than `upper`."""
+    """Solve a small network as a whole; ended without picks: none cost less than `upper`."""
     piece, _ = whole(net, upper)
     answer = exact.solve(piece, limit_s, backtracks, seed)
     picks = answer.picks
     allowed = picks if picks is not None and net.allows(picks) else None
-    return Found(picks, allowed, answer.proved)
+    return Found(picks, allowed, int(answer.proved))
