@@ -4,7 +4,7 @@ Shipped profiles are the YAML files of this folder; a path reads any other file,
 that a calibration wrote. Every fault of a file is a `ProfileError`. Knows nothing of jobs.
 
 Parts: `names`, `load`; and, so that one import serves, `ProfileError`, `matmul_kernel`,
-`peak_flop_per_s`, `with_overrides`.
+`matmul_training`, `peak_flop_per_s`, `with_overrides`.
 """
 
 from functools import cache
@@ -16,11 +16,19 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from hardware_profiles.errors import ProfileError, from_validation, nearest
-from hardware_profiles.lookup import matmul_kernel, peak_flop_per_s
+from hardware_profiles.lookup import matmul_kernel, matmul_training, peak_flop_per_s
 from hardware_profiles.overrides import with_overrides
 from hardware_profiles.schema import HardwareProfile
 
-__all__ = ["ProfileError", "load", "matmul_kernel", "names", "peak_flop_per_s", "with_overrides"]
+__all__ = [
+    "ProfileError",
+    "load",
+    "matmul_kernel",
+    "matmul_training",
+    "names",
+    "peak_flop_per_s",
+    "with_overrides",
+]
 
 _HERE = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml", ".json")

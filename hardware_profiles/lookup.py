@@ -3,7 +3,7 @@
 Formats are the job's (`workload.precision`). A chip without units for a format computes in the
 next wider one that it has. Knows no shapes and no times.
 
-Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`.
+Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`, `matmul_training`.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.schema import Figure, HardwareProfile, Kernel
 
-__all__ = ["PRECISIONS", "compute_class", "matmul_kernel", "peak_flop_per_s"]
+__all__ = ["PRECISIONS", "compute_class", "matmul_kernel", "matmul_training", "peak_flop_per_s"]
 
 _Peak = Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"]
 _Matmul = Literal["fp32", "bf16", "fp8", "fp4", "int8"]
@@ -69,7 +69,17 @@ def matmul_kernel(profile: HardwareProfile, precision: str) -> Kernel:
 
     Where the profile has none for the format, the nearest that it has: fp4, fp8, bf16.
     """
+    return profile.kernels.matmul[_matmul_class(profile, precision)]
+
+
+def matmul_training(profile: HardwareProfile, precision: str) -> float:
+    """Factor of training runs on a product's rate, of the kernel that `matmul_kernel` gives."""
+    factor = profile.kernels.training.matmul.get(_matmul_class(profile, precision))
+    return 1.0 if factor is None else factor.value
+
+
+def _matmul_class(profile: HardwareProfile, precision: str) -> _Matmul:
     for name in _KERNEL[compute_class(profile, precision)]:
         if name in profile.kernels.matmul:
-            return profile.kernels.matmul[name]
+            return name
     raise ProfileError(f"profile {profile.name} has no bf16 kernel", key="kernels.matmul")

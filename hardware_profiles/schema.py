@@ -3,7 +3,8 @@
 A profile holds facts about one accelerator, its host and its network, and the kernel and link
 constants that measurements gave for it. It knows nothing of jobs, software stacks or plans.
 
-Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip achieves),
+Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip achieves in
+kernels run alone), `Training` (what is left of that in the long run of a training step),
 `NetworkLevel` (one level of the network), `Host`, `Power`, `Reliability`, `HardwareProfile`.
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "NetworkLevel",
     "Power",
     "Reliability",
+    "Training",
 ]
 
 Basis = Literal["datasheet", "measured", "fitted", "assumed"]
@@ -72,8 +74,34 @@ class Kernel(_Frozen):
     fixed_s: Figure
 
 
+_AS_ALONE = Figure(value=1.0, basis="assumed", source="no training runs tell it")
+
+
+class Training(_Frozen):
+    """What kernels reach inside training runs, over what the same kernels reach alone.
+
+    Factors above 0 on the rates of `Kernels`; 1 is "as alone". Chips that work for hours under
+    their power cap clock lower than in a benchmark of one kernel, and frameworks choose other
+    kernels than the benchmark's. The constants of kernels stay as measured beside them.
+
+    Parameters
+    ----------
+    matmul         : matrix products, by precision as in `Kernels.matmul`
+    attention      : fused attention, forward and backward
+    grouped_matmul : products of experts, on top of `matmul`
+    memory         : memory bandwidth
+    """
+
+    matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], _Positive] = Field(
+        default_factory=dict
+    )
+    attention: _Positive = _AS_ALONE
+    grouped_matmul: _Positive = _AS_ALONE
+    memory: _Positive = _AS_ALONE
+
+
 class Kernels(_Frozen):
-    """Kernel constants by class.
+    """Kernel constants by class, of kernels run alone; `training` is what training adds.
 
     `matmul` is by precision (a missing one falls back to the nearest given, see `matmul_kernel`);
     `attention_forward` and `attention_backward` are fused kernels in bf16; `grouped_matmul` are
@@ -88,6 +116,7 @@ class Kernels(_Frozen):
     attention_backward: Kernel
     grouped_matmul: Kernel
     memory: Kernel
+    training: Training = Training()
     clock_exponent: Figure
     tile_m: Annotated[int, Field(ge=1)] = 128
     tile_n: Annotated[int, Field(ge=1)] = 128

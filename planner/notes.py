@@ -46,8 +46,9 @@ def _precision(profile: HardwareProfile, precision: str) -> str:
 
 
 def _unmeasured(profile: HardwareProfile) -> str:
-    figure = profile.kernels.matmul["bf16"].efficiency
-    if figure.basis != "assumed":
+    kernels = profile.kernels
+    figures = (kernels.matmul["bf16"].efficiency, kernels.training.matmul.get("bf16"))
+    if any(figure is not None and figure.basis != "assumed" for figure in figures):
         return ""
     return (
         f"no measurement of {profile.name} is in the fit: its kernel constants are those of a"

@@ -50,21 +50,27 @@ class Job(Model, Network):
     def kernel(self) -> None:
         """Rates of the chip's kernels."""
         kernels, profile = self.profile.kernels, self.profile
+        training = kernels.training
         self.bandwidth = profile.memory_bytes_per_s.value * kernels.memory.efficiency.value
+        self.bandwidth *= training.memory.value
         self.memory_fixed = kernels.memory.fixed_s.value
         wide = self.precision if self.precision in ("fp32", "fp16") else "bf16"
         self.rate = {}
         for name, kind in (("low", self.precision), ("wide", wide)):
             kernel = matmul_kernel(profile, kind)
             peak = peak_flop_per_s(profile, kind).value
-            self.rate[name] = (peak * kernel.efficiency.value, kernel.fixed_s.value)
-        peak = peak_flop_per_s(profile, wide).value
+            share = kernel.efficiency.value
+            used = next(k for k, v in kernels.matmul.items() if v is kernel)
+            if used in training.matmul:
+                share *= training.matmul[used].value
+            self.rate[name] = (peak * share, kernel.fixed_s.value)
+        peak = peak_flop_per_s(profile, wide).value * training.attention.value
         self.attention_rate = (
             peak * kernels.attention_forward.efficiency.value,
             peak * kernels.attention_backward.efficiency.value,
         )
         self.attention_fixed = kernels.attention_forward.fixed_s.value
-        self.grouped = kernels.grouped_matmul.efficiency.value
+        self.grouped = kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value
         self.tile = (kernels.tile_m, kernels.tile_n, kernels.units)
 
     def hides(self, axis: str) -> float:

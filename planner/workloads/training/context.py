@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hardware_profiles.load import matmul_kernel, peak_flop_per_s
+from hardware_profiles.load import matmul_kernel, matmul_training, peak_flop_per_s
 from hardware_profiles.schema import Kernel
 from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
@@ -219,7 +219,7 @@ def _adapters(spec: TrainingSpec) -> Adapters | None:
 
 
 def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
-    """Return what kernels reach on the cluster's device.
+    """Return what kernels reach on the cluster's device in training (`Kernels` x `Training`).
 
     Parameters
     ----------
@@ -228,16 +228,19 @@ def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rate
     """
     profile = cluster.profile
     kernels = profile.kernels
+    training = kernels.training
 
     def products(kind: str) -> tuple[float, float]:
         kernel: Kernel = matmul_kernel(profile, kind)
-        share = kernel.efficiency.value if efficiency is None else efficiency
+        share = kernel.efficiency.value * matmul_training(profile, kind)
+        share = share if efficiency is None else efficiency
         return peak_flop_per_s(profile, kind).value * share, kernel.fixed_s.value
 
     wide = "fp32" if precision == "fp32" else "bf16" if precision != "fp16" else "fp16"
     flop_per_s, fixed_s = products(precision)
     wide_flop_per_s, wide_fixed_s = products(wide)
-    attention_peak = peak_flop_per_s(profile, wide).value
+    attention_peak = peak_flop_per_s(profile, wide).value * training.attention.value
+    bandwidth = profile.memory_bytes_per_s.value * training.memory.value
     return Rates(
         matmul_flop_per_s=flop_per_s,
         matmul_fixed_s=fixed_s,
@@ -246,8 +249,8 @@ def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rate
         attention_forward_flop_per_s=attention_peak * kernels.attention_forward.efficiency.value,
         attention_backward_flop_per_s=attention_peak * kernels.attention_backward.efficiency.value,
         attention_fixed_s=kernels.attention_forward.fixed_s.value,
-        grouped=kernels.grouped_matmul.efficiency.value,
-        memory_bytes_per_s=profile.memory_bytes_per_s.value * kernels.memory.efficiency.value,
+        grouped=kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value,
+        memory_bytes_per_s=bandwidth * kernels.memory.efficiency.value,
         memory_fixed_s=kernels.memory.fixed_s.value,
         tile_m=kernels.tile_m,
         tile_n=kernels.tile_n,

@@ -34,7 +34,11 @@ def test_rates_are_the_profile_s_figures():
     rates = context_of(job_of()).rates
     kernel = profile.kernels.matmul["bf16"]
     peak = profile.peak_flop_per_s["bf16"].value
-    assert rates.matmul_flop_per_s == peak * kernel.efficiency.value
+    training = profile.kernels.training
+    alone = peak * kernel.efficiency.value
+    assert rates.matmul_flop_per_s == pytest.approx(alone * training.matmul["bf16"].value)
+    bandwidth = profile.memory_bytes_per_s.value * profile.kernels.memory.efficiency.value
+    assert rates.memory_bytes_per_s == pytest.approx(bandwidth * training.memory.value)
     assert rates.matmul_fixed_s == kernel.fixed_s.value
     given = context_of(job_of(software={"gemm_efficiency": 0.5})).rates
     assert given.matmul_flop_per_s == 0.5 * peak
