@@ -11,41 +11,17 @@ description gave it. `--write` changes the figures in the profile and family fil
 """
 
 import argparse
-import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
-from scipy.optimize import least_squares
 
-from hardware_profiles.schema import HardwareProfile
-from hardware_profiles.stack import Family, Stack
-from planner.validate import Priced, prepare_all
-from planner.workloads.training import context as training_context
-from planner.workloads.training.cost import memory_of, times_of
+from costmodels.units import Column
+from planner.fitting import Bench, Constant, figure_at, fit, source_weights, thinned
+from planner.prepared import Priced, prepare_all
 
 ROOT = Path(__file__).parents[2] / "hardware_profiles"
-
-
-@dataclass(frozen=True)
-class Constant:
-    """One fitted constant: where it stands, what it is held near, and how far it may move.
-
-    `paths` in the files are dotted and all scale together from their `priors`: what kernel
-    measurements (`fit_kernels.py`) or the stack's description give. `spread` is the standard
-    deviation of the factor's logarithm before any run is seen; no value passes `top`.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    paths: tuple[str, ...]
-    priors: tuple[float, ...]
-    spread: float = 0.15
-    top: float = 0.95
-    kind: str = field(default="profile")
-
 
 A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
 HOPPER = ("dgx-h100", "dgx-h200")
@@ -59,7 +35,7 @@ def _family(
     name: str, file: str, prior: float, *paths: str, spread: float = 0.4, top: float = 1e9
 ) -> Constant:
     priors = (prior,) * len(paths)
-    return Constant(name, (f"families/{file}",), paths, priors, spread, top, "family")
+    return Constant(name, (f"families/{file}",), paths, priors, spread, top)
 
 
 CONSTANTS = (
@@ -99,123 +75,7 @@ CONSTANTS = (
 )  # fmt: skip
 
 
-def _get(data: object, path: str) -> dict[str, object]:
-    for part in path.split("."):
-        data = data[part]  # type: ignore[index]
-    return data  # type: ignore[return-value]
-
-
-class Bench:
-    """Runs prepared once, priced again for every set of constants."""
-
-    def __init__(self, runs: list[Priced]) -> None:
-        self.runs = runs
-        names = {p.context.cluster.profile.name for p in runs}
-        self.profiles = {n: p.context.cluster.profile for p in runs
-                         for n in [self._key(p)]}  # fmt: skip
-        self.names = names
-        self.stacks = {p.context.stack.name: p.context.stack for p in runs}
-
-    @staticmethod
-    def _key(run: Priced) -> str:
-        given = run.job.hardware.set.given()
-        return run.context.cluster.profile.name + repr(sorted(given.items()))
-
-    def scaled(
-        self, scale: dict[str, float]
-    ) -> tuple[dict[str, HardwareProfile], dict[str, Stack]]:
-        """Profiles and stacks with every constant times its factor."""
-        profiles, stacks = {}, {}
-        for key, profile in self.profiles.items():
-            data = profile.model_dump()
-            for c in CONSTANTS:
-                if c.kind == "profile" and profile.name in c.files:
-                    _place(data, c, scale[c.name])
-            profiles[key] = HardwareProfile.model_validate(data)
-        for name, stack in self.stacks.items():
-            data = stack.family.model_dump()
-            for c in CONSTANTS:
-                if c.kind == "family" and c.files == (f"families/{stack.family.name}",):
-                    _place(data, c, scale[c.name])
-            stacks[name] = stack.model_copy(update={"family": Family.model_validate(data)})
-        return profiles, stacks
-
-    def touched(self, constant: Constant) -> np.ndarray:
-        """Return the runs whose price a constant can change."""
-        names = [run.context.cluster.profile.name for run in self.runs]
-        families = [f"families/{run.context.stack.family.name}" for run in self.runs]
-        own = names if constant.kind == "profile" else families
-        return np.flatnonzero([name in constant.files for name in own])
-
-    def errors(self, scale: dict[str, float], only: np.ndarray | None = None) -> np.ndarray:
-        """Logarithm of predicted over measured, run by run, of all runs or of some."""
-        profiles, stacks = self.scaled(scale)
-        chosen = range(len(self.runs)) if only is None else only
-        out = np.zeros(len(chosen))
-        for i, number in enumerate(chosen):
-            run = self.runs[number]
-            c = run.context
-            cluster = dataclasses.replace(c.cluster, profile=profiles[self._key(run)])
-            rates = training_context.rates_of(
-                cluster, c.spec.precision, run.job.software.gemm_efficiency
-            )
-            context = dataclasses.replace(
-                c, cluster=cluster, rates=rates, stack=stacks[c.stack.name]
-            )
-            seconds = np.min(np.asarray(times_of(context, run.dims).total_s))
-            out[i] = np.log(seconds / run.measured_s)
-        return out
-
-
-def _place(data: object, constant: Constant, factor: float) -> None:
-    """Set the figures of a constant to their priors times the factor, at most its top."""
-    for path, prior in zip(constant.paths, constant.priors, strict=True):
-        try:
-            figure = _get(data, path)
-        except KeyError:
-            continue  # a machine without this number format
-        figure["value"] = min(constant.top, prior * factor)
-
-
-def fit(bench: Bench, rounds: int) -> tuple[dict[str, float], np.ndarray]:
-    """Least squares with a soft loss over runs, and a prior on every constant."""
-    sources = Counter(run.source for run in bench.runs)
-    weight = np.array([sources[run.source] ** -0.3 for run in bench.runs])
-    weight = weight / weight.mean()
-    spreads = np.array([c.spread for c in CONSTANTS])
-
-    def scale_of(x: np.ndarray) -> dict[str, float]:
-        return {c.name: float(np.exp(v)) for c, v in zip(CONSTANTS, x, strict=True)}
-
-    def soft(errors: np.ndarray) -> np.ndarray:
-        """soft_l1 on the runs only: the prior stays quadratic."""
-        e = errors / 0.08
-        return np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e**2) - 1.0))
-
-    def residual(x: np.ndarray) -> np.ndarray:
-        errors = bench.errors(scale_of(x))
-        print(f"  mean |log error| {np.abs(errors).mean():.4f}", flush=True)
-        return np.concatenate([weight * soft(errors), x / spreads])
-
-    def jacobian(x: np.ndarray) -> np.ndarray:
-        rows = len(bench.runs)
-        made = np.zeros((rows + len(CONSTANTS), len(CONSTANTS)))
-        made[rows:] = np.diag(1.0 / spreads)
-        here = bench.errors(scale_of(x))
-        for k, constant in enumerate(CONSTANTS):
-            only = bench.touched(constant)
-            moved = x.copy()
-            moved[k] += 0.02
-            there = bench.errors(scale_of(moved), only)
-            made[only, k] = weight[only] * (soft(there) - soft(here[only])) / 0.02
-        return made
-
-    start = np.zeros(len(CONSTANTS))
-    found = least_squares(residual, start, jac=jacobian, max_nfev=rounds, x_scale=spreads)
-    return scale_of(found.x), bench.errors(scale_of(found.x))
-
-
-def write(scale: dict[str, float], errors: np.ndarray, runs: int) -> None:
+def write(scale: dict[str, float], errors: Column, runs: int) -> None:
     """Change the figures in their files, in place."""
     yaml = YAML()
     yaml.width = 4096
@@ -225,26 +85,17 @@ def write(scale: dict[str, float], errors: np.ndarray, runs: int) -> None:
         for file in c.files:
             path = ROOT / f"{file}.yaml"
             data = yaml.load(path)
-            _place(data, c, scale[c.name])
-            for dotted in c.paths:
-                try:
-                    figure = _get(data, dotted)
-                except KeyError:
-                    continue
-                figure["value"] = float(f"{float(figure['value']):.4g}")  # type: ignore[arg-type]
+            for dotted, value in zip(c.paths, c.values(scale[c.name]), strict=True):
+                figure = figure_at(data, dotted)
+                if figure is None:
+                    continue  # a machine without this number format
+                figure["value"] = float(f"{value:.4g}")
                 figure["basis"] = "fitted"
                 figure["source"] = f"{note}; constant '{c.name}'"
             yaml.dump(data, path)
 
 
-def _fitting(run: Priced) -> Priced:
-    """Keep the open rows that fit in memory, where any does: those a run could have used."""
-    used = np.asarray(memory_of(run.context, run.dims).total_bytes)
-    fit = np.flatnonzero(used <= run.context.memory_bytes)
-    return dataclasses.replace(run, dims=run.dims.take(fit)) if len(fit) else run
-
-
-def write_residuals(runs: list[Priced], errors: np.ndarray) -> None:
+def write_residuals(runs: list[Priced], errors: Column) -> None:
     """Half-widths of the interval, by family: what covers 90% of its runs, sources alike.
 
     Widened by a quarter, because these runs are the ones that the constants were fitted to.
@@ -276,22 +127,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--thin", type=int, default=15, help="one run in n of the largest source")
+    parser.add_argument("--rounds", type=int, default=3, help="Jacobians at most")
+    parser.add_argument("--thin", type=int, default=4, help="runs of one layer of one source")
     args = parser.parse_args()
-    prepared = prepare_all(sorted(args.runs.glob("*.yaml")))
-    sizes = Counter(run.source for run in prepared)
-    count: Counter[str] = Counter()
-    runs = []
-    for run in prepared:
-        count[run.source] += 1
-        big = args.thin if sizes[run.source] > 1000 else 2 if sizes[run.source] > 200 else 1
-        if run.measured_s and count[run.source] % big == 0:
-            runs.append(_fitting(run))
-    bench = Bench(runs)
-    scale, errors = fit(bench, args.rounds)
+    runs = thinned(prepare_all(sorted(args.runs.glob("*.yaml"))), args.thin)
+    bench = Bench(runs, CONSTANTS)
+    found = fit(bench, source_weights(bench.runs), rounds=args.rounds, progress=print)
+    scale, errors, runs = found.factors, found.log_errors, bench.runs
     for name, value in scale.items():
-        print(f"{name:28s} x {value:.3f}")
+        print(f"{name:28s} x {value:.3f} +- {found.deviations[name]:.3f}")
     for source in sorted({r.source for r in runs}):
         e = np.array([x for x, r in zip(errors, runs, strict=True) if r.source == source])
         mean = np.abs(np.expm1(e)).mean()

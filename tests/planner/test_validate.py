@@ -7,7 +7,8 @@ from rows import GPT, job_of
 
 from planner import recommend, spec
 from planner.errors import SpecError
-from planner.validate import prepare_all, validate
+from planner.prepared import prepare_all
+from planner.validate import validate
 from planner.workloads.training.graph import flop_per_token
 
 STRATEGY = {"tp": 1, "pp": 1, "micro_batch": 1, "recompute": "none", "zero": 1}

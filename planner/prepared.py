@@ -1,0 +1,140 @@
+"""Measured runs made ready to be priced: the job of each on its cluster, strategy pinned.
+
+What `validate` compares and what a fit of constants prices again and again. Knows measurements;
+judges nothing and changes no constant.
+
+Parts: `Priced`, `prepare`, `prepare_all`, `price`.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from planner.choices import clusters
+from planner.dims import ParallelDims
+from planner.errors import PlannerError
+from planner.job import Job
+from planner.runs import Run, RunsFile, job_of, load_runs
+from planner.workloads import training
+from planner.workloads.training.graph import flop_per_token
+from planner.workloads.training.spec import TrainingSpec
+
+__all__ = ["Priced", "prepare", "prepare_all", "price"]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A run ready to be priced: its job on its cluster, and the rows that its pins leave open.
+
+    `measured_s` is the step time that the judged metric means, None where nothing was timed;
+    `to_metric` turns a step time into that metric and back.
+    """
+
+    run: Run
+    source: str
+    job: Job[TrainingSpec]
+    context: training.Context
+    dims: ParallelDims
+    metric: str
+    measured: float | None
+    measured_s: float | None
+    per_step: float
+
+    def in_metric(self, step_s: float) -> float:
+        """Return a step time in the judged metric."""
+        return step_s if self.metric == "step_time_s" else self.per_step / step_s
+
+    def that_fit(self) -> "Priced":
+        """Keep the open rows that fit in memory, where any does: those that a run could use."""
+        used = np.asarray(training.memory_of(self.context, self.dims).total_bytes)
+        fit = np.flatnonzero(used <= self.context.memory_bytes)
+        return dataclasses.replace(self, dims=self.dims.take(fit)) if len(fit) else self
+
+
+def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
+    """Fill `zero`, `sp` and `schedule` with the stack's defaults."""
+    from hardware_profiles.stack import load_stack
+
+    stack, given = load_stack(job.software.preset), job.strategy
+    tensor, virtual = given.pinned_count("tp") or 1, given.pinned_count("vpp") or 1
+    filled: dict[str, object] = {}
+    if given.zero is None:
+        filled["zero"] = stack.default_zero
+    if given.sp is None:
+        filled["sp"] = tensor > 1 and stack.supports.sequence_parallel != "never"
+    if given.schedule is None:
+        filled["schedule"] = "interleaved" if virtual > 1 else "1f1b"
+    if given.zero_group is None and given.pinned_count("dp") is None:
+        devices = job.hardware.fixed_devices or 1
+        stages = given.pinned_count("pp") or 1
+        filled["zero_group"] = max(1, devices // tensor // stages)
+    return job.model_copy(update={"strategy": given.model_copy(update=filled)})
+
+
+def _measured(run: Run, file: RunsFile, job: Job[TrainingSpec]) -> tuple[str, float | None, float]:
+    """Judged metric, its measured value, and what a step amounts to in it per device."""
+    spec, m = job.workload, run.measured
+    tokens = spec.global_batch * spec.sequence_length / (job.hardware.fixed_devices or 1)
+    if m.step_time_s is not None:
+        return "step_time_s", m.step_time_s, 1.0
+    if m.tokens_per_s_per_device is not None:
+        return "tokens_per_s_per_device", m.tokens_per_s_per_device, tokens
+    full = file.source.attention_flop == "full"
+    flop = flop_per_token(spec.model, spec.sequence_length, causal=not full)
+    return "model_flop_per_s_per_device", m.model_flop_per_s_per_device, tokens * flop
+
+
+def prepare(run: Run, file: RunsFile) -> Priced:
+    """Resolve one run.
+
+    Raises
+    ------
+    PlannerError : the job is wrong, of another kind, or nothing can be built from its pins
+    """
+    job = _with_defaults(job_of(run, file))
+    made = clusters(job.hardware)
+    if len(made) != 1:
+        raise PlannerError(f"a run is on one machine: its hardware allows {len(made)}")
+    context = training.make(job, made[0])
+    dims, tally = training.candidates(job, context)
+    if not len(dims):
+        raise PlannerError("cannot be built: " + "; ".join(tally))
+    dims, _ = training.with_savings(
+        context,
+        dims,
+        context.memory_bytes,
+        offload=False,
+        partial=job.strategy.recompute is None,
+    )
+    metric, measured, per_step = _measured(run, file, job)
+    timed = None
+    if measured is not None:
+        timed = measured if metric == "step_time_s" else per_step / measured
+    if run.measured.outcome == "oom":
+        timed = None
+    return Priced(run, file.source.name, job, context, dims, metric, measured, timed, per_step)
+
+
+def prepare_all(paths: Iterable[Path]) -> list[Priced]:
+    """Resolve every run of the files that can be priced."""
+    prepared = []
+    for path in paths:
+        file = load_runs(path)
+        for run in file.runs:
+            try:
+                prepared.append(prepare(run, file))
+            except PlannerError:
+                continue
+    return prepared
+
+
+def price(run: Priced) -> tuple[float, float, bool]:
+    """Return step time, bytes and whether it fits: of the fastest open row that fits, if any."""
+    columns = training.cost(run.context, run.dims)
+    step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
+    fit = used <= run.context.memory_bytes
+    best = int(np.argmin(np.where(fit, step, np.inf) if fit.any() else step))
+    return float(step[best]), float(used[best]), bool(fit.any())
