@@ -113,7 +113,7 @@ def fit(
     start: Mapping[str, float] | None = None,
     slopes: NDArray[np.float64] | None = None,
     *,
-    rounds: int = 3,
+    rounds: int = 2,
     progress: Progress | None = None,
 ) -> Fit:
     """Find the factors of a bench's constants.
