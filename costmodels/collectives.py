@@ -1,25 +1,24 @@
-"""Collectives under the alpha-beta model, by algorithm, over the levels of a network.
+"""Collectives by algorithm and protocol: the cheapest alpha-beta line over the levels of a network.
 
-A group of ranks is described by its `Span`: for each level of the network that it crosses, how
-many members take part, the latency of a step and the bandwidth that one rank's share of the
-level gives. Algorithms are priced side by side; a library picks the cheapest, and so do we.
+A group of ranks is described by its `Span` (see `costmodels.hops`). Algorithms are priced side by
+side, each in every protocol; a library picks the cheapest, and so do we. All constants come with
+the span; what is here is how many steps an algorithm takes and how often a byte passes a link.
 Knows nothing of what is being communicated, or why.
 
-Parts: `Hop`, `Span`, the ring, tree, hierarchical and in-switch prices, `all_reduce_s`,
-`all_gather_s`, `reduce_scatter_s`, `all_to_all_s`, `point_to_point_s`, `all_reduce_choice`,
-`all_gather_choice`.
+Parts: the ring, tree, hierarchical and in-switch prices, `all_reduce_s`, `all_gather_s`,
+`reduce_scatter_s`, `all_to_all_s`, `point_to_point_s`, `all_reduce_choice`, `all_gather_choice`,
+`usable`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from costmodels.hops import Hop, Line, Span, size_of
 from costmodels.units import Num
 
 __all__ = [
     "ALGORITHMS",
-    "Hop",
-    "Span",
     "all_gather_choice",
     "all_gather_s",
     "all_reduce_choice",
@@ -31,96 +30,153 @@ __all__ = [
 ]
 
 ALGORITHMS = ("ring", "tree", "hierarchical", "in-switch")
-IN_SWITCH_LATENCY_S = 25e-6
-"""Latency of an in-switch reduction (NCCL's constant for NVLS, src/graph/tuning.cc)."""
-IN_SWITCH_SHARE = 0.85
-"""Share of the links that it reaches (NCCL's constant for Hopper; 0.74 for Blackwell)."""
+TREE_SHARE = 0.92
+"""Share of the links between domains that a tree reaches (NCCL, src/graph/tuning.cc)."""
+TREE_STEP = 2.0
+"""Latency of a tree's step between domains over a ring's (NCCL: 5.0 of 2.7, 8.5 of 4.0 us)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One level of the network as a group of ranks sees it.
+def _lines(span: Span) -> list[tuple[Line, ...]]:
+    """Protocols of rings and trees: for each, its line at every level."""
+    count = max(len(hop.transport.rings) for hop in span)
+    rings = [hop.transport.rings for hop in span]
+    return [tuple(lines[min(i, len(lines) - 1)] for lines in rings) for i in range(count)]
+
+
+def _cheapest_s(
+    message_bytes: Num, span: Span, latencies_s: Sequence[Num], loads_s: Sequence[Num]
+) -> Num:
+    """Return the cheapest protocol's `start + sum of latencies + V max of loads`, over the levels.
 
     Parameters
     ----------
-    ranks       : members of the group at this level (1: the group does not cross it)
-    alpha_s     : seconds per step
-    bytes_per_s : what a ring of the group gets through this level, one direction: a device's
-                  bandwidth innermost; further out a domain's, shared by the groups in it
-    in_switch   : 1 where the switch reduces, else 0
+    latencies_s : by level, seconds of latency where a step takes `alpha_s`
+    loads_s     : by level, seconds per byte of the message at the whole of `bytes_per_s`
     """
-
-    name: str
-    ranks: Num
-    alpha_s: Num
-    bytes_per_s: Num
-    in_switch: bool = False
-
-
-Span = tuple[Hop, ...]
-
-
-def _size(span: Span) -> Num:
-    ranks: Num = 1.0
-    for hop in span:
-        ranks = ranks * hop.ranks
-    return ranks
+    best: Num = np.inf
+    for lines in _lines(span):
+        latency: Num = lines[0].start_s
+        slowest: Num = 0.0
+        for line, late_s, load_s in zip(lines, latencies_s, loads_s, strict=True):
+            latency = latency + line.steps * late_s
+            slowest = np.maximum(slowest, load_s * (1.0 / line.share))
+        best = np.minimum(best, latency + message_bytes * slowest)
+    return best
 
 
-def _slowest(span: Span) -> Num:
-    """Bandwidth of the narrowest level that the group crosses."""
-    slowest: Num = np.inf
-    for hop in span:
-        slowest = np.minimum(slowest, np.where(hop.ranks > 1, hop.bytes_per_s, np.inf))
-    return slowest
+def _crossed(hop: Hop, load: Num) -> Num:
+    """Seconds per byte of a level, nothing where the group does not cross it."""
+    return np.where(hop.ranks > 1, load / hop.bytes_per_s, 0.0)
 
 
-def _ring_steps_s(span: Span) -> Num:
-    """Latency of one turn of a flat ring: n - 1 steps, one of them leaving each domain."""
-    total: Num = 0.0
-    outer = _size(span)
+def _ring_s(message_bytes: Num, span: Span, passes: float) -> Num:
+    """Price `passes` turns of a flat ring: n - 1 steps each, one of them leaving each domain.
+
+        start + passes (n - 1) alpha + (passes (n - 1) + own) / n V / beta
+
+    One pass gathers or scatters, two reduce to all. Every level carries the whole ring, whose
+    order visits a domain's ranks before it leaves.
+    """
+    n = size_of(span)
+    sent, left = passes * (n - 1.0), n
+    latencies: list[Num] = []
+    loads: list[Num] = []
     for hop in span:  # inner to outer: domains of this level still to visit
-        outer = outer / hop.ranks
-        total = total + hop.alpha_s * (hop.ranks - 1.0) * outer
-    return total
+        left = left / hop.ranks
+        latencies.append(passes * hop.pass_steps * left * hop.alpha_s)
+        loads.append(_crossed(hop, (sent + hop.transport.own_part) / n))
+    return _cheapest_s(message_bytes, span, latencies, loads)
 
 
-def _ring_pass_s(total_bytes: Num, span: Span) -> Num:
-    """All-gather or reduce-scatter in a flat ring: `(n - 1) alpha + (n - 1)/n V / beta`."""
-    n = _size(span)
-    return _ring_steps_s(span) + (n - 1.0) / n * total_bytes / _slowest(span)
+def _levels_s(message_bytes: Num, span: Span, passes: float) -> Num:
+    """Price `passes` turns level by level, inwards or outwards.
 
-
-def _hierarchical_pass_s(total_bytes: Num, span: Span) -> Num:
-    """All-gather or reduce-scatter level by level.
-
-        sum over levels of (r - 1) alpha  +  max over levels of (r - 1)/r V / beta
+        start + passes (sum over levels of (r - 1) alpha)
+              + max over levels of (passes (r - 1) + own) / r V / beta
 
     An outer level gathers one rank's share of the levels inside it, and all ranks of a domain
     fill its link together, so what crosses a domain's link is (r - 1)/r of V at every level. In
     large messages the levels work beside each other, chunk after chunk: the slowest paces them.
     """
-    latency: Num = 0.0
-    slowest: Num = 0.0
-    for hop in span:
-        crossing_bytes = (hop.ranks - 1.0) / hop.ranks * total_bytes
-        latency = latency + (hop.ranks - 1.0) * hop.alpha_s
-        slowest = np.maximum(slowest, crossing_bytes / hop.bytes_per_s)
-    return latency + slowest
+    latencies = [passes * hop.pass_steps * hop.alpha_s for hop in span]
+    loads = [
+        _crossed(hop, (passes * (hop.ranks - 1.0) + hop.transport.own_part) / hop.ranks)
+        for hop in span
+    ]
+    return _cheapest_s(message_bytes, span, latencies, loads)
 
 
-def _pass_s(total_bytes: Num, span: Span) -> Num:
-    return np.minimum(_ring_pass_s(total_bytes, span), _hierarchical_pass_s(total_bytes, span))
+def _beyond(outer: Span) -> tuple[list[Num], list[Num]]:
+    """Latencies and loads, by level, of two trees over the domains, up and down again.
+
+    Two trees carry half the message each. The busiest domain of r sends min(2, r/2) V: half a
+    message for each parent and child that it has in both.
+    """
+    latencies: list[Num] = []
+    loads: list[Num] = []
+    for hop in outer:
+        depth = np.ceil(np.log2(np.maximum(hop.ranks, 1.0)))
+        latencies.append(2.0 * TREE_STEP * depth * hop.alpha_s)
+        sent = 1.0 if hop.in_switch else np.minimum(2.0, 0.5 * hop.ranks)
+        loads.append(_crossed(hop, sent / TREE_SHARE))
+    return latencies, loads
+
+
+def _tree_s(message_bytes: Num, span: Span) -> Num:
+    """All-reduce by a chain inside the innermost domain and two trees of domains."""
+    inner = span[0]
+    latencies, loads = _beyond(span[1:])
+    chain = 2.0 * (inner.ranks - 1.0) * inner.alpha_s
+    return _cheapest_s(message_bytes, span, [chain, *latencies], [_crossed(inner, 2.0), *loads])
+
+
+def _in_switch_s(message_bytes: Num, span: Span) -> Num:
+    """All-reduce whose switch reduces in the innermost domain, by two trees beyond it.
+
+        start + (r - 1) alpha + (1 + 1/r) V / beta
+
+    Every rank reads what the switch has summed of its r-th and the switch deals it out again.
+    """
+    inner, outer = span[0], span[1:]
+    line = inner.transport.switch
+    latency = line.start_s + line.steps * (inner.ranks - 1.0) * inner.alpha_s
+    slowest = (1.0 + 1.0 / inner.ranks) / (line.share * inner.bytes_per_s)
+    last = _lines(span)[-1][1:]
+    for through, late_s, load_s in zip(last, *_beyond(outer), strict=True):
+        latency = latency + through.steps * late_s
+        slowest = np.maximum(slowest, load_s * (1.0 / through.share))
+    return np.where(inner.ranks > 2, latency + message_bytes * slowest, np.inf)
+
+
+def _by_levels(span: Span) -> bool:
+    return any(hop.transport.by_levels for hop in span)
+
+
+def _named_by_levels(span: Span) -> str:
+    """Name what goes level by level: on one level that is a ring."""
+    return "hierarchical" if sum(bool(np.any(hop.ranks > 1)) for hop in span) > 1 else "ring"
+
+
+def _pass_s(message_bytes: Num, span: Span) -> Num:
+    if _by_levels(span):
+        return _levels_s(message_bytes, span, 1.0)
+    return _ring_s(message_bytes, span, 1.0)
 
 
 def all_gather_s(gathered_bytes: Num, span: Span) -> Num:
     """Time to give every rank the `gathered_bytes` of which each holds an n-th.
 
-        min(ring, hierarchical);   ring = (n - 1) alpha + (n - 1)/n V / beta
+        least over protocols of  start + (n - 1) alpha + ((n - 1) + own) / n V / beta
 
-    Source: Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005; hierarchical as in NCCL and MPI.
+    round one flat ring; level by level where the library does so (`Transport.by_levels`).
+
+    Notes
+    -----
+    `own` is a rank's own part, copied by the same kernel that sends and receives. Libraries of
+    rings fill the links between domains with (n - 1)/n V whatever the number of domains.
+    Source: Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005; NCCL, src/graph/tuning.cc.
     """
-    return np.where(_size(span) > 1, _pass_s(gathered_bytes, span), 0.0)
+    return np.where(size_of(span) > 1, _pass_s(gathered_bytes, span), 0.0)
 
 
 def reduce_scatter_s(input_bytes: Num, span: Span) -> Num:
@@ -128,76 +184,98 @@ def reduce_scatter_s(input_bytes: Num, span: Span) -> Num:
     return all_gather_s(input_bytes, span)
 
 
-def _all_reduce_each(message_bytes: Num, span: Span) -> list[Num]:
-    n = _size(span)
-    ring = 2.0 * _ring_pass_s(message_bytes, span)
-    inner, outer = span[0], span[1:]
-    depth = inner.alpha_s * (inner.ranks - 1.0)  # a chain inside the domain, a tree of domains
-    for hop in outer:
-        depth = depth + hop.alpha_s * np.ceil(np.log2(np.maximum(hop.ranks, 1.0)))
-    tree = 2.0 * depth + 2.0 * message_bytes / (0.92 * _slowest(span))
-    hierarchical = 2.0 * _hierarchical_pass_s(message_bytes, span)
-    if inner.in_switch:
-        moved_bytes = message_bytes * (1.0 + 1.0 / inner.ranks)
-        one_level = IN_SWITCH_LATENCY_S + moved_bytes / (IN_SWITCH_SHARE * inner.bytes_per_s)
-        beyond = 2.0 * _hierarchical_pass_s(message_bytes, outer) if outer else 0.0
-        in_switch = np.where(inner.ranks > 2, one_level + beyond, np.inf)
-    else:
-        in_switch = np.inf * np.ones_like(ring)
-    return [np.where(n > 1, cost, 0.0) for cost in (ring, tree, hierarchical, in_switch)]
+def _offered(span: Span) -> tuple[str, ...]:
+    """Name what a library chooses among to reduce; in one domain a tree never beats a ring."""
+    if _by_levels(span):
+        return ("hierarchical",)
+    trees = ("tree",) if len(span) > 1 else ()
+    return ("ring", *trees, "in-switch") if span[0].in_switch else ("ring", *trees)
+
+
+def _reduced_s(message_bytes: Num, span: Span, algorithm: str) -> Num:
+    if algorithm == "ring":
+        return _ring_s(message_bytes, span, 2.0)
+    if algorithm == "tree":
+        return _tree_s(message_bytes, span)
+    if algorithm == "hierarchical":
+        return _levels_s(message_bytes, span, 2.0)
+    return _in_switch_s(message_bytes, span) if span[0].in_switch else np.inf
 
 
 def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num:
     """Time of an all-reduce of `message_bytes` per rank: the cheapest algorithm's, or the named.
 
-        ring          2 (n - 1) alpha + 2 (n - 1)/n V / beta
-        tree          2 ((r - 1) alpha_in + alpha_out log2 domains) + 2 V / (0.92 beta)
+        ring          2 (n - 1) alpha + (2 (n - 1) + own) / n V / beta
+        tree          2 ((r - 1) alpha_in + 2 alpha_out log2 domains)
+                      + max(2 V / beta_in, min(2, domains / 2) V / (0.92 beta_out))
         hierarchical  reduce-scatter inwards, all-gather outwards, level by level
-        in-switch     25 us + (1 + 1/r) V / (0.85 beta) in the domain, hierarchical beyond
+        in-switch     start + (r - 1) alpha + (1 + 1/r) V / beta in the domain, trees beyond
+
+    each in its cheapest protocol, with that protocol's start.
+
+    Parameters
+    ----------
+    algorithm : auto is what the library has: ring, tree and in-switch; level by level where
+                `Transport.by_levels`
 
     Notes
     -----
     Ignores the reduction's arithmetic. Where a group cannot use the named algorithm (no switch
-    that reduces, two ranks), the cheapest of the others is priced, as a library falls back.
+    that reduces, two ranks), the library's own choice is priced, as it falls back.
     Source: Thakur et al. 2005; Sanders, Speck, Traeff, Parallel Computing 35(12), 2009 (two
     trees); the NCCL tuning model (0.92; the tree is a chain of r ranks inside a domain;
     in-switch reduction moves each byte once).
     """
-    each = _all_reduce_each(message_bytes, span)
-    best = each[0]
-    for cost in each[1:]:
-        best = np.minimum(best, cost)
-    if algorithm == "auto":
-        return best
-    named = each[ALGORITHMS.index(algorithm)]
-    return np.where(np.isfinite(named), named, best)
+    n = size_of(span)
+    if algorithm != "auto":
+        named = _reduced_s(message_bytes, span, algorithm)
+        if np.all(np.isfinite(named)):
+            return np.where(n > 1, named, 0.0)
+        own_s = all_reduce_s(message_bytes, span)
+        return np.where(np.isfinite(named) & (n > 1), named, own_s)
+    best: Num = np.inf
+    for name in _offered(span):
+        best = np.minimum(best, _reduced_s(message_bytes, span, name))
+    return np.where(n > 1, best, 0.0)
+
+
+def _can(span: Span, algorithm: str) -> bool:
+    alone = size_of(span) <= 1
+    return bool(np.all(alone | np.isfinite(_reduced_s(1.0, span, algorithm))))
 
 
 def usable(span: Span, algorithm: str) -> bool:
-    """Tell whether a group can reduce by an algorithm (for one plan, not for columns)."""
-    return bool(np.isfinite(_all_reduce_each(1.0, span)[ALGORITHMS.index(algorithm)]).all())
+    """Tell whether a library reduces by an algorithm in a group (for one plan, not for columns).
+
+    Libraries of rings do not go level by level of themselves; who does so in his own code may pin
+    it, and it is priced.
+    """
+    return _can(span, algorithm) and (algorithm != "hierarchical" or _by_levels(span))
 
 
 def all_reduce_choice(message_bytes: float, span: Span, algorithm: str = "auto") -> str:
     """Name of the algorithm that `all_reduce_s` priced (for one plan, not for columns)."""
-    each = [float(np.max(cost)) for cost in _all_reduce_each(message_bytes, span)]
-    if algorithm != "auto" and np.isfinite(each[ALGORITHMS.index(algorithm)]):
+    if algorithm != "auto" and _can(span, algorithm):
         return algorithm
-    return ALGORITHMS[int(np.argmin(each))]
+    if _by_levels(span):
+        return _named_by_levels(span)
+    return min(
+        _offered(span), key=lambda name: float(np.max(_reduced_s(message_bytes, span, name)))
+    )
 
 
-def all_gather_choice(gathered_bytes: float, span: Span) -> str:
+def all_gather_choice(span: Span) -> str:
     """Name of the algorithm that `all_gather_s` priced (for one plan, not for columns)."""
-    ring, levels = _ring_pass_s(gathered_bytes, span), _hierarchical_pass_s(gathered_bytes, span)
-    return "ring" if float(np.max(ring)) <= float(np.max(levels)) else "hierarchical"
+    return _named_by_levels(span) if _by_levels(span) else "ring"
 
 
 def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
     """Time for each rank to send `sent_bytes` in equal parts to all ranks of the group.
 
-        max over levels of  alpha (r - 1) + V_level / beta_level
+        least over protocols of  start + max over levels of  alpha (r - 1) + V_level / beta_level
 
-    where V_level, per rank, is the share that leaves the domains inside the level.
+    where V_level, per rank, is the share that leaves the domains inside the level; innermost
+    also `own_exchanged` times the part that a rank keeps.
 
     Parameters
     ----------
@@ -211,21 +289,32 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
     Source: alpha-beta model of pairwise exchange, Thakur et al. 2005; DeepSeek-V3, 2024, section
     3.2 (one crossing per node for each token).
     """
-    n = _size(span)
-    slowest: Num = 0.0
+    n = size_of(span)
+    waits: list[Num] = []
+    loads: list[Num] = []
     inside: Num = 1.0
     for depth, hop in enumerate(span):
-        leaving = 1.0 - inside / n
-        domains = n / inside
-        once: Num = 1.0
+        crossing = (1.0 - inside / n) * hop.distance
         if depth > 0:
+            domains = n / inside
             distinct = domains * (1.0 - (1.0 - 1.0 / domains) ** copies)
-            once = np.minimum(1.0, distinct / copies)
-        crossing = leaving * once * inside  # `inside` ranks share the domain's link
-        cost = hop.alpha_s * (hop.ranks - 1.0) + sent_bytes * crossing / hop.bytes_per_s
-        slowest = np.maximum(slowest, np.where(hop.ranks > 1, cost, 0.0))
+            crossing = crossing * np.minimum(1.0, distinct / copies) * inside  # of `inside` ranks
+        else:
+            crossing = crossing + hop.transport.own_exchanged / n
+        waits.append(hop.alpha_s * hop.pass_steps)
+        loads.append(_crossed(hop, crossing))
         inside = inside * hop.ranks
-    return slowest
+    best: Num = np.inf
+    exchanges = [hop.transport.exchanges for hop in span]
+    for i in range(max(len(lines) for lines in exchanges)):
+        slowest: Num = 0.0
+        for lines, wait_s, load_s in zip(exchanges, waits, loads, strict=True):
+            line = lines[min(i, len(lines) - 1)]
+            cost = line.steps * wait_s + sent_bytes * (load_s * (1.0 / line.share))
+            slowest = np.maximum(slowest, cost)
+        first = exchanges[0][min(i, len(exchanges[0]) - 1)]
+        best = np.minimum(best, first.start_s + slowest)
+    return np.where(n > 1, best, 0.0)
 
 
 def point_to_point_s(message_bytes: Num, alpha_s: Num, bytes_per_s: Num) -> Num:

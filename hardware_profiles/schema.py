@@ -5,7 +5,8 @@ constants that measurements gave for it. It knows nothing of jobs, software stac
 
 Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip achieves in
 kernels run alone), `Training` (what is left of that in the long run of a training step),
-`NetworkLevel` (one level of the network), `Host`, `Power`, `Reliability`, `HardwareProfile`.
+`Protocol` and `Protocols` (how a library uses a level), `NetworkLevel` (one level of the
+network), `Host`, `Power`, `Reliability`, `HardwareProfile`.
 """
 
 from typing import Annotated, Literal
@@ -123,6 +124,35 @@ class Kernels(_Frozen):
     units: Annotated[int, Field(ge=1)] = 1
 
 
+class Protocol(_Frozen):
+    """One alpha-beta line of a communication library at a level of the network.
+
+    `start_s` is the time before the first step, once a collective; `steps` the latency of a step
+    as a multiple of the level's `latency_s`; `share` the bandwidth as a multiple of what the
+    level's `efficiency` leaves of `bytes_per_s`.
+    """
+
+    start_s: Figure
+    steps: Figure
+    share: _Positive
+
+
+class Protocols(_Frozen):
+    """What a communication library makes of a level: the cheapest protocol carries a message.
+
+    `rings` gather, scatter and reduce, by rings and trees; `exchanges` carry all-to-all and
+    sends; `switch` is in-switch reduction, where the level has it. `own_part` is what a rank's
+    own part of a gathered buffer costs (copied, not sent) as a multiple of one that is received,
+    `own_exchanged` the same in an all-to-all.
+    """
+
+    rings: Annotated[tuple[Protocol, ...], Field(min_length=1)]
+    exchanges: Annotated[tuple[Protocol, ...], Field(min_length=1)]
+    switch: Protocol | None = None
+    own_part: Figure
+    own_exchanged: Figure
+
+
 class NetworkLevel(_Frozen):
     """One level of the network, a domain of members joined by one fabric.
 
@@ -137,6 +167,9 @@ class NetworkLevel(_Frozen):
     bytes_per_s : one member's bandwidth, one direction, all its links together (nominal)
     latency_s   : alpha, seconds per step of a collective
     efficiency  : share of bytes_per_s that large transfers reach, in (0, 1]
+    protocols   : the library's alpha-beta lines, relative to these; one line where absent
+    beyond_pair : bus only: share of that bandwidth that is left to a group of more than two,
+                  whose ring passes the host's bridges
     in_switch_reduction : the switch reduces (NVLS, SHARP): an all-reduce moves each byte once
     oversubscription    : >= 1, by how much the fabric above the members is short
     rails       : parallel planes; member k of each domain reaches only its peers on rail k at
@@ -155,6 +188,8 @@ class NetworkLevel(_Frozen):
     oversubscription: _Factor | None = None
     rails: Annotated[int, Field(ge=1)] = 1
     torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
+    protocols: Protocols | None = None
+    beyond_pair: _Share | None = None
 
 
 class Host(_Frozen):

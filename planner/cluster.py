@@ -9,14 +9,16 @@ of what runs on them.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from costmodels.collectives import Hop, Span
+from costmodels.hops import PLAIN, Hop, Span, Transport
 from costmodels.units import Num
 from hardware_profiles.schema import HardwareProfile
+from planner.torus import cubic, on_torus
+from planner.transports import transport_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -38,7 +40,8 @@ class Level:
 
     `inside` and `devices` are the devices of one member and of one domain; `bytes_per_s` is a
     member's achieved bandwidth (nominal times efficiency over oversubscription); `torus` the
-    chips along each axis, for a torus.
+    chips along each axis, for a torus; `transport` is what a library makes of it; `beyond_pair`
+    the share left to a group of more than two (bus).
     """
 
     name: str
@@ -49,6 +52,8 @@ class Level:
     latency_s: float
     in_switch: bool
     torus: tuple[int, ...] = ()
+    transport: Transport = PLAIN
+    beyond_pair: float = 1.0
 
     @property
     def wide(self) -> bool:
@@ -136,13 +141,23 @@ class Cluster:
             for degree, stride in segments:
                 within = within * np.minimum(degree, np.maximum(1.0, level.devices / stride))
             ranks = np.maximum(1.0, within / before)
+            turns: Num | None = None
+            distance: Num = 1.0
             if level.kind == "torus":
-                rate = level.bytes_per_s * _torus_share(level.torus, segments)
+                share, turns, distance = on_torus(level.torus, segments)
+                rate = level.bytes_per_s * share
             else:
                 rate = level.bytes_per_s * np.minimum(1.0, before / level.inside)
             if level.kind == "mesh":
                 rate = rate * _peers(level, ranks) / _others(level)
-            hops.append(Hop(level.name, ranks, level.latency_s, rate, level.in_switch))
+            if level.beyond_pair < 1.0:
+                rate = rate * np.where(ranks > 2.0 + 1e-9, level.beyond_pair, 1.0)
+            hops.append(
+                Hop(
+                    level.name, ranks, level.latency_s, rate, level.in_switch, level.transport,
+                    turns, distance,
+                )
+            )  # fmt: skip
             before = np.maximum(before, within)
         return tuple(hops)
 
@@ -157,7 +172,8 @@ class Cluster:
         """Latency and bandwidth of a send round a group's ring, every rank sending.
 
         The slowest pair sets the pace: of the levels that the group crosses, the longest latency
-        and the narrowest share. Of a mesh, a pair has one link.
+        and the narrowest share, by the protocol of large messages. Of a mesh, a pair has one
+        link. The latency holds the start of the kernel.
         """
         alpha: Num = 0.0
         rate: Num = np.inf
@@ -166,9 +182,11 @@ class Cluster:
             share = hop.bytes_per_s
             if level.kind == "mesh":
                 share = share / _peers(level, hop.ranks)
-            alpha = np.where(crossed, np.maximum(alpha, hop.alpha_s), alpha)
+            alpha = np.where(
+                crossed, np.maximum(alpha, hop.alpha_s * level.transport.rings[-1].steps), alpha
+            )
             rate = np.where(crossed, np.minimum(rate, share), rate)
-        return alpha, rate
+        return alpha + self.levels[0].transport.exchanges[0].start_s, rate
 
 
 def _others(level: Level) -> float:
@@ -179,29 +197,6 @@ def _others(level: Level) -> float:
 def _peers(level: Level, ranks: Num) -> Num:
     """Members of a mesh that one of them is wired to inside its group, at least one."""
     return np.clip(ranks - 1.0, 1.0, _others(level))
-
-
-def _torus_share(torus: tuple[int, ...], segments: Sequence[Segment]) -> Num:
-    """Share of a chip's links that a ring of a group can use on a torus.
-
-    Device numbers run along the first axis, then the next. Of every axis that a group covers
-    wholly its ring has both directions; a part of an axis is a line, which halves it; and ranks
-    that stand s chips apart share the axis with the s - 1 groups between them.
-    """
-    covered: Num = 0.0
-    done: float = 1.0
-    for chips in torus:
-        used: Num = 1.0
-        apart: Num = np.inf
-        for degree, stride in segments:
-            ranks = np.minimum(done * chips, degree * stride) / np.maximum(done, stride)
-            used = used * np.maximum(1.0, ranks)
-            here = np.where(ranks > 1.0, np.maximum(1.0, stride / done), np.inf)
-            apart = np.minimum(apart, here)
-        whole = np.where(used * apart >= chips * (1.0 - 1e-9), 1.0, 0.5)
-        covered = covered + np.where(used > 1.0, whole / apart, 0.0)
-        done = done * chips
-    return np.where(covered > 0.0, covered, len(torus)) / len(torus)
 
 
 def build(
@@ -240,7 +235,7 @@ def build(
             continue
         if level.kind == "torus":
             dims = level.torus
-            shape = slice_topology or _cubic(level.devices, len(dims))
+            shape = slice_topology or cubic(level.devices, len(dims))
             level = _with_torus(level, shape)
         kept.append(level)
     price = usd_per_device_hour
@@ -272,10 +267,7 @@ def joined(pools: Sequence[Cluster], latency_s: float) -> Cluster:
 
 
 def _with_torus(level: Level, shape: tuple[int, ...]) -> Level:
-    return Level(
-        level.name, level.kind, level.inside, level.devices, level.bytes_per_s, level.latency_s,
-        level.in_switch, shape,
-    )  # fmt: skip
+    return replace(level, torus=shape)
 
 
 def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[Level]:
@@ -302,6 +294,8 @@ def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[
                 level.latency_s.value,
                 level.in_switch_reduction,
                 (1,) * (level.torus_dims or 0),
+                transport_of(profile, level),
+                level.beyond_pair.value if level.beyond_pair else 1.0,
             )
         )
         inside = domain
@@ -342,18 +336,5 @@ def _given_levels(
         inside = domain
     if made and made[-1].devices < devices:
         last = made[-1]
-        made[-1] = Level(last.name, last.kind, last.inside, devices, last.bytes_per_s,
-                         last.latency_s, False)  # fmt: skip
+        made[-1] = replace(last, devices=devices)
     return made
-
-
-def _cubic(chips: int, dims: int) -> tuple[int, ...]:
-    """Split `chips` into `dims` factors, as even as powers and divisors allow, ascending."""
-    shape: list[int] = []
-    left = chips
-    for remaining in range(dims, 1, -1):
-        target = round(left ** (1.0 / remaining))
-        factor = next(f for f in range(max(1, target), 0, -1) if left % f == 0)
-        shape.append(factor)
-        left //= factor
-    return (*sorted([*shape, left]),)

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 import costmodels
 from costmodels.breakdown import Breakdown, Term
-from costmodels.collectives import ALGORITHMS, Hop, Span
+from costmodels.collectives import ALGORITHMS
 from costmodels.energy import ACTIVITY
+from costmodels.hops import PLAIN, Hop, Line, Span, Transport
 from costmodels.units import Column, Num
 
 NOT_OF_COLUMNS = {
@@ -59,6 +60,7 @@ BY_NAME: dict[str, Numbers] = {
     "overhead": between(1.0, 3.0),
     "exponent": between(-50.0, 300.0),
     "copies": counts(1, 16),
+    "distance": between(1.0, 50.0),
     "m": counts(0, 10**6),
     "n": counts(0, 10**6),
     "k": counts(0, 10**6),
@@ -127,6 +129,12 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "power": (1.0, 2.5, 4.0),
     "asynchronous": (True, False),
     "in_switch": (True, False),
+    "transport": (
+        PLAIN,
+        Transport(by_levels=True),
+        Transport((Line(5e-6, 1.0, 0.05), Line(2e-5, 4.0)), (Line(6e-6), Line(1e-5)), own_part=0.5),
+    ),
+    "turns": (None,),
 }
 
 

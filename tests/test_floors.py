@@ -29,6 +29,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.choices",
         "planner.cluster",
         "planner.dims",
+        "planner.torus",
+        "planner.transports",
         "planner.fields",
         "planner.fold",
         "planner.graph",

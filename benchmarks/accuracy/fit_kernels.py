@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from costmodels.collectives import Hop, all_gather_s, all_reduce_s, all_to_all_s, reduce_scatter_s
+from costmodels.collectives import all_gather_s, all_reduce_s, all_to_all_s, reduce_scatter_s
+from costmodels.hops import Hop
 from costmodels.roofline import attention_s, matmul_s, smooth_max
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ Knows how axes lie on a cluster; nothing of what is split over them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from costmodels.collectives import Span
+from costmodels.hops import Span
 from planner.cluster import Cluster
 
 __all__ = ["Axis", "Mesh", "mesh_of"]

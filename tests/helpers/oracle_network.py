@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from hardware_profiles.schema import HardwareProfile
+from hardware_profiles.schema import HardwareProfile, Protocols
 
 __all__ = ["Level", "Network"]
+
+PROTOCOLS = 3
 
 
 @dataclass
@@ -22,6 +24,27 @@ class Level:
     alpha: float
     reduces: bool
     links: float
+    protocols: Protocols | None
+
+    def ring(self, which: int) -> tuple[float, float, float]:
+        """(start, latency of a step, share) of a protocol of rings, the last for those beyond."""
+        if self.protocols is None:
+            return 0.0, self.alpha, 1.0
+        line = self.protocols.rings[min(which, len(self.protocols.rings) - 1)]
+        return line.start_s.value, line.steps.value * self.alpha, line.share.value
+
+    def exchanged(self, which: int) -> tuple[float, float, float]:
+        """(start, latency of a step, share) of a protocol of exchanges."""
+        if self.protocols is None:
+            return 0.0, self.alpha, 1.0
+        line = self.protocols.exchanges[min(which, len(self.protocols.exchanges) - 1)]
+        return line.start_s.value, line.steps.value * self.alpha, line.share.value
+
+    def own(self, exchanged: bool = False) -> float:
+        if self.protocols is None:
+            return 0.0
+        figure = self.protocols.own_exchanged if exchanged else self.protocols.own_part
+        return figure.value
 
 
 class Network:
@@ -35,14 +58,14 @@ class Network:
         made: list[Level] = []
         inside = 1
         for level in self.profile.network:
-            assert level.kind != "torus", "the oracle has no torus"
+            assert level.kind not in ("torus", "bus"), "the oracle has no torus and no bus"
             domain = min(self.devices, level.devices or self.devices)
             short = level.oversubscription.value if level.oversubscription else 1.0
             rate = level.bytes_per_s.value * level.efficiency.value / short
             links = (level.devices or 0) / inside - 1 if level.kind == "mesh" else 0
             if not made or domain > made[-1].domain:
                 alpha, reduces = level.latency_s.value, level.in_switch_reduction
-                made.append(Level(inside, domain, rate, alpha, reduces, links))
+                made.append(Level(inside, domain, rate, alpha, reduces, links, level.protocols))
             inside = domain
         return made
 
@@ -100,72 +123,137 @@ class Network:
             before = within
         return made
 
-    def ring_latency(self, ranks: list[int]) -> float:
-        """Latency of a turn of the ring in rank order, step by step."""
-        total = 0.0
+    def crossings(self, ranks: list[int]) -> list[int]:
+        """Count the steps of a turn of the ring in rank order, by the level that each crosses."""
+        count = [0] * len(self.levels)
         for a, b in zip(ranks, ranks[1:], strict=False):
-            total += next(x.alpha for x in self.levels if a // x.domain == b // x.domain)
-        return total
+            count[next(i for i, x in enumerate(self.levels) if a // x.domain == b // x.domain)] += 1
+        return count
+
+    def turned(self, ranks: list[int], size: float, turns: int) -> float:
+        """Seconds of turns of a ring, by the cheapest protocol."""
+        n = len(ranks)
+        hops, steps = self.hops(ranks), self.crossings(ranks)
+        prices = []
+        for which in range(PROTOCOLS):
+            lines = [level.ring(which) for level in self.levels]
+            late = sum(turns * k * alpha for k, (_, alpha, _) in zip(steps, lines, strict=True))
+            wire = max(
+                (turns * (n - 1) + level.own()) / n * size / (rate * share)
+                for level, (r, _, rate, _), (_, _, share) in zip(
+                    self.levels, hops, lines, strict=True
+                )
+                if r > 1
+            )
+            prices.append(lines[0][0] + late + wire)
+        return min(prices)
 
     def gather(self, ranks: list[int], size: float) -> float:
         """Seconds of an all-gather to `size` bytes, or of a reduce-scatter from them."""
-        n = len(ranks)
-        if n == 1:
-            return 0.0
-        hops = self.hops(ranks)
-        slowest = min(rate for r, _, rate, _ in hops if r > 1)
-        ring = self.ring_latency(ranks) + (n - 1) / n * size / slowest
-        return min(ring, self.levels_pass(hops, size))
+        return self.turned(ranks, size, 1) if len(ranks) > 1 else 0.0
+
+    def levelled(self, ranks: list[int], size: float) -> float:
+        """Seconds of a reduce-scatter inwards and an all-gather outwards, level by level."""
+        hops, prices = self.hops(ranks), []
+        for which in range(PROTOCOLS):
+            lines = [level.ring(which) for level in self.levels]
+            both = list(zip(hops, lines, strict=True))
+            late = sum((r - 1) * alpha for (r, _, _, _), (_, alpha, _) in both)
+            wire = max(
+                (r - 1) / r * size / (rate * share) for (r, _, rate, _), (_, _, share) in both
+            )
+            prices.append(lines[0][0] + 2 * late + 2 * wire)
+        return min(prices)
+
+    def treed(self, ranks: list[int], size: float) -> float:
+        """Seconds of a chain inside the domain and two trees of domains."""
+        hops, prices = self.hops(ranks), []
+        for which in range(PROTOCOLS):
+            lines = [level.ring(which) for level in self.levels]
+            inner, rate = hops[0][0], hops[0][2]
+            late = lines[0][0] + 2 * (inner - 1) * lines[0][1]
+            wire = 2 * size / (rate * lines[0][2]) if inner > 1 else 0.0
+            more, slowest = self.beyond(hops, lines, size)
+            prices.append(late + more + max(wire, slowest))
+        return min(prices)
 
     @staticmethod
-    def levels_pass(hops: list[tuple[float, float, float, bool]], size: float) -> float:
-        latency = sum((r - 1) * alpha for r, alpha, _, _ in hops)
-        return latency + max((r - 1) / r * size / rate for r, _, rate, _ in hops)
+    def beyond(
+        hops: list[tuple[float, float, float, bool]],
+        lines: list[tuple[float, float, float]],
+        size: float,
+    ) -> tuple[float, float]:
+        """Latency and slowest transfer of two trees over the domains outside the innermost."""
+        late, slowest = 0.0, 0.0
+        for (r, _, rate, reduces), (_, alpha, share) in zip(hops[1:], lines[1:], strict=True):
+            if r > 1:
+                late += 2 * 2 * math.ceil(math.log2(r)) * alpha
+                sent = 1.0 if reduces else min(2.0, r / 2)
+                slowest = max(slowest, sent * size / (0.92 * rate * share))
+        return late, slowest
+
+    def switched(self, ranks: list[int], size: float) -> float:
+        """Seconds of a reduction in the switch of the domain, trees beyond it."""
+        hops = self.hops(ranks)
+        r, alpha, rate, reduces = hops[0]
+        if not reduces or r <= 2:
+            return math.inf
+        given = self.levels[0].protocols
+        line = given.switch if given else None
+        start, step, share = 25e-6, 0.0, 0.85
+        if line:
+            start, step, share = line.start_s.value, line.steps.value * alpha, line.share.value
+        last = [level.ring(PROTOCOLS) for level in self.levels]
+        late, slowest = self.beyond(hops, last, size)
+        inside = size * (1 + 1 / r) / (share * rate)
+        return start + (r - 1) * step + late + max(inside, slowest)
 
     def reduce(self, ranks: list[int], size: float, axis: str) -> float:
         """Seconds of an all-reduce of `size` bytes."""
-        n = len(ranks)
-        if n == 1:
+        if len(ranks) == 1:
             return 0.0
-        hops = self.hops(ranks)
-        slowest = min(rate for r, _, rate, _ in hops if r > 1)
-        # a chain inside the innermost domain, a tree of domains
-        depth = (hops[0][0] - 1) * hops[0][1]
-        depth += sum(alpha * math.ceil(math.log2(r)) for r, alpha, _, _ in hops[1:])
         each = {
-            "ring": 2 * (self.ring_latency(ranks) + (n - 1) / n * size / slowest),
-            "tree": 2 * depth + 2 * size / (0.92 * slowest),
-            "hierarchical": 2 * self.levels_pass(hops, size),
-            "in-switch": math.inf,
+            "ring": self.turned(ranks, size, 2),
+            "tree": self.treed(ranks, size),
+            "in-switch": self.switched(ranks, size),
         }
-        inner, _, rate, reduces = hops[0]
-        if reduces and inner > 2:
-            moved = 25e-6 + size * (1 + 1 / inner) / (0.85 * rate)
-            beyond = 2 * self.levels_pass(hops[1:], size) if hops[1:] else 0.0
-            each["in-switch"] = moved + beyond
         chosen = self.plan["collectives"]
         named = chosen.get(axis) if isinstance(chosen, dict) else None
-        return each[named] if named and named != "auto" else min(each.values())
+        if named == "hierarchical":
+            return self.levelled(ranks, size)
+        if named and named != "auto" and each[named] < math.inf:
+            return each[named]
+        return min(each.values())
 
     def exchange(self, ranks: list[int], size: float, copies: float = 1.0) -> float:
         """Seconds of an all-to-all in which each rank sends `size` bytes."""
-        n, inside, slowest = len(ranks), 1.0, 0.0
-        for depth, (r, alpha, rate, _) in enumerate(self.hops(ranks)):
-            domains = n / inside
-            once = 1.0
-            if depth:
-                once = min(1.0, domains * (1 - (1 - 1 / domains) ** copies) / copies)
-            crossing = (1 - inside / n) * once * inside
-            if r > 1:
-                slowest = max(slowest, alpha * (r - 1) + size * crossing / rate)
-            inside *= r
-        return slowest
+        n = len(ranks)
+        if n == 1:
+            return 0.0
+        prices = []
+        for which in range(PROTOCOLS):
+            inside, slowest = 1.0, 0.0
+            lines = [level.exchanged(which) for level in self.levels]
+            for depth, (r, _, rate, _) in enumerate(self.hops(ranks)):
+                domains = n / inside
+                once, kept = 1.0, self.levels[0].own(exchanged=True) / n
+                if depth:
+                    once = min(1.0, domains * (1 - (1 - 1 / domains) ** copies) / copies)
+                    kept = 0.0
+                crossing = (1 - inside / n) * once * inside + kept
+                if r > 1:
+                    _, alpha, share = lines[depth]
+                    slowest = max(slowest, alpha * (r - 1) + size * crossing / (rate * share))
+                inside *= r
+            prices.append(lines[0][0] + slowest)
+        return min(prices)
 
     def send(self, ranks: list[int], size: float) -> float:
         """Seconds of a send to the next rank of the group, all sending."""
         crossed = [
-            (alpha, rate / max(1.0, r - 1) if level.links else rate)
-            for level, (r, alpha, rate, _) in zip(self.levels, self.hops(ranks), strict=True)
+            (level.ring(PROTOCOLS)[1], rate / max(1.0, r - 1) if level.links else rate)
+            for level, (r, _, rate, _) in zip(self.levels, self.hops(ranks), strict=True)
             if r > 1
         ]
-        return max(a for a, _ in crossed) + size / min(b for _, b in crossed)
+        start = self.levels[0].exchanged(0)[0]
+        return start + max(a for a, _ in crossed) + size / min(b for _, b in crossed)

@@ -82,7 +82,7 @@ def _pair(
     """Name what carries a reduction: a scatter and a gather `apart`, or one all-reduce."""
     span = exchange.axis_span(context, dims, group)
     if apart:
-        algorithm = all_gather_choice(message_bytes, span)
+        algorithm = all_gather_choice(span)
         return Carried(axis, "reduce-scatter and all-gather", message_bytes, algorithm, among)
     algorithm = all_reduce_choice(message_bytes, span, context.algorithm(axis))
     return Carried(axis, "all-reduce", message_bytes, algorithm, among)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodels import collectives
-from costmodels.collectives import Span
+from costmodels.hops import Span
 from costmodels.units import Num
 from planner.dims import CP_COMM, ParallelDims
 from planner.graph import Block

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from costmodels import collectives
-from costmodels.collectives import Hop
+from costmodels.hops import Hop
 from planner.sharding.layouts import FLAT, PARTIAL, WHOLE
 from planner.sharding.mesh import Axis, Mesh
 from planner.sharding.resharding import KINDS, Exchange, convert, convert_each

@@ -34,14 +34,14 @@ def test_without_a_switch_that_reduces_it_is_a_ring():
     assert made.algorithm in ("ring", "hierarchical")
 
 
-def test_replicas_across_nodes_reduce_by_levels_and_tiny_gradients_by_a_tree():
+def test_replicas_across_nodes_reduce_round_a_ring_and_tiny_gradients_by_a_tree():
     tiny = {**GPT, "layers": 1, "hidden": 64, "ffn_hidden": 64, "heads": 1, "kv_heads": 1,
             "vocab": 64, "max_positions": 64}  # fmt: skip
     a100 = {"system": "dgx-a100-80gb", "sequence": 64}
     small = by_axis(job_of(model=tiny, devices=1024, batch=1024, **a100), zero=0)["dp", ""]
     large = by_axis(job_of(devices=32, batch=32, **a100), zero=0)["dp", ""]
     assert small.message_bytes < 1e6 < 5e7 < large.message_bytes
-    assert (small.algorithm, large.algorithm) == ("tree", "hierarchical")
+    assert (small.algorithm, large.algorithm) == ("tree", "ring")
 
 
 def test_shards_gather_and_their_copies_reduce():
@@ -66,10 +66,11 @@ def test_a_pinned_algorithm_is_named_priced_and_kept(name):
     assert json.dumps(again["prediction"]) == json.dumps(plan["prediction"])
     auto = pinned | {"collectives": "auto"}
     free = recommend.predict(job_of(devices=64, batch=64, strategy=auto))
-    assert free["prediction"]["step_time_s"] <= plan["prediction"]["step_time_s"]
+    if name != "hierarchical":  # a library of rings has no such algorithm to choose
+        assert free["prediction"]["step_time_s"] <= plan["prediction"]["step_time_s"]
 
 
-def test_auto_is_never_slower_than_any_pinned_algorithm():
+def test_auto_is_never_slower_than_any_pinned_algorithm_of_the_library():
     levels = [
         {"name": "node", "devices": 4, "bytes_per_s": 3e11, "latency_s": 2e-6},
         {"name": "rack", "devices": 32, "bytes_per_s": 5e10, "latency_s": 8e-6},
@@ -79,7 +80,7 @@ def test_auto_is_never_slower_than_any_pinned_algorithm():
     dims, _ = training.candidates(job, context_of(job))
     few = dims.part(0, 500)
     auto = np.asarray(training.times_of(context_of(job), few).total_s)
-    for name in ("ring", "tree", "hierarchical"):
+    for name in ("ring", "tree"):
         pinned = job_of(devices=256, batch=256, hardware={"levels": levels},
                         strategy={"collectives": {"tp": name, "dp": name}})  # fmt: skip
         named = np.asarray(training.times_of(context_of(pinned), few).total_s)

@@ -1,0 +1,33 @@
+"""The protocols of a profile's network level as the cost models take them.
+
+Knows profiles and `costmodels.hops`; nothing of clusters or jobs.
+"""
+
+from costmodels.hops import PLAIN, Line, Transport
+from hardware_profiles.schema import HardwareProfile, NetworkLevel, Protocol
+
+__all__ = ["transport_of"]
+
+
+def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
+    """Return what a library makes of a level of the profile's network.
+
+    A level without protocols is one alpha-beta line. Machines of a torus gather and reduce level
+    by level (XLA); all others round one ring (NCCL, RCCL and their kin).
+    """
+    by_levels = any(each.kind == "torus" for each in profile.network)
+    given = level.protocols
+    if given is None:
+        return Transport(by_levels=by_levels)
+    return Transport(
+        rings=tuple(_line(each) for each in given.rings),
+        exchanges=tuple(_line(each) for each in given.exchanges),
+        switch=_line(given.switch) if given.switch else PLAIN.switch,
+        own_part=given.own_part.value,
+        own_exchanged=given.own_exchanged.value,
+        by_levels=by_levels,
+    )
+
+
+def _line(protocol: Protocol) -> Line:
+    return Line(protocol.start_s.value, protocol.steps.value, protocol.share.value)
