@@ -1,17 +1,17 @@
-"""Kernel times: a fixed time plus the smooth maximum of arithmetic and memory traffic.
+"""Two bounds on a kernel's time and their join; kernels that only move data.
 
 Every kernel is bound by arithmetic or by memory, and pays a fixed time; the two bounds join
 smoothly, because near the ridge a kernel reaches neither. Knows sizes and rates, nothing of
-layers, chips or software.
+layers, chips or software. Products of matrices are in `products`, attention in `attention`.
 
-Parts: `smooth_max`, `matmul_s`, `grouped_matmul_s`, `attention_s`, `memory_bound_s`.
+Parts: `smooth_max`, `memory_bound_s`.
 """
 
 import numpy as np
 
 from costmodels.units import Num
 
-__all__ = ["attention_s", "grouped_matmul_s", "matmul_s", "memory_bound_s", "smooth_max"]
+__all__ = ["memory_bound_s", "smooth_max"]
 
 RIDGE_POWER = 4.0
 
@@ -43,112 +43,11 @@ def smooth_max(a: Num, b: Num, power: float = RIDGE_POWER) -> Num:
     return high * (1.0 + ratio**power) ** (1.0 / power)
 
 
-def matmul_s(
-    m: Num,
-    n: Num,
-    k: Num,
-    flop_per_s: Num,
-    bytes_per_s: Num,
-    fixed_s: Num,
-    element_bytes: Num = 2.0,
-    output_bytes: Num = 2.0,
-    tile_m: int = 128,
-    tile_n: int = 128,
-    units: int = 1,
-    batches: Num = 1.0,
-) -> Num:
-    """Time of a matrix product C[m, n] = A[m, k] B[k, n].
-
-        t = fixed + smooth_max(2 k tile (tiles + (units - 1)/2) / flop_per_s,  bytes / bytes_per_s)
-
-    where tiles = batches ceil(m/tile_m) ceil(n/tile_n): whole tiles are computed, and on average
-    the last wave of `units` concurrent tiles is half empty.
-
-    Parameters
-    ----------
-    m, n, k       : sizes, >= 0 (0: no product, no time)
-    flop_per_s    : what large products reach
-    bytes_per_s   : what large copies reach
-    fixed_s       : time of the smallest product
-    element_bytes : of A and B; output_bytes: of C
-    tile_m, tile_n, units : output tile, and tiles that run at once
-    batches       : products of this size in the one kernel
-
-    Notes
-    -----
-    Valid for dense products of 16 rows and more. The average over the last wave is smooth in the
-    sizes, so a larger product never gets cheaper; a given kernel may be a wave off.
-    Source: Williams, Waterman, Patterson, CACM 52(4), 2009 (roofline); tile and wave quantization
-    as in the vendor's matrix multiplication guide.
-    """
-    tiles = batches * np.ceil(m / tile_m) * np.ceil(n / tile_n)
-    waves = tiles + np.where(tiles > 0, 0.5 * (units - 1), 0.0)
-    arithmetic_s = 2.0 * k * tile_m * tile_n * waves / flop_per_s
-    traffic = batches * ((m * k + k * n) * element_bytes + m * n * output_bytes)
-    traffic_s = traffic / bytes_per_s
-    return np.where(m * n * k > 0, fixed_s + smooth_max(arithmetic_s, traffic_s), 0.0)
-
-
-def grouped_matmul_s(
-    rows: Num,
-    experts: Num,
-    n: Num,
-    k: Num,
-    flop_per_s: Num,
-    bytes_per_s: Num,
-    fixed_s: Num,
-    element_bytes: Num = 2.0,
-    output_bytes: Num = 2.0,
-    tile_m: int = 128,
-) -> Num:
-    """Time of the products of several experts in one kernel: rows in all, each expert [k, n].
-
-        t = fixed + smooth_max(2 r n k / flop_per_s,  bytes / bytes_per_s)
-
-    with r = rows + experts tile_m / 2: the last tile of each expert is half full on average. The
-    bytes are symmetric in n and k, so that the product and both its gradients cost alike.
-
-    Parameters
-    ----------
-    rows          : of all experts together
-    experts       : that this device holds
-    n, k          : width of an expert's result and of its operand
-    element_bytes : of operands; output_bytes: of results
-
-    Notes
-    -----
-    Source: grouped products as in Gale et al., MegaBlocks, 2023; roofline as in `matmul_s`.
-    """
-    rows = rows + experts * tile_m / 2.0
-    arithmetic_s = 2.0 * rows * n * k / flop_per_s
-    traffic = rows * (n + k) * 0.5 * (element_bytes + output_bytes)
-    traffic = traffic + experts * n * k * element_bytes
-    return fixed_s + smooth_max(arithmetic_s, traffic / bytes_per_s)
-
-
-def attention_s(
-    flop: Num, traffic_bytes: Num, flop_per_s: Num, bytes_per_s: Num, fixed_s: Num
-) -> Num:
-    """Time of a fused attention kernel.
-
-        t = fixed + smooth_max(flop / flop_per_s, traffic / bytes_per_s)
-
-    Parameters
-    ----------
-    flop          : of the kernel as executed (half of all pairs where it skips the masked ones)
-    traffic_bytes : queries, keys, values and outputs, read and written once
-    flop_per_s    : what long sequences reach
-
-    Notes
-    -----
-    Valid for sequences of 512 tokens and more; shorter ones are bound by `fixed_s`.
-    Source: Dao et al., FlashAttention, 2022 (traffic linear in the sequence).
-    """
-    return fixed_s + smooth_max(flop / flop_per_s, traffic_bytes / bytes_per_s)
-
-
 def memory_bound_s(traffic_bytes: Num, bytes_per_s: Num, fixed_s: Num) -> Num:
     """Time of a kernel that only moves data: `fixed + traffic / bytes_per_s`.
+
+    The achieved bandwidth ramps with the bytes: half of `bytes_per_s` where the traffic takes as
+    long as the fixed time, nearly all of it a hundred times above.
 
     >>> memory_bound_s(1e9, 2e12, 5e-6)
     0.000505

@@ -9,7 +9,8 @@ Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`, `matmu
 from typing import Literal
 
 from hardware_profiles.errors import ProfileError, nearest
-from hardware_profiles.schema import Figure, HardwareProfile, Kernel
+from hardware_profiles.kernels import MatmulKernel
+from hardware_profiles.schema import Figure, HardwareProfile
 
 __all__ = ["PRECISIONS", "compute_class", "matmul_kernel", "matmul_training", "peak_flop_per_s"]
 
@@ -64,7 +65,7 @@ def peak_flop_per_s(profile: HardwareProfile, precision: str) -> Figure:
     return profile.peak_flop_per_s[compute_class(profile, precision)]
 
 
-def matmul_kernel(profile: HardwareProfile, precision: str) -> Kernel:
+def matmul_kernel(profile: HardwareProfile, precision: str) -> MatmulKernel:
     """Constants of a matrix product at `precision`; `efficiency` is of `peak_flop_per_s`.
 
     Where the profile has none for the format, the nearest that it has: fp4, fp8, bf16.

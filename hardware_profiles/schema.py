@@ -3,15 +3,17 @@
 A profile holds facts about one accelerator, its host and its network, and the kernel and link
 constants that measurements gave for it. It knows nothing of jobs, software stacks or plans.
 
-Parts: `Figure` (a number with its source), `Kernel` and `Kernels` (what a chip achieves in
-kernels run alone), `Training` (what is left of that in the long run of a training step),
-`Protocol` and `Protocols` (how a library uses a level), `NetworkLevel` (one level of the
-network), `Host`, `Power`, `Reliability`, `HardwareProfile`.
+Parts: `Protocol` and `Protocols` (how a library uses a level), `NetworkLevel` (one level of the
+network), `Host`, `Power`, `Reliability`, `HardwareProfile`; and, so that one import serves,
+`Figure`, `Basis`, `Kernel`, `Kernels`.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from hardware_profiles.figures import Basis, Factor, Figure, Frozen, Positive, Share
+from hardware_profiles.kernels import Kernel, Kernels
 
 __all__ = [
     "Basis",
@@ -23,108 +25,10 @@ __all__ = [
     "NetworkLevel",
     "Power",
     "Reliability",
-    "Training",
 ]
 
-Basis = Literal["datasheet", "measured", "fitted", "assumed"]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Figure(_Frozen):
-    """A number, how it is known, and where it is from (SI units, named by the field)."""
-
-    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    basis: Basis
-    source: Annotated[str, Field(min_length=3)]
-
-
-def _positive(figure: Figure) -> Figure:
-    if figure.value <= 0:
-        raise ValueError(f"must be above 0 (is {figure.value:g})")
-    return figure
-
-
-def _share(figure: Figure) -> Figure:
-    if not 0 < figure.value <= 1:
-        raise ValueError(f"must be a share, above 0 and at most 1 (is {figure.value:g})")
-    return figure
-
-
-def _factor(figure: Figure) -> Figure:
-    if figure.value < 1:
-        raise ValueError(f"must be 1 or more (is {figure.value:g})")
-    return figure
-
-
-_Positive = Annotated[Figure, AfterValidator(_positive)]
-_Share = Annotated[Figure, AfterValidator(_share)]
-_Factor = Annotated[Figure, AfterValidator(_factor)]
-
-
-class Kernel(_Frozen):
-    """What one class of kernels achieves on the chip: `fixed_s + work / (efficiency * peak)`.
-
-    `efficiency` is the share of the datasheet peak that large shapes reach, in (0, 1];
-    `fixed_s` is the time of the smallest kernel.
-    """
-
-    efficiency: _Share
-    fixed_s: Figure
-
-
-_AS_ALONE = Figure(value=1.0, basis="assumed", source="no training runs tell it")
-
-
-class Training(_Frozen):
-    """What kernels reach inside training runs, over what the same kernels reach alone.
-
-    Factors above 0 on the rates of `Kernels`; 1 is "as alone". Chips that work for hours under
-    their power cap clock lower than in a benchmark of one kernel, and frameworks choose other
-    kernels than the benchmark's. The constants of kernels stay as measured beside them.
-
-    Parameters
-    ----------
-    matmul         : matrix products, by precision as in `Kernels.matmul`
-    attention      : fused attention, forward and backward
-    grouped_matmul : products of experts, on top of `matmul`
-    memory         : memory bandwidth
-    """
-
-    matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], _Positive] = Field(
-        default_factory=dict
-    )
-    attention: _Positive = _AS_ALONE
-    grouped_matmul: _Positive = _AS_ALONE
-    memory: _Positive = _AS_ALONE
-
-
-class Kernels(_Frozen):
-    """Kernel constants by class, of kernels run alone; `training` is what training adds.
-
-    `matmul` is by precision (a missing one falls back to the nearest given, see `matmul_kernel`);
-    `attention_forward` and `attention_backward` are fused kernels in bf16; `grouped_matmul` are
-    the products of experts, `efficiency` relative to the plain product's; `memory` is for work
-    bound by memory bandwidth. `clock_exponent`: clock = (power cap / nominal power) ** exponent.
-    `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them that run
-    at once (streaming multiprocessors, matrix units), for quantization.
-    """
-
-    matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], Kernel]
-    attention_forward: Kernel
-    attention_backward: Kernel
-    grouped_matmul: Kernel
-    memory: Kernel
-    training: Training = Training()
-    clock_exponent: Figure
-    tile_m: Annotated[int, Field(ge=1)] = 128
-    tile_n: Annotated[int, Field(ge=1)] = 128
-    units: Annotated[int, Field(ge=1)] = 1
-
-
-class Protocol(_Frozen):
+class Protocol(Frozen):
     """One alpha-beta line of a communication library at a level of the network.
 
     `start_s` is the time before the first step, once a collective; `steps` the latency of a step
@@ -134,10 +38,10 @@ class Protocol(_Frozen):
 
     start_s: Figure
     steps: Figure
-    share: _Positive
+    share: Positive
 
 
-class Protocols(_Frozen):
+class Protocols(Frozen):
     """What a communication library makes of a level: the cheapest protocol carries a message.
 
     `rings` gather, scatter and reduce, by rings and trees; `exchanges` carry all-to-all and
@@ -153,7 +57,7 @@ class Protocols(_Frozen):
     own_exchanged: Figure
 
 
-class NetworkLevel(_Frozen):
+class NetworkLevel(Frozen):
     """One level of the network, a domain of members joined by one fabric.
 
     Levels are listed inner to outer. A member of the innermost level is a device; a member of
@@ -181,38 +85,38 @@ class NetworkLevel(_Frozen):
     name: str
     kind: Literal["switch", "mesh", "torus", "bus"] = "switch"
     devices: Annotated[int, Field(ge=1)] | None = None
-    bytes_per_s: _Positive
+    bytes_per_s: Positive
     latency_s: Figure
-    efficiency: _Share
+    efficiency: Share
     in_switch_reduction: bool = False
-    oversubscription: _Factor | None = None
+    oversubscription: Factor | None = None
     rails: Annotated[int, Field(ge=1)] = 1
     torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
     protocols: Protocols | None = None
-    beyond_pair: _Share | None = None
+    beyond_pair: Share | None = None
 
 
-class Host(_Frozen):
+class Host(Frozen):
     """The machine that fails as one: its devices, the link to each, and its memory per device."""
 
     devices: Annotated[int, Field(ge=1)]
-    link_bytes_per_s: _Positive
+    link_bytes_per_s: Positive
     memory_bytes_per_device: Figure
 
 
-class Power(_Frozen):
+class Power(Frozen):
     """Watts: of a device at full load, of a device idle, of the rest of the host per device.
 
     `overhead` is the data centre's total power over the computers' power (PUE), >= 1.
     """
 
-    device_w: _Positive
+    device_w: Positive
     idle_w: Figure
     host_w_per_device: Figure
-    overhead: _Factor
+    overhead: Factor
 
 
-class Reliability(_Frozen):
+class Reliability(Frozen):
     """Failures: mean time between failures of one host, restart and replacement of one.
 
     `checkpoint_bytes_per_s` is what one host writes to storage; `restart_s` is from a failure
@@ -220,13 +124,13 @@ class Reliability(_Frozen):
     get another host when no spare is left.
     """
 
-    host_mtbf_s: _Positive
+    host_mtbf_s: Positive
     restart_s: Figure
     replacement_s: Figure
-    checkpoint_bytes_per_s: _Positive
+    checkpoint_bytes_per_s: Positive
 
 
-class HardwareProfile(_Frozen):
+class HardwareProfile(Frozen):
     """One kind of machine: accelerator, host, network, and what they achieve.
 
     Parameters
@@ -247,9 +151,9 @@ class HardwareProfile(_Frozen):
     accelerator: str
     vendor: Literal["nvidia", "amd", "google", "intel", "generic"]
     family: str
-    peak_flop_per_s: dict[Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"], _Positive]
-    memory_bytes: _Positive
-    memory_bytes_per_s: _Positive
+    peak_flop_per_s: dict[Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"], Positive]
+    memory_bytes: Positive
+    memory_bytes_per_s: Positive
     network: Annotated[tuple[NetworkLevel, ...], Field(min_length=1)]
     host: Host
     power: Power

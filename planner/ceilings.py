@@ -117,7 +117,7 @@ def of_training(job: Job[TrainingSpec], context: training.Context) -> Ceilings:
     machine = profile.host.devices
     run = _run_length(job)
     tokens, have_s, patience = _patience(job, run)
-    device_s = tokens * context.graph.flop_per_token() / context.rates.matmul_flop_per_s
+    device_s = tokens * context.graph.flop_per_token() / context.rates.matmul.flop_per_s
     memory_bytes = profile.host.memory_bytes_per_device.value * machine
     model = Ceiling("model", _least_bytes(job, context), context.memory_limit_bytes, "bytes")
     throughput = Ceiling("throughput", device_s / machine, have_s, "s")

@@ -65,6 +65,8 @@ class Op:
     launches : kernels started
     weight_gradient : a product that computes a gradient of weights
     units    : heads of `split` that stay whole, padded to as many on every rank; 0: any share goes
+    head_dim : width of a head, of attention (of unlike ones for keys and values, the mean)
+    row_flop : of attention, FLOP of the query and head that see the most keys
     """
 
     name: str
@@ -85,6 +87,8 @@ class Op:
     launches: float = 1.0
     weight_gradient: bool = False
     units: float = 0.0
+    head_dim: float = 0.0
+    row_flop: float = 0.0
 
     @property
     def on_patches(self) -> bool:

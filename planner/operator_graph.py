@@ -85,6 +85,8 @@ class Operator:
     region   : name of the repeated region (layers of one kind), "" outside
     uneven   : label -> busiest rank's share over the mean one's where it is split (experts)
     copies   : of an exchange: destinations that a token has, drawn independently
+    head_dim, row_flop : of attention: width of a head, and FLOP of the query and head that see the
+               most keys
     inner    : values made and used inside the operator that are kept for its backward pass, as
                where a chain is fused; they count as memory, nobody else reads them
     """
@@ -104,6 +106,8 @@ class Operator:
     inner: tuple[Operand, ...] = ()
     uneven: Mapping[str, float] = field(default_factory=dict)
     copies: float = 1.0
+    head_dim: float = 0.0
+    row_flop: float = 0.0
 
     @property
     def contracted(self) -> frozenset[str]:

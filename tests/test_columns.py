@@ -94,6 +94,15 @@ BY_NAME: dict[str, Numbers] = {
     "samples": counts(1, 10**6),
     "clients": counts(1, 10**4),
     "batch_samples": counts(0, 1000),
+    "fill": between(0.0, 1e3),
+    "tail": between(0.0, 1.0),
+    "head_dim": counts(16, 512),
+    "softmax_dim": between(0.0, 1e3),
+    "sequences": counts(1, 10**4),
+    "heads": counts(1, 256),
+    "kv_heads": counts(1, 256),
+    "context_tokens": counts(0, 10**6),
+    "reread": between(0.1, 10.0),
 }
 BY_SUFFIX: dict[str, Numbers] = {
     "_bytes_per_s": between(1e3, 1e14),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from costmodels.attention import attention_s, decode_attention_s
 from costmodels.collectives import (
     ALGORITHMS,
     all_gather_s,
@@ -22,7 +23,8 @@ from costmodels.collectives import (
 from costmodels.hops import PLAIN, Hop, Line, Span, Transport
 from costmodels.overlap import exposed_s, hidden_s
 from costmodels.pipeline import SCHEDULES, bubble_s, in_flight_chunks
-from costmodels.roofline import attention_s, matmul_s, memory_bound_s, smooth_max
+from costmodels.products import Product, matmul_s
+from costmodels.roofline import memory_bound_s, smooth_max
 
 ROUNDING = 1.0 + 1e-12
 Collective = Callable[[float, Span], float]
@@ -217,63 +219,89 @@ def test_two_bounds_join_between_the_larger_and_their_sum(a: float, b: float, po
 
 length = st.integers(1, 50_000).map(float)
 tile = st.sampled_from([16, 64, 128, 256])
-kernel = st.tuples(
-    st.floats(1e9, 1e17), st.floats(1e8, 1e14), st.floats(0.0, 1e-3), st.sampled_from([1, 108, 132])
+kernels = st.builds(
+    Product,
+    flop_per_s=st.floats(1e9, 1e17),
+    bytes_per_s=st.floats(1e8, 1e14),
+    fixed_s=st.floats(0.0, 1e-3),
+    fill=st.floats(0.0, 500.0),
+    cast_bytes=st.floats(0.0, 10.0),
+    tile_m=tile,
+    tile_n=tile,
+    units=st.sampled_from([1, 108, 132]),
+    tail=st.floats(0.0, 1.0),
 )
 
 
-@given(st.tuples(length, length, length), st.integers(0, 2), more, kernel, tile, tile)
+@given(st.tuples(length, length, length), st.integers(0, 2), more, kernels)
 def test_a_larger_product_never_takes_less_time(
-    sizes: tuple[float, float, float],
-    which: int,
-    times: float,
-    chip: tuple[float, float, float, int],
-    tile_m: int,
-    tile_n: int,
+    sizes: tuple[float, float, float], which: int, times: float, chip: Product
 ) -> None:
-    flop_per_s, bytes_per_s, fixed_s, units = chip
-
     def time_s(mnk: tuple[float, ...]) -> float:
-        return float(
-            matmul_s(*mnk, flop_per_s, bytes_per_s, fixed_s, 2.0, 2.0, tile_m, tile_n, units)
-        )
+        return float(matmul_s(*mnk, chip))
 
     larger = tuple(x * times if i == which else x for i, x in enumerate(sizes))
     assert time_s(sizes) <= time_s(larger) * ROUNDING
 
 
-@given(st.tuples(length, length, length), kernel, more)
+@given(st.tuples(length, length, length), kernels, more)
 def test_a_faster_chip_never_takes_longer_and_none_beats_its_peak(
-    sizes: tuple[float, float, float], chip: tuple[float, float, float, int], times: float
+    sizes: tuple[float, float, float], chip: Product, times: float
 ) -> None:
     m, n, k = sizes
-    flop_per_s, bytes_per_s, fixed_s, units = chip
+    took = float(matmul_s(m, n, k, chip))
+    for figure in ("flop_per_s", "bytes_per_s"):
+        faster = replace(chip, **{figure: getattr(chip, figure) * times})
+        assert float(matmul_s(m, n, k, faster)) <= took * ROUNDING
+    for figure in ("fixed_s", "fill", "cast_bytes", "tail"):
+        leaner = replace(chip, **{figure: getattr(chip, figure) / times})
+        assert float(matmul_s(m, n, k, leaner)) <= took * ROUNDING
+    assert took >= 2 * m * n * k / chip.flop_per_s / ROUNDING
+    assert took >= 2 * (m * k + k * n + m * n) / chip.bytes_per_s / ROUNDING
 
-    def time_s(flop_per_s: float, bytes_per_s: float) -> float:
-        return float(matmul_s(m, n, k, flop_per_s, bytes_per_s, fixed_s, units=units))
 
-    took = time_s(flop_per_s, bytes_per_s)
-    assert time_s(flop_per_s * times, bytes_per_s) <= took * ROUNDING
-    assert time_s(flop_per_s, bytes_per_s * times) <= took * ROUNDING
-    assert took >= 2 * m * n * k / flop_per_s / ROUNDING
-    assert took >= 2 * (m * k + k * n + m * n) / bytes_per_s / ROUNDING
-
-
-@given(seconds, size, more, kernel)
+@given(seconds, size, size, more, kernels)
 def test_more_attention_and_more_traffic_never_take_less(
-    flop: float, traffic: float, times: float, chip: tuple[float, float, float, int]
+    flop: float, traffic: float, tail: float, times: float, chip: Product
 ) -> None:
-    flop_per_s, bytes_per_s, fixed_s, _ = chip
+    def time_s(flop: float, traffic: float, tail: float, faster: float = 1.0) -> float:
+        rates = (chip.flop_per_s * faster, chip.bytes_per_s * faster, chip.fixed_s)
+        return float(attention_s(flop, traffic, *rates, tail))
 
-    def time_s(flop: float, traffic: float) -> float:
-        return float(attention_s(flop, traffic, flop_per_s, bytes_per_s, fixed_s))
-
-    took = time_s(flop * 1e12, traffic)
-    assert took <= time_s(flop * 1e12 * times, traffic) * ROUNDING
-    assert took <= time_s(flop * 1e12, traffic * times) * ROUNDING
-    moved = memory_bound_s(traffic, bytes_per_s, fixed_s)
-    assert moved <= memory_bound_s(traffic * times, bytes_per_s, fixed_s)
+    flop = flop * 1e12
+    took = time_s(flop, traffic, tail)
+    assert took <= time_s(flop * times, traffic, tail) * ROUNDING
+    assert took <= time_s(flop, traffic * times, tail) * ROUNDING
+    assert took <= time_s(flop, traffic, tail * times) * ROUNDING
+    assert time_s(flop, traffic, tail, times) <= took * ROUNDING
+    moved = memory_bound_s(traffic, chip.bytes_per_s, chip.fixed_s)
+    assert moved <= memory_bound_s(traffic * times, chip.bytes_per_s, chip.fixed_s)
     assert moved <= took * ROUNDING
+
+
+@given(
+    st.tuples(st.integers(1, 1024), st.integers(1, 128), st.integers(1, 16), length),
+    st.integers(0, 3),
+    st.integers(1, 8),
+    st.tuples(st.floats(1e9, 1e14), seconds, seconds),
+)
+def test_decoding_more_never_takes_less(
+    sizes: tuple[int, int, int, float], which: int, times: int, chip: tuple[float, float, float]
+) -> None:
+    """More sequences, heads of keys, queries that share one up to a limit, longer caches."""
+    bytes_per_s, fixed_s, ramp_s = chip
+
+    def time_s(sizes: tuple[float, ...], faster: float = 1.0) -> float:
+        sequences, kv_heads, group, context = sizes
+        return float(
+            decode_attention_s(sequences, kv_heads * group, kv_heads, 128.0, context, 2.0,
+                               bytes_per_s * faster, fixed_s, ramp_s, 3e-8, 1e-8)
+        )  # fmt: skip
+
+    larger = tuple(x * times if i == which else x for i, x in enumerate(sizes))
+    took = time_s(sizes)
+    assert took <= time_s(larger) * ROUNDING
+    assert time_s(sizes, float(times)) <= took * ROUNDING
 
 
 stages = st.integers(2, 64).map(float)

@@ -44,7 +44,7 @@ def _device_run_s(context: FunctionContext, found: Candidate) -> float:
     """Seconds of the run on one device at the rate of large products; 0 without a length."""
     spec = context.job.workload
     passes = (spec.tokens or 0.0) / found.imported.graph.samples
-    return passes * model_flop(found.imported.graph) / context.figures.rates.matmul_flop_per_s
+    return passes * model_flop(found.imported.graph) / context.figures.rates.matmul.flop_per_s
 
 
 def axes(context: FunctionContext, found: Candidate, made: Prediction) -> dict[str, float]:

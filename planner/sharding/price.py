@@ -11,18 +11,25 @@ gaps are not priced: they are of the whole step, not of one operator's sharding.
 `costmodels.roofline`; knows figures of one device; no mesh, no layouts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costmodels import roofline
+from costmodels import products, roofline
+from costmodels.products import Product
 from costmodels.units import Column, Num
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import Stack, Switches
 from planner.operator_graph import Operand, Operator, OperatorGraph
 from planner.sharding.layouts import OperatorOptions, local_elements
-from planner.workloads.training.context import Context, Rates, StoredBytes, overlap_frac
+from planner.workloads.training.context import (
+    Context,
+    Rates,
+    StoredBytes,
+    overlap_frac,
+)
 from planner.workloads.training.operators import BACKWARD_ATTENTION_TRAFFIC
+from planner.workloads.training.rates import AttentionRates
 
 __all__ = ["Figures", "OperatorTime", "figures", "element_bytes", "figures_of", "operator_time"]
 
@@ -130,12 +137,9 @@ def element_bytes(graph: OperatorGraph, operator: Operator, operand: Operand) ->
     return min(graph.tensors[o.tensor].element_bytes for o in operator.operands)
 
 
-def _rate(figures: Figures, element: float, grouped: bool = False) -> tuple[float, float]:
+def _constants(figures: Figures, element: float) -> Product:
     rates = figures.rates
-    if element <= figures.product_bytes:
-        share = rates.grouped if grouped else 1.0
-        return rates.matmul_flop_per_s * share, rates.matmul_fixed_s
-    return rates.bf16_matmul_flop_per_s, rates.bf16_matmul_fixed_s
+    return rates.matmul if element <= figures.product_bytes else rates.bf16_matmul
 
 
 def _labels(operand: Operand) -> set[str]:
@@ -152,27 +156,23 @@ def _sizes(options: OperatorOptions, labels: set[str]) -> Column:
 
 def _product(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
     """C[m, n] = A[m, k] B[k, n]; dA = dC B^T; dB = A^T dC. Labels of all three are batches."""
-    op, rates = options.operator, figures.rates
+    op = options.operator
     a, b, c = (_labels(o) for o in (op.operands[0], op.operands[-1], op.result))
     m = _sizes(options, (a & c) - b)
     n = _sizes(options, (b & c) - a)
     k = _sizes(options, (a | b) - c)
     batches = _sizes(options, a & b & c)
     element = element_bytes(graph, op, op.operands[0])
-    flop_per_s, fixed_s = _rate(figures, element)
+    product = _constants(figures, element)
+    both_cast = replace(product, cast_bytes=0.0)
     output = graph.tensors[op.result.tensor].element_bytes
 
-    def seconds(rows: Num, cols: Num, inner: Num) -> Column:
-        return np.asarray(
-            roofline.matmul_s(
-                rows, cols, inner, flop_per_s, rates.memory_bytes_per_s, fixed_s, element, output,
-                rates.tile_m, rates.tile_n, rates.units, batches,
-            )
-        )  # fmt: skip
+    def seconds(rows: Num, cols: Num, inner: Num, product: Product = product) -> Column:
+        return np.asarray(products.matmul_s(rows, cols, inner, product, element, output, batches))
 
     once_s, none = seconds(m, n, k), np.zeros_like(m)
     input_s = none if _given(graph, op.operands[0]) else seconds(m, k, n)
-    weight_s = none if _given(graph, op.operands[-1]) else seconds(k, n, m)
+    weight_s = none if _given(graph, op.operands[-1]) else seconds(k, n, m, both_cast)
     backward_s = input_s + weight_s + _again(graph, op) * once_s
     return OperatorTime("matrix products", "compute", once_s, backward_s, input_s)
 
@@ -192,14 +192,10 @@ def _grouped(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -
     for label, load in op.uneven.items():
         rows = rows * np.where(options.pieces(label) > 1, load, 1.0)
     element = element_bytes(graph, op, op.operands[0])
-    flop_per_s, fixed_s = _rate(figures, element, grouped=True)
+    product = rates.grouped if element <= figures.product_bytes else rates.bf16_matmul
     output = graph.tensors[op.result.tensor].element_bytes
-    once = np.asarray(
-        roofline.grouped_matmul_s(
-            rows, experts, _sizes(options, (b & c) - a), _sizes(options, (a & b) - c), flop_per_s,
-            rates.memory_bytes_per_s, fixed_s, element, output, rates.tile_m,
-        )
-    )  # fmt: skip
+    n, k = _sizes(options, (b & c) - a), _sizes(options, (a & b) - c)
+    once = np.asarray(products.grouped_matmul_s(rows, experts, n, k, product, element, output))
     gradients = sum(not _given(graph, o) for o in (op.operands[0], op.operands[-1]))
     return OperatorTime("expert products", "compute", once, gradients * once, once)
 
@@ -211,17 +207,14 @@ def _attention(graph: OperatorGraph, options: OperatorOptions, figures: Figures)
         work = work / options.pieces(label)
     moved = op.traffic_bytes * _share(graph, options)
 
-    def seconds(flop: Num, traffic: Num, flop_per_s: float) -> Column:
-        return np.asarray(
-            roofline.attention_s(
-                flop, traffic, flop_per_s, rates.memory_bytes_per_s, rates.attention_fixed_s
-            )
-        )
+    def seconds(flop: Num, traffic: Num, row_flop: float, reached: AttentionRates) -> Column:
+        return np.asarray(reached.seconds(flop, traffic, row_flop, op.head_dim))
 
-    forward_s = seconds(work, moved, rates.attention_forward_flop_per_s)
+    forward_s = seconds(work, moved, op.row_flop, rates.attention_forward)
     backward_s = seconds(
-        op.backward * work, BACKWARD_ATTENTION_TRAFFIC * moved, rates.attention_backward_flop_per_s
-    )
+        op.backward * work, BACKWARD_ATTENTION_TRAFFIC * moved, op.backward * op.row_flop,
+        rates.attention_backward,
+    )  # fmt: skip
     return OperatorTime("attention", "compute", forward_s, backward_s, backward_s)
 
 
@@ -240,12 +233,12 @@ def _traffic(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -
 
 def _opaque(graph: OperatorGraph, options: OperatorOptions, figures: Figures) -> OperatorTime:
     op, rates = options.operator, figures.rates
-    flop_per_s, fixed_s = _rate(figures, element_bytes(graph, op, op.result))
+    product = _constants(figures, element_bytes(graph, op, op.result))
     share = _share(graph, options)
     bound = roofline.smooth_max(
-        op.flop * share / flop_per_s, op.traffic_bytes * share / rates.memory_bytes_per_s
+        op.flop * share / product.flop_per_s, op.traffic_bytes * share / rates.memory_bytes_per_s
     )
-    forward_s = np.where(bound > 0, op.launches * fixed_s + bound, 0.0)
+    forward_s = np.where(bound > 0, op.launches * product.fixed_s + bound, 0.0)
     return OperatorTime("unknown operators", "compute", forward_s, op.backward * forward_s,
                         op.backward * forward_s)  # fmt: skip
 

@@ -182,6 +182,8 @@ def _add(
             inner,
             uneven={"e": _load(context, op)} if experts else {},
             copies=float(draft.sizes.get("k", 1)) if op.kind == "dispatch" else 1.0,
+            head_dim=op.head_dim,
+            row_flop=op.row_flop,
         )
     )  # fmt: skip
 

@@ -55,7 +55,9 @@ def test_figures_are_positive_and_sourced(profile: HardwareProfile) -> None:
     found = figures(profile)
     assert len(found) > 30
     for path, figure in found:
-        assert figure.value > 0, path
+        assert figure.value > 0 or path.endswith(("fill", "cast_bytes", "softmax_dim", "tail")), (
+            path
+        )
         assert len(figure.source) >= 8, path
         assert not figure.source.startswith("assumed"), path  # the basis says so already
 

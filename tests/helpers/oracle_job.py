@@ -63,15 +63,22 @@ class Job(Model, Network):
             used = next(k for k, v in kernels.matmul.items() if v is kernel)
             if used in training.matmul:
                 share *= training.matmul[used].value
-            self.rate[name] = (peak * share, kernel.fixed_s.value)
+            constants = (kernel.fixed_s.value, kernel.fill.value, kernel.cast_bytes.value)
+            self.rate[name] = (peak * share, *constants)
         peak = peak_flop_per_s(profile, wide).value * training.attention.value
         self.attention_rate = (
             peak * kernels.attention_forward.efficiency.value,
             peak * kernels.attention_backward.efficiency.value,
         )
-        self.attention_fixed = kernels.attention_forward.fixed_s.value
+        self.attention = kernels.attention_forward
+        self.attention_fixed = (
+            kernels.attention_forward.fixed_s.value,
+            kernels.attention_backward.fixed_s.value,
+        )
+        self.grouped_fixed = kernels.grouped_matmul.fixed_s.value
         self.grouped = kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value
         self.tile = (kernels.tile_m, kernels.tile_n, kernels.units)
+        self.tail = kernels.tail.value
 
     def hides(self, axis: str) -> float:
         """Share of the exchange on an axis that can run under compute."""
@@ -109,18 +116,19 @@ class Job(Model, Network):
             if o.kind == "memory" and o.touched == 3 * layer.width
         )
 
-    def matmul(self, m: float, n: float, k: float, wide: bool) -> float:
-        rate, fixed = self.rate["wide" if wide else "low"]
+    def matmul(self, m: float, n: float, k: float, wide: bool, cast: bool = True) -> float:
+        rate, fixed, fill, cast_bytes = self.rate["wide" if wide else "low"]
         element = self.act if wide else self.product
         tile_m, tile_n, units = self.tile
         tiles = math.ceil(m / tile_m) * math.ceil(n / tile_n)
-        arithmetic = 2 * k * tile_m * tile_n * (tiles + 0.5 * (units - 1)) / rate
+        arithmetic = 2 * (k + fill) * tile_m * tile_n * (tiles + self.tail * (units - 1)) / rate
         traffic = ((m * k + k * n) * element + m * n * self.act) / self.bandwidth
-        return fixed + power_norm(arithmetic, traffic, 4.0)
+        casting = m * k * cast_bytes / self.bandwidth if cast else 0.0
+        return fixed + casting + power_norm(arithmetic, traffic, 4.0)
 
     def experts(self, inner: float, outer: float) -> float:
         moe, p = self.model["moe"], self.plan
-        rate, fixed = self.rate["low"]
+        rate, fixed = self.rate["low"][0], self.grouped_fixed
         local = moe["experts"] / p["ep"]
         rows = moe["top_k"] * self.local("experts") * (self.load if p["ep"] > 1 else 1.0)
         rows += local * self.tile[0] / 2
@@ -136,9 +144,16 @@ class Job(Model, Network):
         flop = 4 * op.pairs * op.width_in * tokens * (1.0 if forward else 2.5)
         touched = op.touched * tokens * self.act * (1.0 if forward else 2.0)
         if self.on.flash_attention:
-            rate = self.attention_rate[0 if forward else 1]
-            joined = power_norm(flop / rate, touched / self.bandwidth, 4.0)
-            return self.attention_fixed * (1 if layer.image else p["cp"]) + joined
+            rate, fixed = (x[0 if forward else 1] for x in
+                           (self.attention_rate, self.attention_fixed))  # fmt: skip
+            given = self.attention
+            slow = given.softmax_dim.value
+            wider = (1 + slow / op.head) / (1 + slow / 128)
+            row = 4 * op.head * op.reach * (1.0 if forward else 2.5)
+            last = given.tail.value * self.tile[2] * 128 * row
+            moving = touched * given.passes.value / self.bandwidth
+            busy = wider * ((flop + last) / rate + moving)
+            return fixed * (1 if layer.image else p["cp"]) + busy
         passes = (6.5 if forward else 9.0) * (1.0 if self.on.fused_kernels else 2.0)
         scores = passes * op.seen * tokens * self.act
         product = (2.0 if causal else 1.0) * flop / self.rate["wide"][0]
@@ -178,7 +193,7 @@ class Job(Model, Network):
                 else:
                     each = [
                         self.matmul(rows, inner, outer, op.wide),
-                        self.matmul(inner, outer, rows, op.wide),
+                        self.matmul(inner, outer, rows, op.wide, cast=False),
                     ]
                     each = each[1:] if layer.name == "patches" else each
                     times["matmul"] += sum(each)

@@ -27,6 +27,8 @@ class Work:
     result: float = 0.0
     pairs: float = 0.0
     seen: float = 0.0
+    head: float = 0.0
+    reach: float = 0.0
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Model:
         attention = Work("attention", "heads", q, k, touched=2 * q + 2 * k, kept=q + 2 * k,
                           scores=2.5 * m["heads"] * self.tokens, result=q,
                           pairs=(self.tokens + 1) / 2 if causal else self.tokens,
-                          seen=m["heads"] * self.tokens)  # fmt: skip
+                          seen=m["heads"] * self.tokens, head=head, reach=self.tokens)  # fmt: skip
         ops += [attention, product(q, h, "in", bias)]
         post = [norm] if m.get("post_norms") else []
         ops += [*post, residual, norm]
@@ -153,7 +155,7 @@ class Model:
             ops.append(Work("memory", "heads", touched=4 * h, starts=2.0))
         ops.append(Work("attention", "heads", h, h, touched=4 * h, kept=3 * h, result=h,
                          scores=2.5 * v["heads"] * patches, pairs=pairs,
-                         seen=v["heads"] * patches))  # fmt: skip
+                         seen=v["heads"] * patches, head=h / v["heads"], reach=pairs))  # fmt: skip
         ops += [product(h, h, "in", False), residual, norm, product(h, gates * w, "out", False)]
         ops.append(Work("memory", "heads", touched=(gates + 1) * w, kept=gates * w, result=w))
         ops += [product(w, h, "in", False), residual]

@@ -41,7 +41,7 @@ def test_a_ceiling_is_a_need_over_what_there_is() -> None:
 def test_the_figures_are_hand_arithmetic() -> None:
     made, context = found(workload="tokens: 1.0e12")
     flop = context.graph.flop_per_token()
-    rate = context.rates.matmul_flop_per_s
+    rate = context.rates.matmul.flop_per_s
     assert made.device_run_s == pytest.approx(1e12 * flop / rate)
     assert made.throughput.need == pytest.approx(made.device_run_s / 8)
     assert made.throughput.have == 30 * DAY_S

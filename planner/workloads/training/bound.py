@@ -3,7 +3,8 @@
 Used for plans that were never listed; see `least` for a bound of a plan.
 """
 
-from planner.workloads.training.context import Context, Rates
+from costmodels.attention import head_width
+from planner.workloads.training.context import Context
 
 __all__ = ["bound_s"]
 
@@ -19,14 +20,20 @@ def bound_s(context: Context) -> float:
     spec = context.spec
     tokens = float(spec.global_batch * spec.sequence_length)
     each = [part.context for part in context.parts] or [context]
-    rate = sum(c.cluster.devices * _fastest_flop_per_s(c.rates) for c in each)
+    rate = sum(c.cluster.devices * _fastest_flop_per_s(c) for c in each)
     return tokens * context.graph.flop_per_token() / rate
 
 
-def _fastest_flop_per_s(rates: Rates) -> float:
+def _fastest_flop_per_s(context: Context) -> float:
+    rates = context.rates
     return max(
-        rates.matmul_flop_per_s,
-        rates.bf16_matmul_flop_per_s,
-        rates.attention_forward_flop_per_s,
-        rates.attention_backward_flop_per_s,
+        rates.matmul.flop_per_s,
+        rates.bf16_matmul.flop_per_s,
+        *(
+            reached.flop_per_s / float(head_width(op.head_dim, reached.softmax_dim))
+            for block in context.graph.blocks
+            for op in block.ops
+            if op.kind == "attention"
+            for reached in (rates.attention_forward, rates.attention_backward)
+        ),
     )

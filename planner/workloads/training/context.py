@@ -9,8 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hardware_profiles.load import matmul_kernel, matmul_training, peak_flop_per_s
-from hardware_profiles.schema import Kernel
+from costmodels.products import Product
 from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
@@ -19,6 +18,7 @@ from planner.workloads.training.beside import Beside, Stretch
 from planner.workloads.training.documents import Documents, layer_kinds
 from planner.workloads.training.graph import build
 from planner.workloads.training.operators import Adapters
+from planner.workloads.training.rates import Rates, rates_of
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import Staging, pinned_staging
 
@@ -46,26 +46,6 @@ OPTIMIZER_BYTES = {
     "adam": 8.0, "adamw": 8.0, "lion": 4.0, "sgd": 4.0, "muon": 4.0, "adafactor": 0.02,
 }  # fmt: skip
 """Moments per parameter, fp32: two for Adam, one for momentum, rows and columns for Adafactor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Achieved rates of one device: what large kernels reach, at the job's precision and clock."""
-
-    matmul_flop_per_s: float
-    matmul_fixed_s: float
-    bf16_matmul_flop_per_s: float
-    bf16_matmul_fixed_s: float
-    attention_forward_flop_per_s: float
-    attention_backward_flop_per_s: float
-    attention_fixed_s: float
-    grouped: float
-    memory_bytes_per_s: float
-    memory_fixed_s: float
-    tile_m: int
-    tile_n: int
-    units: int
-    host_bytes_per_s: float
 
 
 @dataclass(frozen=True)
@@ -163,12 +143,9 @@ class Context:
         name = dict(self.algorithms).get(axis, "auto")
         return "in-switch" if name == "nvls" else name
 
-    def matmul_rate(self, *, low_precision: bool) -> tuple[float, float]:
-        """FLOP/s and fixed time of a product at the job's precision, or in 16 bits."""
-        rates = self.rates
-        if low_precision:
-            return rates.matmul_flop_per_s, rates.matmul_fixed_s
-        return rates.bf16_matmul_flop_per_s, rates.bf16_matmul_fixed_s
+    def product(self, *, low_precision: bool) -> Product:
+        """Constants of a product at the job's precision, or in 16 bits."""
+        return self.rates.matmul if low_precision else self.rates.bf16_matmul
 
 
 def overlap_frac(stack: Stack, switches: Switches, axis: str) -> float:
@@ -216,47 +193,6 @@ def _adapters(spec: TrainingSpec) -> Adapters | None:
         return None
     targets = lora.targets
     return Adapters(lora.rank, attention=targets != "mlp", mlp=targets in ("all-linear", "mlp"))
-
-
-def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
-    """Return what kernels reach on the cluster's device in training (`Kernels` x `Training`).
-
-    Parameters
-    ----------
-    precision  : number format of layer products; attention and logits run in 16 bits beside it
-    efficiency : replaces the chip's share of peak in matrix products (`software.gemm_efficiency`)
-    """
-    profile = cluster.profile
-    kernels = profile.kernels
-    training = kernels.training
-
-    def products(kind: str) -> tuple[float, float]:
-        kernel: Kernel = matmul_kernel(profile, kind)
-        share = kernel.efficiency.value * matmul_training(profile, kind)
-        share = share if efficiency is None else efficiency
-        return peak_flop_per_s(profile, kind).value * share, kernel.fixed_s.value
-
-    wide = "fp32" if precision == "fp32" else "bf16" if precision != "fp16" else "fp16"
-    flop_per_s, fixed_s = products(precision)
-    wide_flop_per_s, wide_fixed_s = products(wide)
-    attention_peak = peak_flop_per_s(profile, wide).value * training.attention.value
-    bandwidth = profile.memory_bytes_per_s.value * training.memory.value
-    return Rates(
-        matmul_flop_per_s=flop_per_s,
-        matmul_fixed_s=fixed_s,
-        bf16_matmul_flop_per_s=wide_flop_per_s,
-        bf16_matmul_fixed_s=wide_fixed_s,
-        attention_forward_flop_per_s=attention_peak * kernels.attention_forward.efficiency.value,
-        attention_backward_flop_per_s=attention_peak * kernels.attention_backward.efficiency.value,
-        attention_fixed_s=kernels.attention_forward.fixed_s.value,
-        grouped=kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value,
-        memory_bytes_per_s=bandwidth * kernels.memory.efficiency.value,
-        memory_fixed_s=kernels.memory.fixed_s.value,
-        tile_m=kernels.tile_m,
-        tile_n=kernels.tile_n,
-        units=kernels.units,
-        host_bytes_per_s=profile.host.link_bytes_per_s.value,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ ops joins the device's time. Reads a `Context` and columns of `ParallelDims`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costmodels import roofline
+from costmodels import products, roofline
 from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Num
 from planner.dims import RECOMPUTE, ParallelDims
@@ -235,32 +235,26 @@ def _low_precision(op: Op) -> bool:
 
 def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     low = _low_precision(op)
-    flop_per_s, fixed_s = context.matmul_rate(low_precision=low)
+    product = context.product(low_precision=low)
+    if op.weight_gradient:  # both of its operands were cast for the other products
+        product = replace(product, cast_bytes=0.0)
     element = context.product_bytes if low else context.activation_bytes
     m, n, k = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner))
-    rates = context.rates
-    # casting to the low precision is in the kernel's measured constants
-    return roofline.matmul_s(
-        m, n, k, flop_per_s, rates.memory_bytes_per_s, fixed_s, element,
-        context.activation_bytes, rates.tile_m, rates.tile_n, rates.units,
-    )  # fmt: skip
+    return products.matmul_s(m, n, k, product, element, context.activation_bytes)
 
 
 def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     """All local experts in one launch, each expert's rows in whole tiles."""
     moe = context.spec.model.moe
     assert moe is not None
-    rates = context.rates
-    flop_per_s, fixed_s = context.matmul_rate(low_precision=True)
-    flop_per_s = flop_per_s * rates.grouped
     local = moe.experts / dims.ep
     busiest = np.where(dims.ep > 1, expert_load(context), 1.0)
     token_dims = [d for d in (op.rows, op.cols, op.inner) if d.per_token]
     tokens = token_dims[0].size * rows * busiest
     one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
-    return roofline.grouped_matmul_s(
-        tokens, local, one, two, flop_per_s, rates.memory_bytes_per_s, fixed_s,
-        context.product_bytes, context.activation_bytes, rates.tile_m,
+    return products.grouped_matmul_s(
+        tokens, local, one, two, context.rates.grouped, context.product_bytes,
+        context.activation_bytes,
     )  # fmt: skip
 
 
@@ -277,16 +271,14 @@ def expert_load(context: Context) -> float:
 def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:
     rates = context.rates
     tokens = op.part(dims.micro_batch * context.tokens / dims.cp, dims.tp)
-    forward = op.phase == "forward"
     traffic = op.traffic * tokens * context.activation_bytes
     flop = op.flop * tokens
-    peak = rates.attention_forward_flop_per_s if forward else rates.attention_backward_flop_per_s
     if context.switches.flash_attention:
+        reached = rates.attention_forward if op.phase == "forward" else rates.attention_backward
         steps = 1.0 if op.on_patches else np.where(dims.cp > 1, dims.cp, 1.0)
-        fixed_s = rates.attention_fixed_s * steps
-        return roofline.attention_s(flop, traffic, peak, rates.memory_bytes_per_s, fixed_s)
+        return reached.seconds(flop, traffic, op.row_flop, op.head_dim, steps)
     passes = SCORE_PASSES[op.phase] * (1.0 if context.switches.fused_kernels else 2.0)
     scores = passes * op.scores * tokens * context.activation_bytes
     causal = 2.0 if context.spec.model.attention.causal and not op.on_patches else 1.0
-    product_s = causal * flop / rates.bf16_matmul_flop_per_s
+    product_s = causal * flop / rates.bf16_matmul.flop_per_s
     return product_s + (traffic + scores) / rates.memory_bytes_per_s + 5.0 * rates.memory_fixed_s

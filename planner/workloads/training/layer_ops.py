@@ -69,6 +69,8 @@ def _grouped_attention(
             saved=float(queries + 2 * keys),
             extra_saved=_softmax_saved(model, documents, window),
             scores=_scores(model, documents),
+            head_dim=float(width),
+            row_flop=4.0 * width * documents.pairs(False, window),
         )
     )
     out = matmul(
@@ -124,6 +126,8 @@ def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> 
             saved=float(2 * query + value),
             extra_saved=_softmax_saved(model, documents, None),
             scores=_scores(model, documents),
+            head_dim=(query + value) / (2.0 * model.heads),
+            row_flop=2.0 * (query + value) / model.heads * documents.pairs(False, None),
         ),
         matmul(f"{prefix}/attention out", hidden, Dim("heads", value), "heads", saved=float(value)),
     ]

@@ -98,6 +98,7 @@ def _gradients(op: Op) -> list[Op]:
             replace(
                 bare, name=f"{op.name}.backward", flop=BACKWARD_ATTENTION * op.flop,
                 traffic=BACKWARD_ATTENTION_TRAFFIC * op.traffic, launches=2.0,
+                row_flop=BACKWARD_ATTENTION * op.row_flop,
             )
         ]  # fmt: skip
     return [replace(bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic)]

@@ -36,14 +36,14 @@ def test_rates_are_the_profile_s_figures():
     peak = profile.peak_flop_per_s["bf16"].value
     training = profile.kernels.training
     alone = peak * kernel.efficiency.value
-    assert rates.matmul_flop_per_s == pytest.approx(alone * training.matmul["bf16"].value)
+    assert rates.matmul.flop_per_s == pytest.approx(alone * training.matmul["bf16"].value)
     bandwidth = profile.memory_bytes_per_s.value * profile.kernels.memory.efficiency.value
     assert rates.memory_bytes_per_s == pytest.approx(bandwidth * training.memory.value)
-    assert rates.matmul_fixed_s == kernel.fixed_s.value
+    assert rates.matmul.fixed_s == kernel.fixed_s.value
     given = context_of(job_of(software={"gemm_efficiency": 0.5})).rates
-    assert given.matmul_flop_per_s == 0.5 * peak
+    assert given.matmul.flop_per_s == 0.5 * peak
     fp8 = context_of(job_of(precision="fp8")).rates
-    assert fp8.matmul_flop_per_s > fp8.bf16_matmul_flop_per_s == rates.matmul_flop_per_s
+    assert fp8.matmul.flop_per_s > fp8.bf16_matmul.flop_per_s == rates.matmul.flop_per_s
 
 
 def test_a_switch_of_the_job_beats_the_preset_s():

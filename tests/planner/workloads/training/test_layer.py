@@ -22,15 +22,15 @@ def total(one):
 
 
 def test_products_of_a_layer_by_hand():
-    """Four products, each: fixed + (arithmetic^4 + traffic^4)^(1/4), whole tiles, half a wave."""
+    """Four products, each: fixed + (arithmetic^4 + traffic^4)^(1/4), whole tiles, a wave's tail."""
     context = context_of(job_of(batch=8))
-    rates = context.rates
+    rates, p = context.rates, context.rates.matmul
     seconds = 0.0
     for inner, outer in ((2048, 6144), (2048, 2048), (2048, 8192), (8192, 2048)):
-        tiles = -(-2048 // rates.tile_m) * -(-outer // rates.tile_n) + (rates.units - 1) / 2
-        arithmetic = 2 * inner * rates.tile_m * rates.tile_n * tiles / rates.matmul_flop_per_s
+        waves = -(-2048 // p.tile_m) * -(-outer // p.tile_n) + (p.units - 1) * p.tail
+        arithmetic = 2 * (inner + p.fill) * p.tile_m * p.tile_n * waves / p.flop_per_s
         moved = 2 * (2048 * inner + inner * outer + 2048 * outer) / rates.memory_bytes_per_s
-        seconds += rates.matmul_fixed_s + (arithmetic**4 + moved**4) ** 0.25
+        seconds += p.fixed_s + (arithmetic**4 + moved**4) ** 0.25
     time = block_time(context, dense(context), row(context))
     assert taken(time.forward.exposed["matmul"]) == pytest.approx(seconds, rel=1e-9)
 

@@ -1,0 +1,49 @@
+"""Fused attention: hand arithmetic of prefill and decode, and how heads are shared."""
+
+import pytest
+
+from costmodels.attention import attention_s, decode_attention_s, head_width
+
+
+def test_prefill_by_hand() -> None:
+    # 4e12 FLOP at 4e14, 2e9 bytes at 1e12, 2e11 FLOP left over at the end
+    got = attention_s(4e12, 2e9, 4e14, 1e12, 2e-5, tail_flop=2e11)
+    assert float(got) == pytest.approx(2e-5 + 0.01 + 0.002 + 0.0005, rel=1e-12)
+
+
+def test_narrow_heads_wait_for_the_exponential() -> None:
+    # of 128 elements a score costs 128 + 64, of 64 it costs 64 + 64 for half the FLOP
+    assert head_width(128.0, 64.0) == 1.0
+    assert head_width(64.0, 64.0) == pytest.approx((128 / 64) / (192 / 128), rel=1e-12)
+    assert head_width(64.0, 0.0) == 1.0
+
+
+def decode(sequences: float, heads: float, kv_heads: float, context: float) -> float:
+    """Price a step: 1e12 bytes/s, no ramp, 1 us a head, 3 us a shared head of keys."""
+    return float(
+        decode_attention_s(sequences, heads, kv_heads, 128.0, context, 2.0, 1e12, 1e-5, 0.0,
+                           3e-6, 1e-6, reread=2.0)
+    )  # fmt: skip
+
+
+def test_a_long_cache_is_read_once_for_all_that_share_it() -> None:
+    # 64 sequences, 8 heads of keys and values, a million tokens of 128 elements of 2 bytes
+    moved = 2 * 64 * 8 * 128 * 1e6 * 2.0
+    assert decode(64, 8, 8, 1e6) == pytest.approx(1e-5 + moved / 1e12, rel=1e-3)
+    assert decode(64, 64, 8, 1e6) == pytest.approx(decode(64, 8, 8, 1e6), rel=1e-2)
+
+
+def test_short_caches_cost_what_starting_on_them_costs() -> None:
+    assert decode(1024, 32, 8, 1) == pytest.approx(1e-5 + 1024 * 8 * 3e-6, rel=1e-2)
+    assert decode(1024, 32, 32, 1) == pytest.approx(1e-5 + 1024 * 32 * 1e-6, rel=1e-2)
+
+
+def test_too_many_queries_to_a_head_of_keys_read_it_each() -> None:
+    shared, alone = decode(16, 32, 1, 1e7), decode(16, 64, 1, 1e7)
+    assert alone == pytest.approx(32 * shared, rel=1e-2)  # 64 readers, twice as fast
+
+
+def test_the_bandwidth_of_the_cache_ramps() -> None:
+    # read in 1 ms with a ramp of 1 ms: the bandwidth is halved
+    ramped = decode_attention_s(1.0, 1.0, 1.0, 128.0, 1e9 / 512, 2.0, 1e12, 0.0, 1e-3, 0.0, 0.0)
+    assert float(ramped) == pytest.approx(2e-3, rel=1e-3)
