@@ -58,7 +58,6 @@ class Family(_Frozen):
     base_bytes        : context, libraries and communication buffers on every device
     group_bytes       : communication buffers for each mesh axis in use
     fragmentation     : allocator's share on top of activations and transient buffers
-    residual          : absolute log error of comparable runs that covers 90% of them
     """
 
     name: str
@@ -81,7 +80,6 @@ class Family(_Frozen):
     base_bytes: Figure
     group_bytes: Figure
     fragmentation: Figure
-    residual: Figure
 
 
 class Switches(_Frozen):

@@ -8,6 +8,7 @@ import numpy as np
 
 from costmodels.breakdown import Breakdown
 from hardware_profiles.lookup import peak_flop_per_s
+from planner.comparable import Interval, interval, likeness
 from planner.dims import ParallelDims
 from planner.errors import InternalError
 from planner.graph import WorkloadGraph
@@ -16,10 +17,10 @@ from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.traffic import traffic
 
-__all__ = ["COVERAGE", "prediction", "run_figures", "time_terms"]
+__all__ = ["interval_figures", "prediction", "run_figures", "time_terms"]
 
-COVERAGE = 0.9
-"""Share of comparable runs that the interval covers."""
+_LEVELS = tuple((i + 0.5) / 10.0 for i in range(10))
+"""Quantiles of a run's time that stand for all of it."""
 
 
 def _one(value: object) -> float:
@@ -69,12 +70,10 @@ def prediction(
     tokens_per_s = spec.global_batch * spec.sequence_length / step_s / cluster.devices
     flop_per_s = tokens_per_s * _model_flop_per_token(context.graph)
     limit = _one(training.limit_bytes(context, dims))
-    spread = context.stack.family.residual.value
+    sure = interval(likeness(context, dims))
     made: dict[str, object] = {
         "step_time_s": step_s,
-        "interval_s": [step_s * float(np.exp(-spread)), step_s * float(np.exp(spread))],
-        "interval_coverage": COVERAGE,
-        "interval_basis": context.stack.family.residual.source,
+        **interval_figures(sure, step_s, run),
         "tokens_per_s_per_device": tokens_per_s,
         "model_flop_per_s_per_device": flop_per_s,
         "mfu": flop_per_s / _peak_flop_per_s(context),
@@ -90,6 +89,8 @@ def prediction(
         "memory_by_stage": training.stage_memory(context, dims),
         "traffic": traffic(context, dims),
     }
+    if job.constraints.deadline_s is not None and run.finish_s is not None:
+        made["deadline_chance"] = _deadline_chance(job, context, dims, price, sure)
     if dims.consistency[0]:
         made["updates"] = _updates(context, dims)
     if context.parts:
@@ -97,6 +98,44 @@ def prediction(
     if not np.isfinite(step_s) or not np.isfinite(used):
         raise InternalError(f"the price of {dims.row(0)} is not a number")
     return made
+
+
+def interval_figures(sure: Interval, step_s: float, run: training.Economics) -> dict[str, object]:
+    """Return the interval of the step time, and of what follows from it: the run's time and cost.
+
+    Those of the run are around the mean over failures.
+    """
+    mean_s = run.time_to_train_s
+    return {
+        "interval_s": sure.around(step_s),
+        "interval_coverage": sure.coverage,
+        "interval_basis": sure.basis,
+        "time_to_train_interval_s": None if mean_s is None else sure.around(_one(mean_s)),
+        "cost_usd_interval": sure.around(_one(run.cost_usd)),
+    }
+
+
+def _deadline_chance(
+    job: Job[TrainingSpec],
+    context: training.Context,
+    dims: ParallelDims,
+    price: Breakdown,
+    sure: Interval,
+) -> float:
+    """Return the probability that the run keeps its deadline: failures and prediction together.
+
+    The mean, over quantiles of the time that failures give, of the chance that the steps are fast
+    enough to keep the deadline then. A run's time is taken to grow as its steps do.
+    """
+    deadline_s = job.constraints.deadline_s
+    assert deadline_s is not None
+    chances = []
+    for level in _LEVELS:
+        limits = job.constraints.model_copy(update={"confidence": level})
+        asked = job.model_copy(update={"constraints": limits})
+        finish_s = training.economics(asked, context, dims, price).finish_s
+        chances.append(sure.chance(deadline_s / _one(finish_s)))
+    return float(np.mean(chances))
 
 
 def _updates(context: training.Context, dims: ParallelDims) -> dict[str, object]:

@@ -3,7 +3,7 @@
 What `validate` compares and what a fit of constants prices again and again. Knows measurements;
 judges nothing and changes no constant.
 
-Parts: `Priced`, `prepare`, `prepare_all`, `price`.
+Parts: `Priced`, `prepare`, `prepare_all`, `Price`, `price`.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Priced", "prepare", "prepare_all", "price"]
+__all__ = ["Price", "Priced", "prepare", "prepare_all", "price"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Priced:
     """A run ready to be priced: its job on its cluster, and the rows that its pins leave open.
 
     `measured_s` is the step time that the judged metric means, None where nothing was timed;
-    `to_metric` turns a step time into that metric and back.
+    `in_metric` turns a step time into that metric and back.
     """
 
     run: Run
@@ -131,10 +131,21 @@ def prepare_all(paths: Iterable[Path]) -> list[Priced]:
     return prepared
 
 
-def price(run: Priced) -> tuple[float, float, bool]:
-    """Return step time, bytes and whether it fits: of the fastest open row that fits, if any."""
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a run is predicted to take and hold; `kinds_s`: exposed seconds of a step by kind."""
+
+    step_s: float
+    used_bytes: float
+    fits: bool
+    kinds_s: dict[str, float]
+
+
+def price(run: Priced) -> Price:
+    """Price the fastest open row that fits, or the fastest of all where none does."""
     columns = training.cost(run.context, run.dims)
     step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
     fit = used <= run.context.memory_bytes
     best = int(np.argmin(np.where(fit, step, np.inf) if fit.any() else step))
-    return float(step[best]), float(used[best]), bool(fit.any())
+    kinds = {kind: float(seconds) for kind, seconds in columns.at(best).by_kind().items()}
+    return Price(float(step[best]), float(used[best]), bool(fit.any()), kinds)

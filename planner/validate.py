@@ -71,7 +71,8 @@ def _skipped(run: Run, file: RunsFile, why: str) -> dict[str, object]:
 
 
 def _compare(prepared: Priced) -> tuple[dict[str, object], Entry | None]:
-    step_s, used, fits = price(prepared)
+    made = price(prepared)
+    step_s = made.step_s
     run, measured_s = prepared.run, prepared.measured_s
     error = None if measured_s is None else step_s / measured_s - 1.0
     entry: dict[str, object] = {
@@ -82,9 +83,9 @@ def _compare(prepared: Priced) -> tuple[dict[str, object], Entry | None]:
         "measured": prepared.measured if measured_s is not None else None,
         "predicted": prepared.in_metric(step_s),
         "error": error,
-        "fits": fits,
+        "fits": made.fits,
         "measured_memory_bytes": run.measured.peak_memory_bytes,
-        "predicted_memory_bytes": used,
+        "predicted_memory_bytes": made.used_bytes,
         "outcome": run.measured.outcome,
         "skipped": None,
     }

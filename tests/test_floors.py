@@ -47,6 +47,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: (
         "planner.ceilings",
         "planner.checklist",
+        "planner.comparable",
         "planner.complain",
         "planner.design",
         "planner.document",
@@ -71,9 +72,11 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.spec",
     ),
     4: (
+        "planner.adjusted",
         "planner.alternatives",
         "planner.binds",
         "planner.chosen",
+        "planner.diagnosis",
         "planner.explain",
         "planner.fitting",
         "planner.freed",

@@ -11,7 +11,6 @@ description gave it. `--write` changes the figures in the profile and family fil
 """
 
 import argparse
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from ruamel.yaml import YAML
 
 from costmodels.units import Column
 from planner.fitting import Bench, Constant, figure_at, fit, source_weights, thinned
-from planner.prepared import Priced, prepare_all
+from planner.prepared import prepare_all
 
 ROOT = Path(__file__).parents[2] / "hardware_profiles"
 
@@ -98,33 +97,6 @@ def write(scale: dict[str, float], errors: Column, runs: int) -> None:
             yaml.dump(data, path)
 
 
-def write_residuals(runs: list[Priced], errors: Column) -> None:
-    """Half-widths of the interval, by family: what covers 90% of its runs, sources alike.
-
-    Widened by a quarter, because these runs are the ones that the constants were fitted to.
-    """
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    sizes = Counter(run.source for run in runs)
-    for family in sorted({run.context.stack.family.name for run in runs}):
-        chosen = [i for i, run in enumerate(runs) if run.context.stack.family.name == family]
-        size = np.abs(errors[chosen])
-        weight = np.array([1.0 / sizes[runs[i].source] for i in chosen])
-        order = np.argsort(size)
-        covered = np.cumsum(weight[order]) / weight.sum()
-        half = 1.25 * float(size[order][int(np.searchsorted(covered, 0.9))])
-        path = ROOT / "families" / f"{family}.yaml"
-        data = yaml.load(path)
-        data["residual"]["value"] = float(f"{half:.3g}")
-        data["residual"]["basis"] = "fitted"
-        data["residual"]["source"] = (
-            f"fit_steps.py: covers 90% of {len(chosen)} runs of the family, sources weighing"
-            " alike, widened by a quarter"
-        )
-        yaml.dump(data, path)
-
-
 def main() -> None:
     """Fit, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -145,7 +117,6 @@ def main() -> None:
         print(f"{source:40s} {len(e):4d} mean {mean:.3f} bias {e.mean():+.3f}")
     if args.write:
         write(scale, errors, len(runs))
-        write_residuals(runs, errors)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import numpy as np
 from costmodels.units import GB
 from hardware_profiles.lookup import peak_flop_per_s
 from planner.choices import cluster_of
+from planner.comparable import Likeness, interval, number_format
 from planner.errors import NoFeasiblePlan
 from planner.functions.context import FunctionContext, on_cluster
 from planner.functions.layouts import data_degree
 from planner.functions.search import Candidate, solved
 from planner.operator_graph import OperatorGraph
-from planner.prediction import COVERAGE, run_figures, time_terms
+from planner.prediction import interval_figures, run_figures, time_terms
 from planner.workloads.training.run import economics_of
 
 __all__ = ["model_flop", "prediction", "scaling", "strategy_of", "trained"]
@@ -69,13 +70,19 @@ def prediction(context: FunctionContext, found: Candidate) -> dict[str, object]:
     run = economics_of(context.job, cluster, price, steps, written)
     rate = spec.global_batch / step_s / cluster.devices
     flop = model_flop(found.imported.graph) * found.passes / step_s / cluster.devices
-    spread = context.stack.family.residual.value
+    sure = interval(
+        Likeness(
+            family=context.stack.family.name,
+            chip=cluster.profile.family,
+            precision=number_format(cluster.profile, spec.precision),
+            devices=float(cluster.devices),
+            function=True,
+        )
+    )
     used = float(price.total_bytes)
     return {
         "step_time_s": step_s,
-        "interval_s": [step_s * float(np.exp(-spread)), step_s * float(np.exp(spread))],
-        "interval_coverage": COVERAGE,
-        "interval_basis": context.stack.family.residual.source,
+        **interval_figures(sure, step_s, run),
         "tokens_per_s_per_device": rate,
         "samples_per_s_per_device": rate,
         "model_flop_per_s_per_device": flop,

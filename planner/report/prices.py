@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "time_to_train_s",
     "finish_s",
     "finish_confidence",
+    "deadline_chance",
     "interval_basis",
     "checkpoint_s",
     "failures_expected",
@@ -144,10 +145,20 @@ def _run_rows(prediction: Node, tokens: float | None) -> list[tuple[str, str, st
             _figure(prediction, "time_to_train_s"),
             f"{count(tokens)} tokens" if tokens else "",
         ),
-        ("done within", _figure(prediction, "finish_s"), f"{sure:.0%} sure" if sure else ""),
+        (
+            "done within",
+            _figure(prediction, "finish_s"),
+            f"{sure:.0%} sure of failures, if steps take what is predicted" if sure else "",
+        ),
+        ("deadline", _chance(prediction), "chance that it holds: failures and the interval"),
         ("cost", _figure(prediction, "cost_usd"), what),
         ("energy", _figure(prediction, "energy_j"), what),
     ]
+
+
+def _chance(prediction: Node) -> str:
+    chance = prediction["deadline_chance"].number()
+    return "" if chance is None else f"{chance:.0%}"
 
 
 def time_section(prediction: Node) -> Section | None:
