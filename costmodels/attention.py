@@ -7,7 +7,6 @@ Parts: `head_width`, `attention_s`, `decode_attention_s`.
 
 import numpy as np
 
-from costmodels.roofline import smooth_max
 from costmodels.units import Num
 
 __all__ = [
@@ -23,6 +22,8 @@ QUERY_ROWS = 128
 """Queries of one head that a unit handles together."""
 REFERENCE_WIDTH = 128.0
 """Width of a head at which rates of attention are stated."""
+SPLIT_TOKENS = 256.0
+"""Tokens of a cache that are not worth cutting (decode)."""
 MOST_SHARED = 32.0
 """Query heads that can share what they read of one head of keys and values (decode)."""
 
@@ -87,17 +88,18 @@ def decode_attention_s(
     element_bytes: Num,
     bytes_per_s: Num,
     fixed_s: Num,
-    ramp_s: Num,
+    split_s: Num,
     group_s: Num,
+    query_s: Num,
     head_s: Num,
     reread: Num = 1.0,
 ) -> Num:
     """Time of attention for one new token of each sequence against its cache.
 
-        t = fixed + smooth_max(rows row,  y + sqrt(y ramp)),   y = bytes / bytes_per_s
+        t = fixed + norm2(starts, bytes / bytes_per_s + split ln(1 + context/256))
 
-    Reading the cache, with a bandwidth that ramps with the bytes; or starting the work of so
-    many (sequence, head) pairs, whichever is longer.
+    Reading the cache, cut in pieces that are joined again, beside starting the work of so many
+    sequences and heads: the root of the sum of squares.
 
     Parameters
     ----------
@@ -105,9 +107,10 @@ def decode_attention_s(
     context_tokens : in the cache of each
     element_bytes  : of the cache
     bytes_per_s    : what the largest caches are read at
-    ramp_s         : the read time at which half of that is reached
-    group_s        : of a head of keys that several queries share, for each sequence
-    head_s         : of a query's head that shares with none
+    split_s        : of cutting and joining a sequence, each time that it is e times as long
+    group_s        : to start a sequence's head of keys that several queries share, and
+    query_s        : to start each of those queries
+    head_s         : to start a sequence's query head that shares with none
     reread         : beyond `MOST_SHARED` queries to a head of keys every query reads it for itself,
                      mostly from the chip's cache: `reread` times as fast
 
@@ -120,5 +123,7 @@ def decode_attention_s(
     readers = np.where(alone, heads / reread, kv_heads)
     read = 2.0 * sequences * readers * head_dim * context_tokens * element_bytes
     read_s = (read + 4.0 * sequences * heads * head_dim) / bytes_per_s
-    start_s = np.where(alone | (group <= 1.0), head_s * heads, group_s * kv_heads)
-    return fixed_s + smooth_max(sequences * start_s, read_s + np.sqrt(read_s * ramp_s))
+    read_s = read_s + split_s * np.log1p(context_tokens / SPLIT_TOKENS)
+    shared_s = group_s * kv_heads + query_s * heads
+    start_s = sequences * np.where(alone | (group <= 1.0), head_s * heads, shared_s)
+    return fixed_s + np.hypot(start_s, read_s)

@@ -3,7 +3,8 @@
 Constants of the forms in `costmodels` (`roofline`, `products`, `attention`), each a `Figure`.
 Knows no shapes and no times.
 
-Parts: `Kernel`, `MatmulKernel`, `AttentionKernel`, `DecodeKernel` (constants of a class),
+Parts: `Kernel` and one kind a class (`MatmulKernel`, `AttentionKernel`, `DecodeKernel`,
+`GroupedKernel`),
 `Training` (what is left of them in the long run of a training step), `Kernels` (all of a chip).
 """
 
@@ -13,7 +14,15 @@ from pydantic import Field
 
 from hardware_profiles.figures import Figure, Frozen, Positive, Share
 
-__all__ = ["AttentionKernel", "DecodeKernel", "Kernel", "Kernels", "MatmulKernel", "Training"]
+__all__ = [
+    "AttentionKernel",
+    "DecodeKernel",
+    "GroupedKernel",
+    "Kernel",
+    "Kernels",
+    "MatmulKernel",
+    "Training",
+]
 
 
 class Kernel(Frozen):
@@ -53,11 +62,13 @@ class AttentionKernel(Kernel):
                   that grows with the tokens and not with their square
     softmax_dim : elements of a head's width that the exponential of a score costs
     tail        : share of its longest block for which a unit idles at the end
+    last_rows   : queries that the last block of a sequence costs beyond its own
     """
 
     passes: Positive = _unmeasured(1.0)
     softmax_dim: Figure = _unmeasured(0.0)
     tail: Figure = _unmeasured(0.0)
+    last_rows: Figure = _unmeasured(0.0)
 
 
 class DecodeKernel(Kernel):
@@ -65,16 +76,32 @@ class DecodeKernel(Kernel):
 
     Parameters
     ----------
-    ramp_s  : reading time at which half of the bandwidth is reached
-    group_s : of a sequence's head of keys that several queries share
-    head_s  : of a sequence's query head that shares with none
+    split_s : of cutting and joining a cache, each time that it is e times as long
+    group_s, query_s : to start a sequence's head of keys that several queries share; each of them
+    head_s  : to start a sequence's query head that shares with none
     reread  : bandwidth over the memory's where too many queries to a head of keys read it each
     """
 
-    ramp_s: Figure
+    split_s: Figure
     group_s: Figure
+    query_s: Figure
     head_s: Figure
     reread: Positive
+
+
+class GroupedKernel(Frozen):
+    """Products of experts in one kernel.
+
+    Parameters
+    ----------
+    efficiency     : rate over the plain product's at the same precision; may pass 1
+    fixed_s        : time of the smallest kernel
+    routing_passes : times that rows sorted by expert and back cross the memory
+    """
+
+    efficiency: Positive
+    fixed_s: Figure
+    routing_passes: Positive = _unmeasured(1.0)
 
 
 _AS_ALONE = Figure(value=1.0, basis="assumed", source="no training runs tell it")
@@ -110,19 +137,18 @@ class Kernels(Frozen):
     `attention_forward` and `attention_backward` are fused kernels in bf16, the backward one with
     the forward's `passes`, `softmax_dim` and `tail`; `attention_decode` is for one new token;
     `grouped_matmul` are the products of experts, `efficiency` relative to the plain product's;
-    `memory` is for work bound by memory bandwidth; `routing_passes`: times that rows sorted by
-    expert and back cross the memory. `clock_exponent`: clock = (power cap / nominal power) **
-    exponent. `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them
-    that run at once (streaming multiprocessors, matrix units), for quantization; `tail`: share
-    of a wave of tiles that idles at the end.
+    `memory` is for work bound by memory bandwidth.
+    `clock_exponent`: clock = (power cap / nominal power) ** exponent.
+    `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them that run
+    at once (streaming multiprocessors, matrix units), for quantization; `tail`: share of a wave
+    of tiles that idles at the end.
     """
 
     matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], MatmulKernel]
     attention_forward: AttentionKernel
     attention_backward: Kernel
     attention_decode: DecodeKernel | None = None
-    grouped_matmul: Kernel
-    routing_passes: Positive = _unmeasured(1.0)
+    grouped_matmul: GroupedKernel
     memory: Kernel
     training: Training = Training()
     clock_exponent: Figure

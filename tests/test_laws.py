@@ -289,13 +289,13 @@ def test_decoding_more_never_takes_less(
     sizes: tuple[int, int, int, float], which: int, times: int, chip: tuple[float, float, float]
 ) -> None:
     """More sequences, heads of keys, queries that share one up to a limit, longer caches."""
-    bytes_per_s, fixed_s, ramp_s = chip
+    bytes_per_s, fixed_s, split_s = chip
 
     def time_s(sizes: tuple[float, ...], faster: float = 1.0) -> float:
         sequences, kv_heads, group, context = sizes
         return float(
             decode_attention_s(sequences, kv_heads * group, kv_heads, 128.0, context, 2.0,
-                               bytes_per_s * faster, fixed_s, ramp_s, 3e-8, 1e-8)
+                               bytes_per_s * faster, fixed_s, split_s, 3e-8, 0.0, 1e-8)
         )  # fmt: skip
 
     larger = tuple(x * times if i == which else x for i, x in enumerate(sizes))

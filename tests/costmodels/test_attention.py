@@ -1,5 +1,7 @@
 """Fused attention: hand arithmetic of prefill and decode, and how heads are shared."""
 
+import math
+
 import pytest
 
 from costmodels.attention import attention_s, decode_attention_s, head_width
@@ -19,10 +21,10 @@ def test_narrow_heads_wait_for_the_exponential() -> None:
 
 
 def decode(sequences: float, heads: float, kv_heads: float, context: float) -> float:
-    """Price a step: 1e12 bytes/s, no ramp, 1 us a head, 3 us a shared head of keys."""
+    """Price a step: 1e12 bytes/s, no pieces, 1 us a head, 3 us a shared head of keys."""
     return float(
         decode_attention_s(sequences, heads, kv_heads, 128.0, context, 2.0, 1e12, 1e-5, 0.0,
-                           3e-6, 1e-6, reread=2.0)
+                           3e-6, 0.0, 1e-6, reread=2.0)
     )  # fmt: skip
 
 
@@ -43,7 +45,21 @@ def test_too_many_queries_to_a_head_of_keys_read_it_each() -> None:
     assert alone == pytest.approx(32 * shared, rel=1e-2)  # 64 readers, twice as fast
 
 
-def test_the_bandwidth_of_the_cache_ramps() -> None:
-    # read in 1 ms with a ramp of 1 ms: the bandwidth is halved
-    ramped = decode_attention_s(1.0, 1.0, 1.0, 128.0, 1e9 / 512, 2.0, 1e12, 0.0, 1e-3, 0.0, 0.0)
-    assert float(ramped) == pytest.approx(2e-3, rel=1e-3)
+def test_cutting_a_cache_and_joining_it_takes_longer_by_its_logarithm() -> None:
+    def cut(context: float) -> float:
+        got = decode_attention_s(
+            1.0, 8.0, 1.0, 128.0, context, 2.0, 1e30, 1e-5, 2e-6, 0.0, 0.0, 0.0
+        )
+        return float(got)
+
+    assert cut(0.0) == 1e-5
+    assert cut(256 * (math.e - 1)) == pytest.approx(1.2e-5, rel=1e-9)
+    assert cut(256 * (math.e**5 - 1)) == pytest.approx(2e-5, rel=1e-9)
+
+
+def test_queries_that_share_start_one_by_one() -> None:
+    def start(heads: float) -> float:
+        got = decode_attention_s(512.0, heads, 1.0, 1.0, 0.0, 2.0, 1e30, 0.0, 0.0, 3e-8, 1e-9, 1e-8)
+        return float(got)
+
+    assert start(16.0) == pytest.approx(512 * (3e-8 + 16e-9), rel=1e-9)

@@ -3,7 +3,7 @@
 Every rate is what the kernel reaches alone (`Kernels`) times what training reaches of that
 (`Training`). Knows a profile and a precision; no model, no mesh.
 
-Parts: `Rates`, `AttentionRates`, `rates_of`.
+Parts: `Rates`, `AttentionRates`, `rates_of`, `rates_alone`.
 """
 
 from dataclasses import dataclass, replace
@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from costmodels.attention import QUERY_ROWS, REFERENCE_WIDTH, attention_s, head_width
 from costmodels.products import Product
 from costmodels.units import Num
+from hardware_profiles.kernels import Training
 from hardware_profiles.load import matmul_kernel, matmul_training, peak_flop_per_s
 from hardware_profiles.schema import HardwareProfile, Kernel, Kernels
 from planner.cluster import Cluster
 
-__all__ = ["AttentionRates", "Rates", "rates_of"]
+__all__ = ["AttentionRates", "Rates", "rates_alone", "rates_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,16 @@ def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rate
     precision  : number format of layer products; attention and logits run in 16 bits beside it
     efficiency : replaces the chip's share of peak in matrix products (`software.gemm_efficiency`)
     """
-    profile = cluster.profile
+    return _rates(cluster.profile, precision, efficiency)
+
+
+def rates_alone(profile: HardwareProfile, precision: str) -> Rates:
+    """Return what kernels reach alone, as benchmarks of single kernels and serving see them."""
+    kernels = profile.kernels.model_copy(update={"training": Training()})
+    return _rates(profile.model_copy(update={"kernels": kernels}), precision, None)
+
+
+def _rates(profile: HardwareProfile, precision: str, efficiency: float | None) -> Rates:
     kernels = profile.kernels
     training = kernels.training
     memory_bytes_per_s = (
