@@ -4,23 +4,24 @@ Every figure of the machine that the runs feel may move, each held near what the
 (`planner.fitting`); those that the runs do not settle stay as they are. Stacks are not in a
 profile: what is theirs is kept fixed. Knows runs and profiles; writes no file.
 
-Parts: `Adjusted`, `adjusted`.
+Parts: `Adjusted`, `adjusted`, `check_name`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from costmodels.units import Column
 from hardware_profiles.load import load
 from hardware_profiles.schema import HardwareProfile
-from planner.diagnosis import adjustable
+from planner.adjustable import adjustable
 from planner.errors import SpecError
 from planner.fitting import Bench, Constant, Fit, figure_at, fit, source_weights, thinned
 from planner.prepared import Priced
 
-__all__ = ["LEAST_RUNS", "Adjusted", "adjusted"]
+__all__ = ["LEAST_RUNS", "Adjusted", "adjusted", "check_name"]
 
 LEAST_RUNS = 6
 """Timed runs of distinct jobs that a fit needs."""
@@ -110,6 +111,19 @@ def adjusted(
         after=_mean(final.log_errors),
         held_out=_held_out(only, final),
     )
+
+
+def check_name(out: Path) -> None:
+    """Refuse a file that would not be read as a profile again, before any work.
+
+    Raises
+    ------
+    SpecError : it does not end in .yaml or .yml, or there is no such folder
+    """
+    if out.suffix not in (".yaml", ".yml"):
+        raise SpecError(f"a profile's file ends in .yaml (is {str(out)[:80]!r})", key="--fit")
+    if not out.parent.is_dir():
+        raise SpecError(f"no folder {str(out.parent)[:80]!r}", key="--fit")
 
 
 def _one_machine(runs: Sequence[Priced]) -> str:

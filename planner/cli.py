@@ -15,6 +15,7 @@ from planner.door import Door, Progress
 from planner.errors import SpecError
 
 if TYPE_CHECKING:
+    from planner.prepared import Priced
     from planner.report.content import Section
 
 __all__ = ["app"]
@@ -129,15 +130,51 @@ def predict(job: Job, json: Json = None) -> None:
 @app.command()
 def validate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Files of measured runs.")],
+    fit: Annotated[
+        Path | None,
+        typer.Option(metavar="PROFILE", help="Write the machine's profile, adjusted to the runs."),
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for plots of errors.")
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Compare predicted with measured runs."""
-    from planner.report.answers import validate_sections
-    from planner.validate import validate as compare
+    """Compare predicted with measured runs, and say what explains the difference."""
+    from planner.adjusted import check_name
+    from planner.diagnosis import explained
+    from planner.report.validation import validate_sections
+    from planner.validate import compare
 
+    if fit is not None:
+        check_name(fit)
     with Progress() as progress:
-        answer = compare(runs, progress=progress)
+        found = compare(runs, progress)
+        answer = {**found.answer, "explained": explained(found.priced, progress)}
+        if fit is not None:
+            answer["fit"] = _write_fit([run for run, _ in found.priced], fit, progress)
+    if plots is not None:
+        _write_plots(answer, plots)
     _show_sections(answer, json, lambda: validate_sections(answer))
+
+
+def _write_fit(runs: "Sequence[Priced]", out: Path, progress: Progress) -> dict[str, object]:
+    from hardware_profiles.write import dumps
+    from planner.adjusted import adjusted
+    from planner.report.plan_file import write_text
+
+    made = adjusted(runs, out.stem, progress)
+    write_text(out, dumps(made.profile, head="Written by `sixfold validate --fit`."))
+    _note(f"wrote {out}: `system: {out}` in a job uses it")
+    return made.summary()
+
+
+def _write_plots(answer: Mapping[str, object], out: Path) -> None:
+    from planner.emit.write import write_files
+    from planner.report.validation_plots import plots
+
+    files = plots(answer)
+    write_files(files, out)
+    _note(f"wrote {len(files)} plots to {out}")
 
 
 @app.command()

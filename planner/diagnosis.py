@@ -4,50 +4,78 @@ For every kind of term: the factor on it that would explain the errors best. For
 machines and stacks that may be adjusted: the same, how sure that is, and the error left after.
 Each is tried alone, so two figures that act alike explain the same error. Changes no figure.
 
-Parts: `adjustable`, `Finding`, `by_figure`, `by_term`, `said`.
+Parts: `explained` (all of it), `Finding`, `by_figure`, `by_term`, `said`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.units import Column
-from hardware_profiles.load import load
-from hardware_profiles.lookup import compute_class
-from planner.fitting import Bench, Constant, figure_at
-from planner.prepared import Priced
+from planner.adjustable import adjustable
+from planner.fitting import Bench, Constant
+from planner.prepared import Price, Priced
 
-__all__ = ["LEAST", "Finding", "adjustable", "by_figure", "by_term", "said"]
+__all__ = ["LEAST", "Finding", "by_figure", "by_term", "explained", "said"]
 
 Progress = Callable[[str, int, int], None]
 
 LEAST = 4
 """Timed runs below which nothing is explained."""
+MOST = 120
+"""Runs that are looked at, at most."""
 _STEP = 0.02
 _FELT = 0.005
 """Share of a step below which a figure is not felt by a run."""
 _SURE = 1.645
 """Standard deviations to either side of 90%."""
+_FAR = 2.5
+"""Deviations of what was known before that a figure may be off, at most."""
 _FACTORS = np.exp(np.linspace(-np.log(4.0), np.log(4.0), 81))
 
-_MACHINE = (
-    ("kernels.training.attention", "rate of attention in training", 0.25, 1.6),
-    ("kernels.training.grouped_matmul", "rate of experts' products in training", 0.25, 1.6),
-    ("kernels.training.memory", "memory bandwidth reached in training", 0.15, 1.6),
-)
-_STACK = (
-    ("launch_s", "host time of a launch", 0.4, 1.0),
-    ("launch_s_compiled", "host time of a launch, compiled", 0.4, 1.0),
-    ("overlap.dp", "share of gradient and parameter traffic that hides", 0.3, 0.99),
-    ("overlap_compiled.dp", "share of gradient and parameter traffic that hides, compiled", 0.3,
-     0.99),
-    ("overlap.tp", "share of tensor-parallel traffic that hides", 0.3, 0.99),
-    ("overlap_compiled.tp", "share of tensor-parallel traffic that hides, compiled", 0.3, 0.99),
-    ("jitter", "loss to stragglers for each doubling of hosts", 0.4, 1.0),
-    ("step_s", "host time of an optimizer step", 0.4, 1e3),
-)  # fmt: skip
+
+def explained(
+    priced: Sequence[tuple[Priced, Price]], progress: Progress | None = None
+) -> dict[str, object]:
+    """Return what explains the errors of timed runs, as plain data.
+
+    `said`: sentences; `terms`: see `by_term`; `figures`: of `Finding`, the best first; `runs`: how
+    many were looked at, at most `MOST` where there are more, evenly spaced.
+    """
+    timed = [pair for pair in priced if pair[0].measured_s]
+    if len(timed) < LEAST:
+        told = f"{len(timed)} timed runs: {LEAST} are needed to say what explains an error."
+        return {"runs": len(timed), "said": [told], "terms": [], "figures": []}
+    every = -(-len(timed) // MOST)
+    timed = timed[::every]
+    runs = [run for run, _ in timed]
+    errors = np.array([np.log(made.step_s / (run.measured_s or 1.0)) for run, made in timed])
+    figures = by_figure(runs, progress)
+    terms = by_term([made.kinds_s for _, made in timed], errors)
+    return {
+        "runs": len(timed),
+        "said": [*said(errors, figures, terms), *_wholes(runs, errors)],
+        "terms": terms,
+        "figures": [asdict(one) for one in figures],
+    }
+
+
+def _wholes(runs: Sequence[Priced], errors: Column) -> list[str]:
+    """Name the sources of which all runs are off alike: by the source, not by a term."""
+    told = []
+    for source in dict.fromkeys(run.source for run in runs):
+        mine = errors[[run.source == source for run in runs]]
+        middle = float(np.median(mine))
+        if len(mine) >= LEAST and abs(middle) > 0.03 and mine.std() < 0.4 * abs(middle):
+            way = "slow" if middle > 0 else "fast"
+            told.append(
+                f"All runs of {source} are predicted too {way} alike, by"
+                f" {abs(np.expm1(middle)):.1%}: look for what they share (clocks, software, how"
+                " time was taken)."
+            )
+    return told
 
 
 @dataclass(frozen=True)
@@ -74,66 +102,14 @@ class Finding:
     error: float
 
 
-def adjustable(runs: Sequence[Priced]) -> dict[str, tuple[Constant, str]]:
-    """Return what may be adjusted of the machines and stacks of some runs, and its meaning."""
-    made: dict[str, tuple[Constant, str]] = {}
-    for system in sorted({run.job.hardware.systems[0] for run in runs}):
-        profile = load(system)
-        data = profile.model_dump()
-        kinds = {
-            compute_class(profile, kind)
-            for run in runs
-            if run.job.hardware.systems[0] == system
-            for kind in (run.context.spec.precision, "bf16")
-        }
-        wanted = [*_products(data, sorted(kinds)), *_MACHINE]
-        for index, level in enumerate(profile.network):
-            wanted += [
-                (f"network.{index}.efficiency", f"bandwidth reached in a {level.name}", 0.2, 0.98),
-                (f"network.{index}.latency_s", f"latency in a {level.name}", 0.4, 1.0),
-            ]
-        _add(made, profile.name, data, wanted)
-    for stack in sorted({run.context.stack.family.name for run in runs}):
-        family = next(r.context.stack.family for r in runs if r.context.stack.family.name == stack)
-        _add(made, f"families/{stack}", family.model_dump(), _STACK)
-    return made
-
-
-def _products(data: object, kinds: Sequence[str]) -> list[tuple[str, str, float, float]]:
-    """Where the rate of matrix products stands: in training, or else as measured alone."""
-    found = []
-    for kind in kinds:
-        meaning = f"rate of {kind} matrix products"
-        if figure_at(data, f"kernels.training.matmul.{kind}"):
-            path = f"kernels.training.matmul.{kind}"
-            found.append((path, f"{meaning} in training", 0.15, 1.6))
-        else:
-            found.append((f"kernels.matmul.{kind}.efficiency", meaning, 0.15, 0.98))
-    return found
-
-
-def _add(
-    made: dict[str, tuple[Constant, str]],
-    file: str,
-    data: object,
-    wanted: Sequence[tuple[str, str, float, float]],
-) -> None:
-    for path, meaning, spread, top in wanted:
-        figure = figure_at(data, path)
-        value = float(str(figure["value"])) if figure else 0.0
-        if value > 0.0:
-            name = f"{file} {path}"
-            constant = Constant(name, (file,), (path,), (value,), spread, max(top, value))
-            made[name] = (constant, meaning)
-
-
 def by_figure(runs: Sequence[Priced], progress: Progress | None = None) -> list[Finding]:
     """Return what each adjustable figure would explain, the best first.
 
     Notes
     -----
     The slope of each run's log time in the figure's logarithm, from one change of 2%; then the
-    factor that minimises the mean absolute log error along it, no further than the figure may go.
+    factor that minimises the mean absolute log error along it, no further than is plausible: 2.5
+    standard deviations of what was known of the figure before.
     Its range of 90%: 1.645 sigma / sqrt(sum slope^2), sigma from the median of what is left.
     """
     figures = adjustable(runs)
@@ -157,8 +133,8 @@ def _explained(
     constant: Constant, meaning: str, errors: Column, slope: Column, felt: NDArray[np.bool_]
 ) -> Finding:
     """Find the factor on one figure that leaves the least error."""
-    tried = np.log(_FACTORS[constant.most * (1.0 + 1e-9) >= _FACTORS])
-    tried = np.append(tried, np.log(min(constant.most, float(_FACTORS[-1]))))
+    most = _FAR * constant.spread
+    tried = np.minimum(np.linspace(-most, most, 101), np.log(constant.most))
     left = np.abs(errors[:, None] + slope[:, None] * tried).mean(axis=0)
     best = float(tried[int(np.argmin(left))])
     rest = errors + slope * best
@@ -212,7 +188,8 @@ _WORDS = {
     "compute": "arithmetic", "hbm": "memory traffic", "bubble": "the pipeline's bubble",
     "tp": "tensor-parallel communication", "cp": "context-parallel communication",
     "ep": "expert-parallel communication", "dp": "gradient and parameter communication",
-    "pp": "sends between stages", "host": "traffic to the host", "other": "launches and waiting",
+    "pp": "sends between stages", "host": "launches and traffic to the host",
+    "other": "stragglers and fixed times",
 }  # fmt: skip
 
 

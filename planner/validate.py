@@ -1,36 +1,55 @@
 """Predicted against measured: price runs files and say how far off, by source and group.
 
 Each run is priced with its strategy pinned (`planner.prepared`); the report is that of the
-contract, section 2. Knows measurements; changes no constant.
+contract, section 2. Knows measurements; changes no constant. Why runs are off is for
+`planner.diagnosis` to say.
+
+Parts: `Validation`, `compare`, `validate`.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from costmodels.units import Column
+from planner.comparable import interval, likeness
 from planner.errors import PlannerError
-from planner.prepared import Priced, prepare, price
+from planner.prepared import Price, Priced, prepare, price
 from planner.ranking import Entry, rankings
 from planner.runs import Run, RunsFile, load_runs
 
-__all__ = ["validate"]
+__all__ = ["Validation", "compare", "validate"]
 
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What came of comparing: the report as plain data, and the runs that could be priced."""
+
+    answer: dict[str, object]
+    priced: tuple[tuple[Priced, Price], ...]
+
+
 def validate(paths: Sequence[Path], progress: Progress | None = None) -> dict[str, object]:
+    """Price every run of the files and return the report, see `compare`."""
+    return compare(paths, progress).answer
+
+
+def compare(paths: Sequence[Path], progress: Progress | None = None) -> Validation:
     """Price every run of the files; nothing is skipped without a reason.
 
-    Returns
-    -------
+    The report holds
+
     runs    : one entry a run, with `error` = predicted / measured - 1 in time, or `skipped`
     summary : by source and overall, see `_summary`
     """
     entries: list[dict[str, object]] = []
     ranked: list[Entry] = []
+    priced: list[tuple[Priced, Price]] = []
     noise: dict[str, float] = {}
     for path in paths:
         file = load_runs(path)
@@ -43,10 +62,10 @@ def validate(paths: Sequence[Path], progress: Progress | None = None) -> dict[st
             except PlannerError as error:
                 entries.append(_skipped(run, file, str(error)))
                 continue
-            entry, rank = _compare(prepared)
-            entries.append(entry)
-            if rank is not None:
-                ranked.append(rank)
+            made = price(prepared)
+            priced.append((prepared, made))
+            entries.append(_compared(prepared, made))
+            ranked += _ranked(prepared, made)
     sources = list(dict.fromkeys(str(e["source"]) for e in entries))
     by_source = {
         source: _summary(
@@ -59,7 +78,9 @@ def validate(paths: Sequence[Path], progress: Progress | None = None) -> dict[st
     overall = _summary(entries, ranked, noise)
     timed = [s["mean_absolute_error"] for s in by_source.values() if s["timed"]]
     overall["mean_over_sources"] = float(np.mean(timed)) if timed else None  # type: ignore[arg-type]
-    return {"runs": entries, "summary": {"overall": overall, "by_source": by_source}}
+    summary = {"overall": overall, "by_source": by_source}
+    answer: dict[str, object] = {"runs": entries, "summary": summary}
+    return Validation(answer, tuple(priced))
 
 
 def _skipped(run: Run, file: RunsFile, why: str) -> dict[str, object]:
@@ -70,30 +91,43 @@ def _skipped(run: Run, file: RunsFile, why: str) -> dict[str, object]:
     return {"id": run.id, "group": run.group, "source": file.source.name, **empty, "skipped": why}
 
 
-def _compare(prepared: Priced) -> tuple[dict[str, object], Entry | None]:
-    made = price(prepared)
-    step_s = made.step_s
-    run, measured_s = prepared.run, prepared.measured_s
-    error = None if measured_s is None else step_s / measured_s - 1.0
-    entry: dict[str, object] = {
+def _compared(prepared: Priced, made: Price) -> dict[str, object]:
+    """Return the entry of one run; `time` are predicted seconds of a step by kind of term."""
+    run, measured_s, step_s = prepared.run, prepared.measured_s, made.step_s
+    context = prepared.context
+    sure = interval(likeness(context, prepared.dims))
+    timed = measured_s is not None
+    return {
         "id": run.id,
         "group": run.group,
         "source": prepared.source,
-        "metric": prepared.metric if measured_s is not None else None,
-        "measured": prepared.measured if measured_s is not None else None,
+        "metric": prepared.metric if timed else None,
+        "measured": prepared.measured if timed else None,
         "predicted": prepared.in_metric(step_s),
-        "error": error,
+        "error": None if measured_s is None else step_s / measured_s - 1.0,
+        "inside_interval": None if measured_s is None
+        else sure.low <= measured_s / step_s <= sure.high,
         "fits": made.fits,
         "measured_memory_bytes": run.measured.peak_memory_bytes,
         "predicted_memory_bytes": made.used_bytes,
         "outcome": run.measured.outcome,
+        "measured_step_s": measured_s,
+        "predicted_step_s": step_s,
+        "machine": context.cluster.profile.name,
+        "family": context.stack.family.name,
+        "experts": context.spec.model.moe is not None,
+        "time": made.kinds_s,
         "skipped": None,
-    }
-    rank = None
-    if run.group is not None and measured_s is not None:
-        spec = prepared.job.model_dump_json(exclude={"software": {"runtime"}, "name": True})
-        rank = Entry(prepared.source, run.group, spec, measured_s, step_s)
-    return entry, rank
+    }  # fmt: skip
+
+
+def _ranked(prepared: Priced, made: Price) -> list[Entry]:
+    """Return the run as one to rank in its group, none where it has no group or no time."""
+    group, measured_s = prepared.run.group, prepared.measured_s
+    if group is None or measured_s is None:
+        return []
+    job = prepared.job.model_dump_json(exclude={"software": {"runtime"}, "name": True})
+    return [Entry(prepared.source, group, job, measured_s, made.step_s)]
 
 
 def _floats(entries: Iterable[dict[str, object]], key: str) -> Column:
@@ -106,6 +140,7 @@ def _summary(
     """Count, errors, ranking and memory of some runs.
 
     `mean_absolute_error`, `median_absolute_error`, `p90_absolute_error`, `bias` of time;
+    `inside_interval`: share of timed runs that the interval of 90% holds;
     `kendall_tau` and `top1_regret` over groups of four distinct jobs and more;
     `memory_error` of peaks; `oom_right`, `oom_wrong` of runs that ran out of memory, and
     `false_alarms` of runs that did not.
@@ -135,6 +170,9 @@ def _summary(
         "median_absolute_error": stat(size, np.median),
         "p90_absolute_error": stat(size, lambda v: np.quantile(v, 0.9)),
         "bias": stat(errors, np.mean),
+        "inside_interval": stat(
+            _floats([e for e in priced if e["error"] is not None], "inside_interval"), np.mean
+        ),
         "groups_ranked": len(ranking),
         "kendall_tau": stat(np.array([r.tau for r in ranking]), np.mean),
         "top1_regret_mean": stat(np.array([r.regret for r in ranking]), np.mean),

@@ -72,6 +72,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.spec",
     ),
     4: (
+        "planner.adjustable",
         "planner.adjusted",
         "planner.alternatives",
         "planner.binds",

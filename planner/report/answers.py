@@ -1,26 +1,23 @@
-"""What the other commands print: speed-up tables, explanations, what-ifs, validation.
+"""What the other commands print: speed-up tables, explanations, what-ifs.
 
 Each function takes the plain data that the command computed and returns sections; nothing is
 computed here but a share or a difference for reading.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 
 from planner.report.content import Column, Section, Table
 from planner.report.node import Node
-from planner.report.numbers import clean, label, percent, plain, quantity, seconds
+from planner.report.numbers import label, percent, plain, quantity, seconds
 from planner.report.reasons import findings_table
 from planner.report.strategies import in_a_line
 
 __all__ = [
     "explain_sections",
     "speedup_sections",
-    "validate_sections",
     "what_if_sections",
 ]
 
-_FARTHEST = 10
 _EXPLAINED = (
     ("binds", "What binds"),
     ("alternatives", "What each alternative would cost"),
@@ -150,95 +147,3 @@ def _sensitivity(entries: Node) -> Section:
         for entry in entries.items()
     )
     return Section("sensitivity", "Sensitivity", table=Table(columns, rows))
-
-
-def validate_sections(answer: Mapping[str, object]) -> tuple[Section, ...]:
-    """Return the summary by source, what was skipped and why, and the runs farthest off."""
-    found = Node(answer)
-    runs = list(found["runs"].items())
-    parts = (
-        _summary(found["summary"]),
-        _skipped(runs),
-        _farthest([run for run in runs if run["error"].number() is not None]),
-    )
-    return tuple(part for part in parts if part is not None)
-
-
-_SUMMARY = (
-    ("priced", "priced", "count"),
-    ("mean_absolute_error", "mean", "error"),
-    ("median_absolute_error", "median", "error"),
-    ("bias", "bias", "error"),
-    ("kendall_tau", "tau", ""),
-    ("top1_regret_mean", "regret", "share"),
-    ("memory_error", "memory", "error"),
-)
-_METRICS = {
-    "step_time_s": "step time",
-    "tokens_per_s_per_device": "rate",
-    "model_flop_per_s_per_device": "arithmetic",
-}
-
-
-def _summary(summary: Node) -> Section | None:
-    """Return one row for everything and one a source; the rest is in the JSON."""
-    rows = [("all", summary["overall"])] if summary["overall"] else []
-    rows += [(clean(source), node) for source, node in summary["by_source"].entries()]
-    columns = (
-        Column("source"),
-        *(Column(title, right=True) for _, title, _ in _SUMMARY),
-        Column("out of memory", right=True),
-    )
-    cells = tuple(
-        (name, *(quantity(unit, row[key].number()) for key, _, unit in _SUMMARY), _foretold(row))
-        for name, row in rows
-    )
-    if not cells:
-        return None
-    notes = (
-        "Absolute errors of time (mean, median) and their bias; Kendall's tau and the regret of "
-        "the first choice, over groups of four jobs or more; error of peak memory; runs that "
-        "ran out of memory, how many were foretold.",
-    )
-    return Section("summary", "Predicted against measured", notes, Table(columns, cells))
-
-
-def _foretold(row: Node) -> str:
-    right, wrong = row["oom_right"].size(), row["oom_wrong"].size()
-    return f"{right:.0f} of {right + wrong:.0f}" if right + wrong else "-"
-
-
-def _skipped(runs: list[Node]) -> Section | None:
-    reasons = Counter(run["skipped"].text() for run in runs if run["skipped"])
-    note = f"{len(runs) - reasons.total():,} of {len(runs):,} runs were priced."
-    rows = tuple((plain(times), reason) for reason, times in reasons.most_common())
-    columns = (Column("runs", right=True), Column("skipped because"))
-    return Section("skipped", "Runs", (note,), Table(columns, rows) if rows else None)
-
-
-def _farthest(runs: list[Node]) -> Section | None:
-    runs.sort(key=lambda run: (-abs(run["error"].size()), run["id"].text()))
-    columns = (
-        Column("run"),
-        Column("metric"),
-        Column("measured", right=True),
-        Column("predicted", right=True),
-        Column("error", right=True),
-    )
-    rows = tuple(
-        (
-            run["id"].text(),
-            _METRICS.get(run["metric"].text(), label(run["metric"].text())),
-            _amount(run, "measured"),
-            _amount(run, "predicted"),
-            f"{run['error'].size():+.1%}",
-        )
-        for run in runs[:_FARTHEST]
-    )
-    if not rows:
-        return None
-    return Section("farthest", "Farthest off", table=Table(columns, rows))
-
-
-def _amount(run: Node, key: str) -> str:
-    return quantity(run["metric"].text(), run[key].number())

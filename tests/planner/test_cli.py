@@ -284,15 +284,33 @@ def test_what_if_takes_settings_after_one_option(stand_in: Callable[..., None]) 
 def test_validate_passes_every_file(stand_in: Callable[..., None]) -> None:
     asked: list[Any] = []
 
-    def validate(paths: Sequence[Path], progress: object = None) -> dict[str, Any]:
+    def compare(paths: Sequence[Path], progress: object) -> SimpleNamespace:
         asked.extend(paths)
-        return {"runs": [], "summary": {}}
+        return SimpleNamespace(answer={"runs": [], "summary": {}}, priced=())
 
-    stand_in("validate", validate=validate)
+    stand_in("validate", compare=compare)
+    stand_in("diagnosis", explained=lambda priced, progress: {"said": ["nothing is off"]})
     code, out, _ = run("validate", "a.yaml", "b.yaml", "--json", "v.json")
     assert (code, asked) == (0, [Path("a.yaml"), Path("b.yaml")])
     assert "0 of 0 runs were priced." in out
-    assert json.loads(Path("v.json").read_text()) == {"runs": [], "summary": {}}
+    assert "nothing is off" in out
+    written = json.loads(Path("v.json").read_text())
+    assert written == {"runs": [], "summary": {}, "explained": {"said": ["nothing is off"]}}
+
+
+def test_validate_writes_a_profile_and_plots(tmp_path: Path) -> None:
+    from measured import job, runs_file
+
+    jobs = [job(tp=tp, micro_batch=size) for tp in (1, 2, 4) for size in (1, 4)]
+    runs_file(Path("runs.yaml"), jobs, [0.2] * 6)
+    code, out, err = run("validate", "runs.yaml", "--fit", "mine.yaml", "--plots", "plots")
+    assert code == 0, err
+    assert "Profile mine, from 6 runs" in out
+    assert Path("mine.yaml").read_text().startswith("# Written by `sixfold validate --fit`.")
+    assert (Path("plots") / "predicted.svg").exists()
+    code, _, err = run("validate", "runs.yaml", "--fit", "mine")
+    assert code == 2
+    assert "ends in .yaml" in err
 
 
 def test_speedup_in_both_forms() -> None:

@@ -6,7 +6,6 @@ from planner.predictor import fitted_table, speedup_table
 from planner.report.answers import (
     explain_sections,
     speedup_sections,
-    validate_sections,
     what_if_sections,
 )
 from planner.report.content import Section
@@ -81,32 +80,3 @@ def test_a_what_if_puts_both_plans_side_by_side(plan: dict[str, Any]) -> None:
     assert "alpha 0.1 9.90 s the same" in told
     short = {"base": {"step_time_s": 1.0}, "changed": {"step_time_s": 2.0}}
     assert "step time 1.00 s 2.00 s" in _words(what_if_sections(short))
-
-
-def test_a_validation_sums_up_skips_and_names_the_worst() -> None:
-    run = {"id": "a-1", "metric": "step_time_s", "measured": 1.0, "predicted": 1.5, "error": 0.5}
-    answer = {
-        "runs": [
-            {**run, "skipped": None},
-            {**run, "id": "a-2", "predicted": 0.4, "error": -0.6, "skipped": None},
-            {"id": "a-3", "error": None, "skipped": "no price for fp4 here"},
-        ],
-        "summary": {
-            "overall": {
-                "priced": 2,
-                "mean_absolute_error": 0.55,
-                "kendall_tau": 0.66667,
-                "oom_right": 3,
-                "oom_wrong": 1,
-            },
-            "by_source": {"lab": {"priced": 2, "mean_absolute_error": 0.5, "kendall_tau": None}},
-        },
-    }
-    text = _text(validate_sections(answer))
-    told = " ".join(text.split())
-    assert "all 2 55.0% - - 0.667 - - 3 of 4" in told
-    assert "lab 2 50.0% - - - - - -" in told
-    assert "2 of 3 runs were priced." in told
-    assert "1 no price for fp4 here" in told
-    assert text.index("a-2") < text.index("a-1")
-    assert "a-2 step time 1.00 s 400 ms -60.0%" in told
