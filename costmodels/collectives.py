@@ -30,8 +30,6 @@ __all__ = [
 ]
 
 ALGORITHMS = ("ring", "tree", "hierarchical", "in-switch")
-TREE_SHARE = 0.92
-"""Share of the links between domains that a tree reaches (NCCL, src/graph/tuning.cc)."""
 TREE_STEP = 2.0
 """Latency of a tree's step between domains over a ring's (NCCL: 5.0 of 2.7, 8.5 of 4.0 us)."""
 
@@ -118,7 +116,7 @@ def _beyond(outer: Span) -> tuple[list[Num], list[Num]]:
         depth = np.ceil(np.log2(np.maximum(hop.ranks, 1.0)))
         latencies.append(2.0 * TREE_STEP * depth * hop.alpha_s)
         sent = 1.0 if hop.in_switch else np.minimum(2.0, 0.5 * hop.ranks)
-        loads.append(_crossed(hop, sent / TREE_SHARE))
+        loads.append(_crossed(hop, sent))
     return latencies, loads
 
 
@@ -207,7 +205,7 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
 
         ring          2 (n - 1) alpha + (2 (n - 1) + own) / n V / beta
         tree          2 ((r - 1) alpha_in + 2 alpha_out log2 domains)
-                      + max(2 V / beta_in, min(2, domains / 2) V / (0.92 beta_out))
+                      + max(2 V / beta_in, min(2, domains / 2) V / beta_out)
         hierarchical  reduce-scatter inwards, all-gather outwards, level by level
         in-switch     start + (r - 1) alpha + (1 + 1/r) V / beta in the domain, trees beyond
 
@@ -223,8 +221,8 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
     Ignores the reduction's arithmetic. Where a group cannot use the named algorithm (no switch
     that reduces, two ranks), the library's own choice is priced, as it falls back.
     Source: Thakur et al. 2005; Sanders, Speck, Traeff, Parallel Computing 35(12), 2009 (two
-    trees); the NCCL tuning model (0.92; the tree is a chain of r ranks inside a domain;
-    in-switch reduction moves each byte once).
+    trees); the NCCL tuning model (the tree is a chain of r ranks inside a domain; in-switch
+    reduction moves each byte once).
     """
     n = size_of(span)
     if algorithm != "auto":

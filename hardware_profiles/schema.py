@@ -36,9 +36,9 @@ class Protocol(Frozen):
     level's `efficiency` leaves of `bytes_per_s`.
     """
 
-    start_s: Figure
-    steps: Figure
-    share: Positive
+    start_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    steps: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    share: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Protocols(Frozen):
@@ -47,14 +47,17 @@ class Protocols(Frozen):
     `rings` gather, scatter and reduce, by rings and trees; `exchanges` carry all-to-all and
     sends; `switch` is in-switch reduction, where the level has it. `own_part` is what a rank's
     own part of a gathered buffer costs (copied, not sent) as a multiple of one that is received,
-    `own_exchanged` the same in an all-to-all.
+    `own_exchanged` the same in an all-to-all. The lines of one fit hold together, so that they
+    have one basis and one source.
     """
 
+    basis: Basis
+    source: Annotated[str, Field(min_length=3)]
     rings: Annotated[tuple[Protocol, ...], Field(min_length=1)]
     exchanges: Annotated[tuple[Protocol, ...], Field(min_length=1)]
     switch: Protocol | None = None
-    own_part: Figure
-    own_exchanged: Figure
+    own_part: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    own_exchanged: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class NetworkLevel(Frozen):

@@ -97,12 +97,29 @@ def _figures(node: object, path: str, found: list[dict[str, object]]) -> None:
         if {"value", "basis", "source"} <= set(node):
             found.append({"figure": path.rstrip("."), **node})
             return
+        if {"basis", "source"} <= set(node):  # lines of one fit: one basis for them all
+            _alike(node, path, {name: node[name] for name in ("basis", "source")}, found)
+            return
         for key, inner in node.items():
             _figures(inner, f"{path}{key}.", found)
     elif isinstance(node, list | tuple):
         for index, inner in enumerate(node):
             name = inner.get("name", index) if isinstance(inner, dict) else index
             _figures(inner, f"{path}{name}.", found)
+
+
+def _alike(
+    node: object, path: str, known: dict[str, object], found: list[dict[str, object]]
+) -> None:
+    """List the numbers of a group that has one basis and one source."""
+    if isinstance(node, dict):
+        for key, inner in node.items():
+            _alike(inner, f"{path}{key}.", known, found)
+    elif isinstance(node, list | tuple):
+        for index, inner in enumerate(node):
+            _alike(inner, f"{path}{index}.", known, found)
+    elif isinstance(node, int | float):
+        found.append({"figure": path.rstrip("."), "value": node, **known})
 
 
 def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:

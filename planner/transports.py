@@ -23,11 +23,11 @@ def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
         rings=tuple(_line(each) for each in given.rings),
         exchanges=tuple(_line(each) for each in given.exchanges),
         switch=_line(given.switch) if given.switch else PLAIN.switch,
-        own_part=given.own_part.value,
-        own_exchanged=given.own_exchanged.value,
+        own_part=given.own_part,
+        own_exchanged=given.own_exchanged,
         by_levels=by_levels,
     )
 
 
 def _line(protocol: Protocol) -> Line:
-    return Line(protocol.start_s.value, protocol.steps.value, protocol.share.value)
+    return Line(protocol.start_s, protocol.steps, protocol.share)

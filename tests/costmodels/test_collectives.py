@@ -47,9 +47,9 @@ def test_levels_of_a_hierarchy_add_latency_and_share_the_time() -> None:
 
 
 def test_a_tree_is_a_chain_in_the_node_and_a_tree_of_nodes() -> None:
-    # NCCL, src/graph/tuning.cc: 2 ((n/nodes - 1) intra + log2(nodes) inter), 0.92 of the links;
+    # NCCL, src/graph/tuning.cc: 2 ((n/nodes - 1) intra + log2(nodes) inter);
     # a step of the tree takes two of the ring's between nodes
-    expected = 2 * (7 * 3e-6 + 2 * 2 * 10e-6) + 2 * 1e6 / (0.92 * 400e9)
+    expected = 2 * (7 * 3e-6 + 2 * 2 * 10e-6) + 2 * 1e6 / 400e9
     assert of(1e6, FOUR_NODES, "tree") == pytest.approx(expected, rel=1e-12)
 
 
@@ -59,7 +59,7 @@ def test_the_busiest_domain_of_two_trees(domains: int, sent: float) -> None:
     edges = {2: 2, 3: 3, 4: 4, 64: 4}[domains]
     assert sent == edges / 2
     span = (Hop("node", 1.0, 0.0, 1e30), Hop("cluster", float(domains), 0.0, 1e9))
-    assert of(1e9, span, "tree") == pytest.approx(sent / 0.92, rel=1e-12)
+    assert of(1e9, span, "tree") == pytest.approx(sent, rel=1e-12)
 
 
 def test_a_switch_that_reduces_moves_each_byte_once() -> None:
@@ -67,7 +67,7 @@ def test_a_switch_that_reduces_moves_each_byte_once() -> None:
     expected = 25e-6 + 1e9 * (1 + 1 / 8) / (0.85 * 450e9)
     assert of(1e9, switch, "in-switch") == pytest.approx(expected, rel=1e-12)
     both = (switch[0], FOUR_NODES[1])  # trees of four nodes take over: 2 n from the busiest
-    expected = 25e-6 + 2 * 2 * 2 * 10e-6 + 2 * 1e9 / (0.92 * 400e9)
+    expected = 25e-6 + 2 * 2 * 2 * 10e-6 + 2 * 1e9 / 400e9
     assert of(1e9, both, "in-switch") == pytest.approx(expected, rel=1e-12)
 
 

@@ -191,7 +191,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("value: 85e9", "value: -1", "memory_bytes.value", "greater than or equal to 0"),
         ("value: 85e9", "value: 0", "memory_bytes", "above 0"),
         ("value: 85e9", "value: .inf", "memory_bytes.value", "finite"),
-        ("value: 0.71", "value: 1.71", "network.0.efficiency", "at most 1"),
+        ("value: 0.789,", "value: 1.71,", "network.0.efficiency", "at most 1"),
         ("devices: 8\n", "devices: 0\n", "network.0.devices", "greater than or equal to 1"),
     ],
 )  # fmt: skip

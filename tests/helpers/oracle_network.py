@@ -31,20 +31,19 @@ class Level:
         if self.protocols is None:
             return 0.0, self.alpha, 1.0
         line = self.protocols.rings[min(which, len(self.protocols.rings) - 1)]
-        return line.start_s.value, line.steps.value * self.alpha, line.share.value
+        return line.start_s, line.steps * self.alpha, line.share
 
     def exchanged(self, which: int) -> tuple[float, float, float]:
         """(start, latency of a step, share) of a protocol of exchanges."""
         if self.protocols is None:
             return 0.0, self.alpha, 1.0
         line = self.protocols.exchanges[min(which, len(self.protocols.exchanges) - 1)]
-        return line.start_s.value, line.steps.value * self.alpha, line.share.value
+        return line.start_s, line.steps * self.alpha, line.share
 
     def own(self, exchanged: bool = False) -> float:
         if self.protocols is None:
             return 0.0
-        figure = self.protocols.own_exchanged if exchanged else self.protocols.own_part
-        return figure.value
+        return self.protocols.own_exchanged if exchanged else self.protocols.own_part
 
 
 class Network:
@@ -189,7 +188,7 @@ class Network:
             if r > 1:
                 late += 2 * 2 * math.ceil(math.log2(r)) * alpha
                 sent = 1.0 if reduces else min(2.0, r / 2)
-                slowest = max(slowest, sent * size / (0.92 * rate * share))
+                slowest = max(slowest, sent * size / (rate * share))
         return late, slowest
 
     def switched(self, ranks: list[int], size: float) -> float:
@@ -202,7 +201,7 @@ class Network:
         line = given.switch if given else None
         start, step, share = 25e-6, 0.0, 0.85
         if line:
-            start, step, share = line.start_s.value, line.steps.value * alpha, line.share.value
+            start, step, share = line.start_s, line.steps * alpha, line.share
         last = [level.ring(PROTOCOLS) for level in self.levels]
         late, slowest = self.beyond(hops, last, size)
         inside = size * (1 + 1 / r) / (share * rate)

@@ -83,10 +83,12 @@ def test_a_send_goes_at_the_pace_of_the_slowest_pair() -> None:
     cluster = dgx(512)
     node, wide = cluster.levels
     inside = cluster.neighbour((4.0, 1.0))
-    assert (float(inside[0]), float(inside[1])) == (node.latency_s, node.bytes_per_s)
+    start_s = node.transport.exchanges[0].start_s
+    step_s = node.transport.rings[-1].steps * node.latency_s
+    assert (float(inside[0]), float(inside[1])) == (start_s + step_s, node.bytes_per_s)
     # pipeline stages 128 apart: all eight devices of a node send at once
     across = cluster.neighbour((4.0, 128.0))
-    assert float(across[0]) == wide.latency_s
+    assert float(across[0]) == start_s + wide.transport.rings[-1].steps * wide.latency_s
     assert float(across[1]) == pytest.approx(NODE_OUT / 8)
     assert cluster.neighbour((1.0, 1.0))[1] == math.inf  # no neighbour
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from costmodels.collectives import all_reduce_s
+from hardware_profiles.load import load
 from planner import rejected
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import Alternative
@@ -82,7 +83,7 @@ def test_a_hub_is_one_link_for_all_replicas(plan_of: Make) -> None:
     parameters = plan.context.graph.weights()
     each = plan.context.gradient_bytes + plan.context.activation_bytes
     link = plan.context.cluster.levels[-1].bytes_per_s
-    assert link == pytest.approx(4e11 * 0.85)  # a machine's eight adapters, achieved
+    assert link == pytest.approx(4e11 * load("dgx-h100").network[1].efficiency.value)
     hub_s = 16 * parameters * each / link
     cost = costs(rejected.hub(plan))["a hub in the data path"]
     assert cost["step_time_s"] == pytest.approx(hub_s - plan.seconds("dp"))
@@ -95,7 +96,8 @@ def test_gossip_takes_a_round_for_each_doubling(plan_of: Make) -> None:
     crossed = [hop for hop in plan.context.cluster.span(*parts) if scalar(hop.ranks) > 1]
     assert len(crossed) == 2
     rates = [scalar(hop.bytes_per_s) for hop in crossed]
-    longest = max(scalar(hop.alpha_s) for hop in crossed)
+    longest = max(scalar(hop.alpha_s) * hop.transport.rings[-1].steps for hop in crossed)
+    longest += crossed[0].transport.exchanges[0].start_s  # of the kernel
     rounds_s = 4 * (longest + gradients / min(rates))  # log2 of 16 replicas
     reduced_s = scalar(all_reduce_s(gradients, plan.context.cluster.span(*parts)))
     cost = costs(rejected.gossip(plan))["no coordinator, peers gossip"]["exchange_s"]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from rows import GPT, context_of, job_of, row
 
+from costmodels.collectives import all_reduce_choice
+from hardware_profiles.load import load
 from planner import recommend, spec
 from planner.cluster import build
 from planner.spec import dump
@@ -34,14 +36,16 @@ def test_without_a_switch_that_reduces_it_is_a_ring():
     assert made.algorithm in ("ring", "hierarchical")
 
 
-def test_replicas_across_nodes_reduce_round_a_ring_and_tiny_gradients_by_a_tree():
+def test_replicas_across_nodes_reduce_by_trees_and_round_a_ring_when_bytes_decide():
     tiny = {**GPT, "layers": 1, "hidden": 64, "ffn_hidden": 64, "heads": 1, "kv_heads": 1,
             "vocab": 64, "max_positions": 64}  # fmt: skip
     a100 = {"system": "dgx-a100-80gb", "sequence": 64}
     small = by_axis(job_of(model=tiny, devices=1024, batch=1024, **a100), zero=0)["dp", ""]
     large = by_axis(job_of(devices=32, batch=32, **a100), zero=0)["dp", ""]
     assert small.message_bytes < 1e6 < 5e7 < large.message_bytes
-    assert (small.algorithm, large.algorithm) == ("tree", "ring")
+    assert (small.algorithm, large.algorithm) == ("tree", "tree")
+    span = build(load("dgx-a100-80gb"), 32).span((32.0, 1.0))
+    assert all_reduce_choice(100 * large.message_bytes, span) == "ring"
 
 
 def test_shards_gather_and_their_copies_reduce():

@@ -1,0 +1,102 @@
+"""Network constants into profiles: a chip's own, and its relatives' as assumed.
+
+Knows the files; fits nothing.
+
+Parts: `RELATIVES`, `write`.
+"""
+
+from collections.abc import Mapping
+
+from collective_models import SWITCH_START_S, Constants
+from collective_rows import PROFILES
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from hardware_profiles import load as loader
+
+__all__ = ["RELATIVES", "write"]
+
+ROOT = loader._HERE
+RELATIVES = {
+    "dgx-a100-40gb": "a100_sxm",
+    "dgx-v100": "a100_sxm",
+    "dgx-b300": "b200_sxm",
+    "gb300-nvl72": "gb200",
+    "rtx-pro-6000": "l40s",
+    "mi300x": "h100_sxm",
+    "mi325x": "h100_sxm",
+    "mi355x": "h100_sxm",
+}
+"""Machines without tables of their own, and whose constants they take."""
+OTHER_VENDOR = ("mi300x", "mi325x", "mi355x")
+"""RCCL is NCCL's twin; its protocols are taken, not the efficiency and latency of the links."""
+KEEP_EFFICIENCY = (*OTHER_VENDOR, "rtx-pro-6000")
+
+
+def write(
+    made: Mapping[str, Constants], rows: Mapping[str, int], errors: Mapping[str, float]
+) -> None:
+    """Write the constants of every system and of its relatives, and those between nodes."""
+    for system, name in PROFILES.items():
+        source = (
+            f"fit_collectives.py: {rows[system]:,} rows of one node, mean error"
+            f" {errors[system]:.1%} of their shapes"
+        )
+        _level(name, 0, made[system], "fitted", source)
+    for name, system in RELATIVES.items():
+        source = f"as {PROFILES[system]}, fitted by fit_collectives.py"
+        kept: set[str] = (
+            set() if name not in KEEP_EFFICIENCY else {"efficiency", "latency_s", "beyond_pair"}
+        )
+        constants = {k: v for k, v in made[system].items() if k not in kept}
+        _level(name, 0, constants, "assumed", source)
+    known = "fit_collectives.py: published tables between nodes, 25 rows"
+    for name in (*PROFILES.values(), *RELATIVES):
+        own = name == "dgx-h100"
+        source = known if own else "InfiniBand's between H100 nodes, fitted by fit_collectives.py"
+        _level(name, 1, made["between"], "fitted" if own else "assumed", source)
+
+
+def _level(file: str, index: int, c: Constants, basis: str, source: str) -> None:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    path = ROOT / f"{file}.yaml"
+    data = yaml.load(path)
+    level = data["network"][index]
+    for name in ("latency_s", "efficiency", "beyond_pair"):
+        if name in c:
+            level[name] = _flow(value=_rounded(c[name]), basis=basis, source=source)
+    made = CommentedMap(basis=basis, source=source)
+    made.update(_protocols(c, bool(level.get("in_switch_reduction"))))
+    level["protocols"] = made
+    yaml.dump(data, path)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _flow(**items: object) -> CommentedMap:
+    made = CommentedMap(items)
+    made.fa.set_flow_style()
+    return made
+
+
+def _protocols(c: Constants, switch: bool) -> dict[str, object]:
+    def line(key: str, shared_steps: str = "") -> CommentedMap:
+        steps = c.get(f"protocols.{key}.steps", c.get(f"protocols.{shared_steps}.steps", 1.0))
+        start_s = c.get(f"protocols.{key}.start_s", SWITCH_START_S if key == "switch" else 0.0)
+        share = c.get(f"protocols.{key}.share", 1.0)
+        return _flow(start_s=_rounded(start_s), steps=_rounded(steps), share=_rounded(share))
+
+    if "protocols.own_part" not in c:  # between nodes
+        return {"rings": [line(f"rings.{i}") for i in range(3)], "exchanges": [line("rings.2")]}
+    made: dict[str, object] = {
+        "rings": [line(f"rings.{i}") for i in range(3)],
+        "exchanges": [line(f"exchanges.{i}", "exchanges.0") for i in range(3)],
+    }
+    if switch:
+        made["switch"] = line("switch")
+    return made | {name: _rounded(c[f"protocols.{name}"]) for name in ("own_part", "own_exchanged")}

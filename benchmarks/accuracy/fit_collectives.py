@@ -1,0 +1,216 @@
+"""Fit the network constants of machine profiles to measured collectives, and say how well.
+
+    python benchmarks/accuracy/fit_collectives.py [--write]
+
+Inside a node: rings by three protocols, exchanges by three, in-switch reduction; one set of
+constants for all operations and numbers of devices of a chip. Between nodes: one set for
+InfiniBand. Forms are those that plans are priced with (`costmodels.collectives`); constants
+minimise the error of the logarithm, with a loss that forgives outliers. Prints the constants'
+errors in the sample, on message sizes held back, on settings held back, and of eight devices
+from two. `--write` puts them into `hardware_profiles/`.
+
+Parts: `fit_node`, `fit_all`, `hold_outs`, `main`; `collective_models` has the forms.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from collective_models import (
+    FIXED,
+    Constants,
+    between_span,
+    free_of,
+    node_span,
+    price,
+    start_of,
+)
+from collective_rows import DATA, Rows, read, read_between, read_switch
+from collective_write import write
+from numpy.typing import NDArray
+
+from costmodels.hops import Span
+from costmodels.units import Column
+
+__all__ = ["error_of", "fit_all", "fit_between", "fit_node", "hold_outs", "main"]
+
+STARTS, SPREAD, SCALE = 4, 0.25, 0.02
+"""Starts of the search, how far apart, and from which error on a point weighs less."""
+BETWEEN_SETS = ("h100_64_ib_sharp", "4n_stas")
+
+
+def _solve(
+    names: Sequence[str],
+    start: Constants,
+    predicted: Callable[[Constants], Column],
+    measured_s: Column,
+    starts: int,
+) -> Constants:
+    """Return the constants that minimise the forgiving sum of squared logarithms of errors."""
+    from scipy.optimize import least_squares
+
+    def constants(logs: NDArray[np.float64]) -> Constants:
+        return {**start, **dict(zip(names, np.exp(logs).tolist(), strict=True))}
+
+    def residual(logs: NDArray[np.float64]) -> Column:
+        return np.asarray(np.log(predicted(constants(logs)) / measured_s))
+
+    random = np.random.default_rng(0)
+    first = np.log([start[name] for name in names])
+    best, least = first, np.inf
+    for k in range(starts):
+        moved = first + (random.normal(0.0, SPREAD, len(first)) if k else 0.0)
+        found = least_squares(residual, moved, loss="soft_l1", f_scale=SCALE, max_nfev=200).x
+        cost = float(np.mean(np.abs(residual(found))))
+        if cost < least:
+            best, least = found, cost
+    return constants(best)
+
+
+def fit_node(
+    system: str, rows: Rows, held: Mapping[str, float] | None = None, starts: int = STARTS
+) -> Constants:
+    """Fit one chip's constants to rows of one node.
+
+    Parameters
+    ----------
+    held : constants that are not fitted (a relative's)
+    """
+    pooled = rows.pooled()
+    start = start_of(system) | dict(held or {})
+    names = [name for name in free_of(system) if name not in (held or {})]
+    return _solve(names, start, lambda c: price(pooled, _node(system, pooled, c)),
+                  pooled.time_s, starts)  # fmt: skip
+
+
+def _node(system: str, rows: Rows, constants: Constants) -> Span:
+    return node_span(system, rows.ranks, constants)
+
+
+def fit_between(sets: Mapping[str, Rows], node: Constants, starts: int = STARTS) -> Constants:
+    """Fit InfiniBand between nodes of H100: `efficiency` by the one set of known adapters.
+
+    The set of unknown hardware (four nodes) gives the latencies and the low-latency protocols'
+    shares; its own bandwidth is fitted beside them, as a share of 100 GB/s, and is not used.
+    """
+    tables = [sets[name].pooled() for name in BETWEEN_SETS if name in sets]
+    start = start_of("between")
+
+    def predicted(constants: Constants) -> Column:
+        return np.concatenate([price(rows, between_span(rows, node, constants)) for rows in tables])
+
+    measured_s = np.concatenate([rows.time_s for rows in tables])
+    return _solve(list(start), start, predicted, measured_s, 4 * starts)
+
+
+def fit_all(starts: int = STARTS) -> dict[str, Constants]:
+    """Fit every system that has rows, then InfiniBand: constants by system and `between`."""
+    measured = rows_by_system()
+    made = {
+        system: fit_node(system, measured[system], starts=starts)
+        for system in measured
+        if system != "gb200"
+    }
+    held = {name: made["b200_sxm"][name] for name in FIXED}
+    made["gb200"] = fit_node("gb200", measured["gb200"], held, starts)
+    sets = read_between(DATA / "multi_node_published.csv")
+    made["between"] = fit_between(sets, made["h100_sxm"], starts)
+    return made
+
+
+def rows_by_system() -> dict[str, Rows]:
+    """Read the tables of one node, with the large all-reduces and the rack of 72 beside them."""
+    made = read(DATA / "nccl_one_node.csv")
+    large = read_switch(DATA / "nvls_all_reduce.csv")
+    rack = read_between(DATA / "multi_node_published.csv")["gb200_72_nvl"]
+    for system, rows in [*large.items(), ("gb200", rack)]:
+        made[system] = made[system].plus(rows)
+    return made
+
+
+def error_of(system: str, rows: Rows, constants: Constants) -> Column:
+    """Return predicted over measured, less one, row by row."""
+    return np.asarray(price(rows, _node(system, rows, constants)) / rows.time_s - 1.0)
+
+
+def hold_outs(system: str, rows: Rows, starts: int = 2) -> dict[str, float]:
+    """Mean absolute errors of constants fitted without the rows that they are judged on.
+
+    Every second message size; every setting but one kind; eight devices from two.
+    """
+    sizes = sorted(set(rows.size_bytes.tolist()))
+    odd = set(sizes[1::2])
+    settings = sorted(set(rows.setting))
+    newest = set(settings[-max(1, len(settings) // 3) :])
+    parts = {
+        "sizes": lambda op, n, size, setting: size in odd,
+        "settings": lambda op, n, size, setting: setting in newest,
+        "8 from 2": lambda op, n, size, setting: n > 2,
+    }
+    made = {}
+    for name, judged in parts.items():
+        seen = rows.where(lambda *row, judged=judged: not judged(*row))
+        kept = rows.where(judged)
+        if len(seen) and len(kept):
+            constants = fit_node(system, seen, starts=starts)
+            made[name] = float(np.mean(np.abs(error_of(system, kept.pooled(), constants))))
+    return made
+
+
+def report(made: Mapping[str, Constants]) -> None:
+    """Print, for each system, errors by operation and devices, and of the hold-outs."""
+    measured = rows_by_system()
+    for system, rows in measured.items():
+        pooled = rows.pooled()
+        error = np.abs(error_of(system, pooled, made[system]))
+        raw = float(np.mean(np.abs(error_of(system, rows, made[system]))))
+        print(f"{system}: {len(free_of(system))} constants, {len(rows)} rows; mean error "
+              f"{error.mean():.1%} of pooled shapes, {raw:.1%} of single rows")  # fmt: skip
+        for key in dict.fromkeys(zip(pooled.op, pooled.ranks, strict=True)):
+            mask = [(op, n) == key for op, n in zip(pooled.op, pooled.ranks, strict=True)]
+            print(f"  {key[0]} on {key[1]:.0f}: {error[mask].mean():.1%}")
+        if system != "gb200":
+            held = ", ".join(f"{k} {v:.1%}" for k, v in hold_outs(system, rows).items())
+            print(f"  held back: {held}")
+    _report_between(made)
+
+
+def _every_second(rows: Rows) -> Rows:
+    kept = set(sorted(set(rows.size_bytes.tolist()))[::2])
+    return rows.where(lambda op, n, size, setting: size in kept)
+
+
+def _report_between(made: Mapping[str, Constants]) -> None:
+    sets = read_between(DATA / "multi_node_published.csv")
+    seen = {name: _every_second(rows) for name, rows in sets.items()}
+    node = made["h100_sxm"]
+    half = fit_between(seen, node, starts=2)
+    for name in BETWEEN_SETS:
+        rows = sets[name]
+        error, held = (
+            np.abs(price(rows, between_span(rows, node, c)) / rows.time_s - 1.0)
+            for c in (made["between"], half)
+        )
+        judged = ~np.isin(rows.size_bytes, seen[name].size_bytes)
+        print(f"between nodes, {name}: mean error {error.mean():.1%}, sizes held back "
+              f"{held[judged].mean():.1%}; {len(rows)} rows")  # fmt: skip
+
+
+def main() -> None:
+    """Fit, print errors, write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--write", action="store_true", help="change hardware_profiles/")
+    made = fit_all()
+    report(made)
+    if parser.parse_args().write:
+        measured = rows_by_system()
+        sizes = {system: len(rows) for system, rows in measured.items()}
+        errors = {
+            system: float(np.mean(np.abs(error_of(system, rows.pooled(), made[system]))))
+            for system, rows in measured.items()
+        }
+        write(made, sizes, errors)
+
+
+if __name__ == "__main__":
+    main()
