@@ -29,6 +29,7 @@ class Product:
     tile_m, tile_n : output tile
     units          : tiles that run at once
     tail           : share of a wave of tiles that idles at the end, >= 0
+    split          : inner size beyond which the units that would idle take parts of it
     """
 
     flop_per_s: float
@@ -40,6 +41,7 @@ class Product:
     tile_n: int = 128
     units: int = 1
     tail: float = 0.5
+    split: float = np.inf
 
 
 def matmul_s(
@@ -53,10 +55,12 @@ def matmul_s(
 ) -> Num:
     """Time of a matrix product C[m, n] = A[m, k] B[k, n].
 
-        t = fixed + cast + smooth_max(2 (k + fill) tile waves / flop_per_s, bytes / bytes_per_s)
+        t = fixed + cast + smooth_max(2 tile steps / flop_per_s, bytes / bytes_per_s)
+        steps = tiles (k + fill) + tail (units - 1) (min(k, split) + fill)
 
-    with waves = batches ceil(m/tile_m) ceil(n/tile_n) + tail (units - 1): whole tiles are
-    computed, and part of the last wave of `units` tiles idles; cast = m k cast_bytes/bytes_per_s.
+    with tiles = batches ceil(m/tile_m) ceil(n/tile_n): whole tiles are computed, and part of the
+    last wave of `units` tiles idles, unless k is long enough to be cut among the units (split-K);
+    cast = m k cast_bytes / bytes_per_s.
 
     Parameters
     ----------
@@ -67,15 +71,16 @@ def matmul_s(
     Notes
     -----
     The tail is an average, smooth in the sizes, so that a larger product never gets cheaper; a
-    given kernel may be a wave off. Of few rows libraries split k over the units: what is left of
-    a wave then is in `tail`. Valid from one row up.
+    given kernel may be a wave off. Valid from one row up.
     Source: Williams, Waterman, Patterson, CACM 52(4), 2009 (roofline); tile and wave quantization
     as in the vendor's matrix multiplication guide; forms compared on 58,000 measured products.
     """
     p = product
     tiles = batches * np.ceil(m / p.tile_m) * np.ceil(n / p.tile_n)
     wave_s = 2.0 * p.tile_m * p.tile_n / p.flop_per_s
-    arithmetic_s = (tiles + p.tail * (p.units - 1)) * (k + p.fill) * wave_s
+    idle = p.tail * (p.units - 1)
+    steps = tiles * (k + p.fill) + idle * (np.minimum(k, p.split) + p.fill)
+    arithmetic_s = steps * wave_s
     first = m * k
     traffic = batches * ((first + k * n) * element_bytes + m * n * output_bytes)
     bound_s = smooth_max(arithmetic_s, traffic / p.bytes_per_s)

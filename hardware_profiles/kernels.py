@@ -141,7 +141,7 @@ class Kernels(Frozen):
     `clock_exponent`: clock = (power cap / nominal power) ** exponent.
     `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them that run
     at once (streaming multiprocessors, matrix units), for quantization; `tail`: share of a wave
-    of tiles that idles at the end.
+    of tiles that idles at the end; `split`: inner size beyond which idle units take parts of it.
     """
 
     matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], MatmulKernel]
@@ -156,3 +156,4 @@ class Kernels(Frozen):
     tile_n: Annotated[int, Field(ge=1)] = 128
     units: Annotated[int, Field(ge=1)] = 1
     tail: Figure = _unmeasured(0.5)
+    split: Positive = Figure(value=1e9, basis="assumed", source="not measured: never cut")

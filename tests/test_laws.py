@@ -230,6 +230,7 @@ kernels = st.builds(
     tile_n=tile,
     units=st.sampled_from([1, 108, 132]),
     tail=st.floats(0.0, 1.0),
+    split=st.floats(1.0, 1e5),
 )
 
 

@@ -42,7 +42,11 @@ class Constant:
 
 
 def _products(dtypes: Sequence[str]) -> list[Constant]:
-    made = [Constant("memory.efficiency", 0.8, 0.95), Constant("tail", 0.3, 1.0)]
+    made = [
+        Constant("memory.efficiency", 0.8, 0.95),
+        Constant("tail", 0.3, 1.0),
+        Constant("split", 4000.0),
+    ]
     for dtype in dtypes:
         made += [
             Constant(f"matmul.{dtype}.efficiency", 0.7, 1.0),

@@ -63,6 +63,14 @@ def test_starting_a_tile_costs_as_so_many_more_of_the_inner_size() -> None:
     assert short == float(matmul_s(4096.0, 4096.0, 1024.0, Product(1e14, 1e30, 0.0)))
 
 
+def test_a_long_inner_size_is_cut_among_idle_units() -> None:
+    # one tile on 101 units: half a wave idles over 1,024 of 8,192 elements
+    chip = Product(1e14, 1e30, 0.0, units=101, split=1024.0)
+    steps = 8192 + 50 * 1024
+    got = float(matmul_s(128.0, 128.0, 8192.0, chip))
+    assert got == pytest.approx(2 * 128 * 128 * steps / 1e14, rel=1e-9)
+
+
 def test_the_first_operand_is_cast_beside_the_product() -> None:
     # 4096 x 1024 elements, 7 bytes each, at 2e12 bytes/s
     plain, cast = (

@@ -131,6 +131,7 @@ def _product(
         tile_n=kernels.tile_n,
         units=kernels.units,
         tail=kernels.tail.value,
+        split=kernels.split.value,
     )
 
 

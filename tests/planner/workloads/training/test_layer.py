@@ -27,8 +27,10 @@ def test_products_of_a_layer_by_hand():
     rates, p = context.rates, context.rates.matmul
     seconds = 0.0
     for inner, outer in ((2048, 6144), (2048, 2048), (2048, 8192), (8192, 2048)):
-        waves = -(-2048 // p.tile_m) * -(-outer // p.tile_n) + (p.units - 1) * p.tail
-        arithmetic = 2 * (inner + p.fill) * p.tile_m * p.tile_n * waves / p.flop_per_s
+        tiles = -(-2048 // p.tile_m) * -(-outer // p.tile_n)
+        idle = (p.units - 1) * p.tail * (min(inner, p.split) + p.fill)
+        steps = tiles * (inner + p.fill) + idle
+        arithmetic = 2 * p.tile_m * p.tile_n * steps / p.flop_per_s
         moved = 2 * (2048 * inner + inner * outer + 2048 * outer) / rates.memory_bytes_per_s
         seconds += p.fixed_s + (arithmetic**4 + moved**4) ** 0.25
     time = block_time(context, dense(context), row(context))
