@@ -22,6 +22,9 @@ __all__ = ["Family", "Overlap", "Stack", "Supports", "Switches", "load_stack", "
 _HERE = Path(__file__).parent
 
 
+_NOTHING = Figure(value=0.0, basis="assumed", source="the stack is not known to hold any")
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,8 +56,13 @@ class Family(_Frozen):
     gathered_layers   : layers whose sharded parameters stand whole at one time
     gather_per_microbatch : sharded parameters are gathered again for every microbatch
     shard_rank_s      : a step's time for each rank of a shard group that broadcasts in turn
-    logit_bytes, logit_bytes_compiled : kept per logit at the loss: 16-bit logits, their fp32
-                        copy, softmax and gradients
+    keeps_gathered    : under sequence parallelism, products keep their inputs as gathered over
+                        the tensor ranks; otherwise these are gathered again
+    keeps_tables      : of sharded parameters, embedding and head stay gathered through the step
+    keeps_boundaries  : pipelines hold outputs of stages, and buffers for all gradients to receive
+    logit_bytes       : held per logit at the loss: 16-bit logits, fp32 copies, softmax, gradients;
+                        logit_bytes_split: where tensor ranks share the vocabulary;
+                        logit_bytes_fused: where the loss is fused or compiled
     base_bytes        : context, libraries and communication buffers on every device
     group_bytes       : communication buffers for each mesh axis in use
     fragmentation     : allocator's share on top of activations and transient buffers
@@ -74,9 +82,13 @@ class Family(_Frozen):
     shards_master: bool
     gathered_layers: Annotated[float, Field(gt=0)]
     gather_per_microbatch: bool
+    keeps_gathered: bool
+    keeps_tables: bool
+    keeps_boundaries: bool
     shard_rank_s: Figure
     logit_bytes: Figure
-    logit_bytes_compiled: Figure
+    logit_bytes_split: Figure
+    logit_bytes_fused: Figure
     base_bytes: Figure
     group_bytes: Figure
     fragmentation: Figure
@@ -95,6 +107,7 @@ class Switches(_Frozen):
     overlap_cp: bool = True
     overlap_ep: bool = False
     chunked_loss: bool = False
+    fused_loss: bool = False
     grad_dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     master_weights: bool = True
 
@@ -122,8 +135,11 @@ class Stack(_Frozen):
     default_zero      : `zero` where a measured run does not say
     serial_broadcast  : owners of optimizer shards broadcast their parameters one after the other
     optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
-                        and fp32 copies of gradients, flat buffers)
+                        and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
+                        where parameters and gradients are sharded too
     bucket_bytes      : standing buffers for reduction and gathering
+    logged_stage      : whose memory the stack's log prints: of the fullest device, or of the
+                        first pipeline stage, that of rank 0
     """
 
     name: str
@@ -133,8 +149,10 @@ class Stack(_Frozen):
     supports: Supports
     default_zero: Annotated[int, Field(ge=0, le=3)]
     serial_broadcast: bool = False
-    optimizer_transient_bytes: Annotated[float, Field(ge=0)] = 0.0
-    bucket_bytes: Annotated[float, Field(ge=0)] = 0.0
+    optimizer_transient_bytes: Figure = _NOTHING
+    sharded_transient_bytes: Figure = _NOTHING
+    bucket_bytes: Figure = _NOTHING
+    logged_stage: Literal["fullest", "first"] = "fullest"
 
 
 def _read(path: Path) -> dict[str, object]:

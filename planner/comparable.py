@@ -23,10 +23,6 @@ from planner.workloads import training
 __all__ = ["Interval", "Likeness", "interval", "likeness", "number_format", "scale", "unlike"]
 
 
-FEW = 5
-"""Runs from which something counts as measured."""
-
-
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """What decides which runs a plan is comparable to.
@@ -94,27 +90,22 @@ def number_format(profile: HardwareProfile, precision: str) -> str:
 
 
 def unlike(plan: Likeness, cells: Iterable[Cell]) -> dict[str, float]:
-    """Return what sets a plan apart from the runs of `cells`: 1 each, `doublings` a count.
-
-    What fewer than `FEW` runs had is as good as new.
-    """
+    """Return what sets a plan apart from the runs of `cells`: 1 each, `doublings` a count."""
     seen = tuple(cells)
-
-    def known(*keys: str) -> bool:
-        alike = [c for c in seen if all(getattr(c, k) == getattr(plan, k) for k in keys)]
-        return sum(c.runs for c in alike) >= FEW
-
+    chips, families = {c.chip for c in seen}, {c.family for c in seen}
     most = max((c.devices for c in seen if c.family == plan.family), default=plan.devices)
-    chip, family = known("chip"), known("family")
+    new_chip, new_family = plan.chip not in chips, plan.family not in families
+    formats = {c.precision for c in seen if c.chip == plan.chip}
+    pairs = {(c.family, c.chip) for c in seen}
     found = {
         "experts": plan.experts,
         "lora": plan.lora,
         "offload": plan.offload,
         "function": plan.function,
-        "chip": not chip,
-        "stack": not family,
-        "precision": chip and not known("chip", "precision"),
-        "stack on chip": chip and family and not known("family", "chip"),
+        "chip": new_chip,
+        "stack": new_family,
+        "precision": not new_chip and plan.precision not in formats,
+        "stack on chip": not (new_chip or new_family) and (plan.family, plan.chip) not in pairs,
         "doublings": max(0.0, math.log2(plan.devices / most)),
     }
     return {name: float(value) for name, value in found.items() if value}
@@ -148,32 +139,29 @@ _SAID = {
     "lora": "low-rank adapters",
     "offload": "states on the host, which no run had",
     "function": "a function of your own, which no run was",
-    "chip": "hardly any run on this kind of chip",
-    "stack": "hardly any run of this family of stacks",
-    "precision": "hardly any run in {precision} on this kind of chip",
-    "stack on chip": "hardly any {family} run on this kind of chip",
+    "chip": "no run on this kind of chip",
+    "stack": "no run of this family of stacks",
+    "precision": "no run in {precision} on this kind of chip",
+    "stack on chip": "no {family} run on this kind of chip",
     "doublings": "{times:.3g}x the devices of any {family} run",
 }
 
 
 def _basis(plan: Likeness, found: Mapping[str, float], known: Residuals) -> str:
     """Say in one sentence which runs the interval rests on and what widens it."""
-    family = [c for c in known.cells if c.family == plan.family]
-    rests = family or list(known.cells)
-    alike = [c for c in family if c.chip == plan.chip and c.experts == plan.experts]
-    runs, near = sum(c.runs for c in rests), sum(c.runs for c in alike)
+    same = [c for c in known.cells if c.family == plan.family]
+    near = [c for c in same if c.chip == plan.chip and c.experts == plan.experts]
+    rests = near or same or list(known.cells)
+    runs = sum(c.runs for c in rests)
     sources = len({name for c in rests for name in c.sources})
-    whose = f"{plan.family} " if family else ""
     kind = f"{plan.chip}, {'experts' if plan.experts else 'dense'}"
-    text = (
-        f"{known.coverage:.0%} of {runs:,} runs of {sources} left-out {whose}"
-        f"source{'s' if sources > 1 else ''}, {f'{near:,}' if near else 'none'} of them like this"
-        f" ({kind})"
-    )
+    of = f"{plan.family}, {kind}" if near else f"{plan.family}" if same else "every stack"
+    plural = "s" if sources > 1 else ""
+    text = f"{known.coverage:.0%} of {runs:,} runs of {sources} left-out source{plural}: {of}"
     times = 2.0 ** found.get("doublings", 0.0)
     wider = [
         _SAID[name].format(precision=plan.precision, family=plan.family, times=times)
         for name in found
-        if known.wider[name].value > 1.0
+        if known.wider[name].value > 1.0 and not (near and name == "experts")
     ]
     return text + (f"; wider for {', '.join(wider)}" if wider else "")

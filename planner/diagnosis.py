@@ -226,17 +226,8 @@ def said(
 
 def _rivals(figures: Sequence[Finding], size: float) -> list[str]:
     """Name the figures that explain nearly as much: the runs cannot tell them apart."""
-    best = figures[0]
-    near = [
-        f"{one.figure} of {one.file}"
-        for one in figures[1:]
-        if one.error < best.error + 0.1 * size and _felt_together(one, best)
-    ][:3]
+    best = figures[0].error
+    near = [f"{one.figure} of {one.file}" for one in figures[1:4] if one.error < best + 0.1 * size]
     if not near:
         return []
     return [f"These runs hardly tell it from {' and '.join(near)}."]
-
-
-def _felt_together(one: Finding, other: Finding) -> bool:
-    """Whether the same runs may feel both: figures of two machines never act alike."""
-    return one.file == other.file or any(f.file.startswith("families/") for f in (one, other))

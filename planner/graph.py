@@ -61,6 +61,9 @@ class Op:
     saved    : elements kept per token for the backward pass, in the op's own region
     extra_saved : kept only where attention is not fused (softmax and its kin)
     scores   : entries of the score matrix per token, of attention
+    alternate : share of a product's result that a policy keeps that saves every second product in
+               the order of their calls (query, key, value, out, gate, up, down)
+    unread   : no backward pass reads the result of this product: it ends in a residual sum
     weights  : parameters that it holds, `trainable` or frozen
     launches : kernels started
     weight_gradient : a product that computes a gradient of weights
@@ -82,6 +85,8 @@ class Op:
     saved: float = 0.0
     extra_saved: float = 0.0
     scores: float = 0.0
+    alternate: float = 0.5
+    unread: bool = False
     weights: float = 0.0
     trainable: bool = True
     launches: float = 1.0

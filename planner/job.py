@@ -274,6 +274,9 @@ class Software(Section):
     overlap_p2p: bool | None = None
     overlap_cp: bool | None = None
     overlap_ep: bool | None = None
+    fused_loss: bool | None = Field(
+        default=None, description="one kernel computes the loss on 16-bit logits"
+    )
     chunked_loss: bool | None = Field(default=None, description="logits are never whole in memory")
     grad_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(
         default=None, description="number format of accumulated gradients"

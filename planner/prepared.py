@@ -3,7 +3,7 @@
 What `validate` compares and what a fit of constants prices again and again. Knows measurements;
 judges nothing and changes no constant.
 
-Parts: `Priced`, `prepare`, `prepare_all`, `Price`, `price`.
+Parts: `Priced`, `prepare`, `prepare_all`, `Price`, `price`, `logged_stages`.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from costmodels.units import Column
 from planner.choices import clusters
 from planner.dims import ParallelDims
 from planner.errors import PlannerError
@@ -22,7 +23,7 @@ from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Price", "Priced", "prepare", "prepare_all", "price"]
+__all__ = ["Price", "Priced", "logged_stages", "prepare", "prepare_all", "price"]
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,46 @@ def prepare_all(paths: Iterable[Path]) -> list[Priced]:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a run is predicted to take and hold; `kinds_s`: exposed seconds of a step by kind."""
+    """What a run is predicted to take and hold.
+
+    Parameters
+    ----------
+    used_bytes   : of the fullest device
+    logged_bytes : the peak that the stack's log prints: the same, or that of the first stage
+    kinds_s      : exposed seconds of a step by kind
+    """
 
     step_s: float
     used_bytes: float
+    logged_bytes: float
     fits: bool
     kinds_s: dict[str, float]
 
 
 def price(run: Priced) -> Price:
     """Price the fastest open row that fits, or the fastest of all where none does."""
-    columns = training.cost(run.context, run.dims)
-    step, used = np.asarray(columns.total_s), np.asarray(columns.total_bytes)
+    row, fits = _chosen(run)
+    price = training.cost(run.context, row).at(0)
+    used = float(price.total_bytes)
+    rank_0 = run.context.stack.logged_stage == "first"
+    logged = float(logged_stages(run).max()) if rank_0 else used
+    kinds = {kind: float(seconds) for kind, seconds in price.by_kind().items()}
+    return Price(float(price.total_s), used, logged, fits, kinds)
+
+
+def logged_stages(run: Priced) -> Column:
+    """Return the bytes of the stages whose memory the stack's log prints: of all, or the first."""
+    row, _ = _chosen(run)
+    held = np.array(training.stage_bytes(run.context, row))
+    return held[:1] if run.context.stack.logged_stage == "first" else held
+
+
+def _chosen(run: Priced) -> tuple[ParallelDims, bool]:
+    """Return the fastest open row that fits, or the fastest, and whether it fits."""
+    used = np.asarray(training.memory_of(run.context, run.dims).total_bytes)
     fit = used <= run.context.memory_bytes
+    if len(run.dims) == 1:
+        return run.dims, bool(fit.any())
+    step = np.asarray(training.times_of(run.context, run.dims).total_s)
     best = int(np.argmin(np.where(fit, step, np.inf) if fit.any() else step))
-    kinds = {kind: float(seconds) for kind, seconds in columns.at(best).by_kind().items()}
-    return Price(float(step[best]), float(used[best]), bool(fit.any()), kinds)
+    return run.dims.take(np.array([best])), bool(fit.any())

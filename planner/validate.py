@@ -109,7 +109,7 @@ def _compared(prepared: Priced, made: Price) -> dict[str, object]:
         else sure.low <= measured_s / step_s <= sure.high,
         "fits": made.fits,
         "measured_memory_bytes": run.measured.peak_memory_bytes,
-        "predicted_memory_bytes": made.used_bytes,
+        "predicted_memory_bytes": made.logged_bytes,
         "outcome": run.measured.outcome,
         "measured_step_s": measured_s,
         "predicted_step_s": step_s,

@@ -90,7 +90,7 @@ def reserved_bytes(context: FunctionContext, made: ShardingProblem) -> float:
 
 def _reserve(context: FunctionContext, made: ShardingProblem) -> tuple[Memory, ...]:
     family = context.stack.family
-    buffers = family.group_bytes.value * len(made.mesh) + context.stack.bucket_bytes
+    buffers = family.group_bytes.value * len(made.mesh) + context.stack.bucket_bytes.value
     return (
         Memory("communication buffers", "buffers", buffers, f"stack {family.group_bytes.basis}"),
         Memory("framework", "reserve", family.base_bytes.value, f"stack {family.base_bytes.basis}"),

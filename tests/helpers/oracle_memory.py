@@ -36,9 +36,11 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     gathered = 0.0
     if z >= 3 and p["dp"] * p["cp"] > 1:
         widest = max(s.widest for s in stages)
-        gathered = widest * (family.gathered_layers + 1.0) * job.act
+        layers = widest * (family.gathered_layers + 1.0)
+        tables = sum(s.tables for s in stages)
+        gathered = job.act * (layers + tables if family.keeps_tables else max(layers, tables))
         if pp > 1:
-            gathered = (job.act + job.grad) * whole
+            gathered = (job.act + job.grad) * whole + job.grad * widest
     count = max(1, len(stage.layers))
     if "parameters" in stage.offload:
         gathered += 2 * weights / count
@@ -60,7 +62,9 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         work = max(work, _working(job, layer, stage.mode))
     loss = 0.0
     if stage.last:
-        each = family.logit_bytes_compiled if job.on.compile else family.logit_bytes
+        each = family.logit_bytes if p["tp"] == 1 else family.logit_bytes_split
+        if job.on.fused_loss:
+            each = family.logit_bytes_fused
         loss = p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"] * each.value
         loss /= 8.0 if job.on.chunked_loss else 1.0
     work = max(0.0, work - loss)
@@ -69,26 +73,34 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     if "activations" in stage.offload:
         in_flight = 2 * (kept + tower) / count
     states = 0.0 if "optimizer" in stage.offload else (job.master + job.moments) * over(1)
+    crossing = 0.0
+    if family.keeps_boundaries and pp > 1:
+        crossing = job.model["hidden"] * job.local("sequence") * job.act * (m * vpp + flight)
+    copies = job.stack.optimizer_transient_bytes.value
+    if z >= 3:
+        copies = job.stack.sharded_transient_bytes.value
     axes = sum(1 for a in ("tp", "cp", "pp", "dp", "ep") if p[a] > 1)
     return {
         "weights": weights * twice,
         "gradients": job.grad * over(2),
         "optimizer states": states,
         "gathered layers": gathered,
-        "optimizer's copies": job.stack.optimizer_transient_bytes * over(1),
+        "optimizer's copies": copies * over(1),
         "activations in flight": in_flight,
         "working layer": work,
         "logits and loss": loss,
-        "communication buffers": family.group_bytes.value * axes + job.stack.bucket_bytes,
+        "communication buffers": family.group_bytes.value * axes
+        + job.stack.bucket_bytes.value
+        + crossing,
         "framework": family.base_bytes.value,
         "fragmentation": family.fragmentation.value * (in_flight + work + loss),
     }
 
 
-def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, float]:
-    """Bytes of a layer: all kept, softmax, input, results of products, of attention, largest."""
+def _parts(job: Job, layer: Layer) -> tuple[float, ...]:
+    """Bytes of a layer: all kept, softmax, input, products, attention, largest, every second."""
     p = job.plan
-    every = softmax = products = attention = largest = 0.0
+    every = softmax = products = attention = largest = seconds = received = 0.0
     sequence, memory_heads = job.local("sequence"), ("memory", "heads")
     for op in layer.ops:
         element = job.act
@@ -100,9 +112,14 @@ def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, f
             kept = op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
         elif op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
             kept = op.kept * job.local("heads") / tp
+        elif op.kind == "matmul" and op.split == "out" and job.family.keeps_gathered:
+            kept = op.kept * job.local("heads")
+            received += kept * element if p["tp"] > 1 else 0.0
         else:
             kept = op.kept * sequence
         every += kept * element
+        if op.kind == "grouped" and op.split == "out":
+            received += kept * element
         if op.kind == "attention" and not job.on.flash_attention:
             softmax += op.scores * job.local("heads") / tp * job.act
         if op.kind == "grouped":
@@ -113,25 +130,28 @@ def _parts(job: Job, layer: Layer) -> tuple[float, float, float, float, float, f
         else:
             out = op.result * sequence
         out *= job.act
-        products += out if op.kind in ("matmul", "grouped") else 0.0
+        if op.kind in ("matmul", "grouped") and not (job.on.compile and op.unread):
+            products += out
+            seconds += out * op.every_second
         attention += out if op.kind == "attention" else 0.0
         largest = max(largest, out)
     entry = layer.width * sequence * job.act
-    found = (every + softmax, softmax, entry, products, attention, largest)
-    every, softmax, entry, products, attention, largest = (layer.patches * x for x in found)
-    return every, softmax, entry, products, attention, largest
+    if job.on.compile and job.on.flash_attention:
+        every = min(every, entry + products + attention + received)
+    found = (every + softmax, softmax, entry, products, attention, largest, seconds)
+    return tuple(layer.patches * x for x in found)
 
 
 def _mode(job: Job, layer: Layer, mode: Any) -> float:
-    every, softmax, entry, products, attention, _ = _parts(job, layer)
+    every, softmax, entry, products, attention, _, seconds = _parts(job, layer)
     return {
         "none": every, "selective": every - softmax, "full": entry,
-        "per-operator": entry + attention + 0.5 * products, "projections": entry + products,
+        "per-operator": entry + attention + seconds, "projections": entry + products,
     }["full" if isinstance(mode, dict) else mode]  # fmt: skip
 
 
 def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
-    every, _, entry, _, _, _ = _parts(job, layer)
+    every, _, entry, _, _, _, _ = _parts(job, layer)
     if layer.name in ("patches", "projector"):
         return every
     if isinstance(stage.mode, dict) or stage.mode == "full":
@@ -140,6 +160,7 @@ def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
 
 
 def _working(job: Job, layer: Layer, mode: Any) -> float:
-    every, _, _, _, _, largest = _parts(job, layer)
+    every, _, _, _, _, largest, _ = _parts(job, layer)
     plain = mode in ("none", "selective") or layer.name in ("patches", "projector")
-    return (0.0 if plain else every - _mode(job, layer, mode)) + 2 * largest
+    again = 0.0 if plain else every - _mode(job, layer, mode)
+    return again + largest * (1 if job.on.compile else 2)

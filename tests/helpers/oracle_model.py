@@ -29,6 +29,8 @@ class Work:
     seen: float = 0.0
     head: float = 0.0
     reach: float = 0.0
+    every_second: float = 0.5
+    unread: bool = False
 
 
 @dataclass
@@ -66,13 +68,18 @@ class Model:
         norm = Work("memory", "sequence", touched=2 * h, kept=h, weights=norm_weights, result=h)
         residual = Work("memory", "sequence", touched=3 * h, result=h)
 
-        def product(inner: float, outer: float, split: str, biased: bool = False) -> Work:
+        def product(
+            inner: float, outer: float, split: str, biased: bool = False, share: float = 0.5,
+            unread: bool = False,
+        ) -> Work:  # fmt: skip
             weights = inner * outer + (outer if biased else 0.0)
             region = "heads" if split else ""
             return Work("matmul", region, inner, outer, split, kept=inner, weights=weights,
-                         result=outer)  # fmt: skip
+                         result=outer, every_second=share, unread=unread)  # fmt: skip
 
-        ops = [norm, product(h, q + 2 * k, "out", bool(m.get("qkv_bias")) or bias)]
+        # of query, key, value, out, gate, up and down, every second is saved, from the first
+        some = (q + k) / (q + 2 * k)
+        ops = [norm, product(h, q + 2 * k, "out", bool(m.get("qkv_bias")) or bias, some)]
         if m.get("qk_norm"):
             ops.append(Work("memory", "heads", touched=2 * (q + k), kept=q + k,
                              weights=2.0 * head, starts=2.0))  # fmt: skip
@@ -83,7 +90,7 @@ class Model:
                           scores=2.5 * m["heads"] * self.tokens, result=q,
                           pairs=(self.tokens + 1) / 2 if causal else self.tokens,
                           seen=m["heads"] * self.tokens, head=head, reach=self.tokens)  # fmt: skip
-        ops += [attention, product(q, h, "in", bias)]
+        ops += [attention, product(q, h, "in", bias, 0.0)]
         post = [norm] if m.get("post_norms") else []
         ops += [*post, residual, norm]
         moe = m.get("moe")
@@ -95,7 +102,8 @@ class Model:
         def mlp(width: float) -> list[Work]:
             act = Work("memory", "heads", touched=(gates + 1) * width, kept=gates * width,
                         result=width)  # fmt: skip
-            up, down = product(h, gates * width, "out", bias), product(width, h, "in", bias)
+            up = product(h, gates * width, "out", bias, 1 / gates)
+            down = product(width, h, "in", bias, gates - 1, not m.get("post_norms"))
             return [up, act, down]
 
         if not mixture:
@@ -142,12 +150,16 @@ class Model:
         norm = Work("memory", "sequence", touched=2 * h, kept=h, weights=norm_weights, result=h)
         residual = Work("memory", "sequence", touched=3 * h, result=h)
 
-        def product(inner: float, outer: float, split: str, biased: bool) -> Work:
+        def product(
+            inner: float, outer: float, split: str, biased: bool, share: float = 0.5,
+            unread: bool = False,
+        ) -> Work:  # fmt: skip
             region = "heads" if split else ""
             return Work("matmul", region, inner, outer, split, kept=inner, result=outer,
-                         weights=inner * outer + (outer if biased else 0.0))  # fmt: skip
+                         weights=inner * outer + (outer if biased else 0.0),
+                         every_second=share, unread=unread)  # fmt: skip
 
-        ops = [norm, product(h, 3 * h, "out", v.get("qkv_bias", True))]
+        ops = [norm, product(h, 3 * h, "out", v.get("qkv_bias", True), 2 / 3)]
         if v.get("qk_norm"):
             ops.append(Work("memory", "heads", touched=4 * h, kept=2 * h, starts=2.0,
                              weights=2 * h / v["heads"]))  # fmt: skip
@@ -156,9 +168,10 @@ class Model:
         ops.append(Work("attention", "heads", h, h, touched=4 * h, kept=3 * h, result=h,
                          scores=2.5 * v["heads"] * patches, pairs=pairs,
                          seen=v["heads"] * patches, head=h / v["heads"], reach=pairs))  # fmt: skip
-        ops += [product(h, h, "in", False), residual, norm, product(h, gates * w, "out", False)]
+        ops += [product(h, h, "in", False, 0.0), residual, norm]
+        ops.append(product(h, gates * w, "out", False, 1 / gates))
         ops.append(Work("memory", "heads", touched=(gates + 1) * w, kept=gates * w, result=w))
-        ops += [product(w, h, "in", False), residual]
+        ops += [product(w, h, "in", False, gates - 1, True), residual]
         share = v.get("images_per_sequence", 1.0) * patches / self.tokens
         first = product(v.get("patch_values", 588), h, "", False)
         first.weights += v.get("extra_parameters", 0)

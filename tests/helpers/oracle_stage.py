@@ -37,12 +37,14 @@ class Stage:
 
     def parameters(self) -> None:
         """Weights that one rank holds: (dense, of experts)."""
-        self.dense = self.expert = self.widest = 0.0
+        self.dense = self.expert = self.widest = self.tables = 0.0
         for layer in [*self.layers, *self.ends]:
             dense, expert = self.weights_of(layer)
             self.dense, self.expert = self.dense + dense, self.expert + expert
             if layer in self.layers:
                 self.widest = max(self.widest, dense + expert)
+            if layer.name in ("embedding", "head"):
+                self.tables += dense
         if self.last and not self.first and self.job.model.get("tied_embeddings"):
             self.dense += self.weights_of(self.job.embedding())[0]
 

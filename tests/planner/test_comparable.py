@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rows import context_of, job_of, row
 
-from hardware_profiles.residuals import Cell, Residuals, load_residuals
+from hardware_profiles.residuals import Residuals, load_residuals
 from planner.comparable import Interval, Likeness, interval, likeness, scale, unlike
 
 
@@ -36,9 +36,7 @@ def test_ends_are_quantiles_in_scales_to_their_own_sides():
     assert made.low == pytest.approx(math.exp(-0.2))  # predictions are too high by two scales
     assert made.high == pytest.approx(math.exp(0.3))
     assert made.around(10.0) == [10.0 * made.low, 10.0 * made.high]
-    assert made.basis == (
-        "90% of 49 runs of 2 left-out megatron sources, 40 of them like this (hopper, dense)"
-    )
+    assert made.basis == "90% of 40 runs of 2 left-out sources: megatron, hopper, dense"
 
 
 @pytest.mark.parametrize(
@@ -68,20 +66,10 @@ def test_the_sentence_names_what_widens():
     plan = Likeness("megatron", "volta", "bf16", 256.0, lora=True)
     text = interval(plan, KNOWN).basis
     assert text == (
-        "90% of 49 runs of 2 left-out megatron sources, none of them like this (volta, dense);"
-        " wider for low-rank adapters, hardly any run on this kind of chip, 4x the devices of any"
-        " megatron run"
+        "90% of 49 runs of 2 left-out sources: megatron; wider for low-rank adapters, no run on"
+        " this kind of chip, 4x the devices of any megatron run"
     )
-    made = interval(Likeness("new", "hopper", "bf16", 8.0), KNOWN)
-    assert made.basis.startswith("90% of 89 runs of 2 left-out sources, none of them like this")
-
-
-def test_a_few_runs_are_as_good_as_none():
-    few = cell(family="xla", chip="tpu", precision="int8", runs=4)
-    plan = Likeness("xla", "tpu", "int8", 8.0)
-    assert set(unlike(plan, [*KNOWN.cells, Cell.model_validate(few)])) == {"chip", "stack"}
-    enough = Cell.model_validate({**few, "runs": 5})
-    assert unlike(plan, [*KNOWN.cells, enough]) == {}
+    assert "every stack" in interval(Likeness("new", "hopper", "bf16", 8.0), KNOWN).basis
 
 
 def test_the_chance_goes_through_both_ends_and_the_middle():

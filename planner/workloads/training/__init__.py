@@ -5,7 +5,7 @@ from planner.workloads.training.candidates import candidates
 from planner.workloads.training.carried import Carried, carried
 from planner.workloads.training.consistency import columns_of
 from planner.workloads.training.context import Context, make
-from planner.workloads.training.cost import stage_seconds, straggler_share
+from planner.workloads.training.cost import stage_bytes, stage_seconds, straggler_share
 from planner.workloads.training.learning import doubts, searched_kinds, updates, updates_factor
 from planner.workloads.training.least import least_s
 from planner.workloads.training.neighbours import neighbours
@@ -72,6 +72,7 @@ __all__ = [
     "searched_kinds",
     "side_by_side",
     "slowest",
+    "stage_bytes",
     "stage_choices",
     "stage_memory",
     "stage_seconds",

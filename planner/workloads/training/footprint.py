@@ -1,10 +1,9 @@
 """Memory of the fullest device: states, activations in flight, logits, buffers, reserve.
 
-Activations are counted op by op from the graph: what each keeps for its backward pass, in the
-region (sequence, heads, experts) that decides how the mesh splits it, under the recompute mode,
-times the microbatches that the schedule keeps in flight. Knows bytes; no seconds.
+Activations are those that `kept` counts of a layer, times the microbatches that the schedule
+keeps in flight. Knows bytes; no seconds.
 
-Source: Korthikanti et al. 2022 (activations by op); Narayanan et al. 2021 (in flight).
+Source: Narayanan et al. 2021 (in flight).
 """
 
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 from costmodels.breakdown import Memory
 from costmodels.pipeline import DUALPIPE, in_flight_chunks
 from costmodels.units import Column, Num
-from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
+from planner.dims import OFFLOAD, ParallelDims
 from planner.fold import Folding
-from planner.graph import Block, Op
+from planner.graph import Block
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import Rows, expert_load
+from planner.workloads.training.kept import FULL, SELECTIVE, kept_bytes, result_bytes
+from planner.workloads.training.layer import Rows
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.states import Fullest, StateBytes
 
@@ -30,13 +30,11 @@ __all__ = [
     "activations_of",
     "fetched_bytes",
     "footprint",
-    "kept_bytes",
     "offloaded",
 ]
 
 LOSS_CHUNKS = 8.0
 OUTER_STATES = "outer optimizer states"
-NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
 
 def offloaded(bits: Column, what: str) -> NDArray[np.bool_]:
@@ -69,96 +67,27 @@ class Footprint:
         return total
 
 
-def _element(context: Context, op: Op) -> float:
-    """Bytes of an element that an op keeps: inputs of products at the products' precision."""
-    if op.kind in ("matmul", "grouped") and not op.name.endswith("logits"):
-        return min(context.product_bytes, context.activation_bytes)
-    return context.activation_bytes
-
-
-def _saved(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
-    """Bytes that an op keeps for its backward pass on one rank."""
-    rows = tokens.at(op)
-    if op.kind == "grouped" or op.split == "expert ffn":
-        split = op.inner.name == op.split or op.kind == "memory"
-        width = dims.etp if split else np.ones_like(dims.etp)
-        return op.saved * rows / width * _element(context, op) * expert_load(context)
-    inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
-    if inside or (op.kind == "matmul" and op.inner.name == op.split):
-        kept: Num = op.part(op.saved * rows, dims.tp)
-    else:
-        kept = op.saved * tokens.sequence
-    extra: Num = 0.0
-    if not context.switches.flash_attention:
-        extra = op.part(op.extra_saved * rows, dims.tp) * context.activation_bytes
-    return kept * _element(context, op) + extra
-
-
-def _result(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
-    """Bytes of an op's result on one rank."""
-    rows = tokens.at(op)
-    if op.kind == "grouped":
-        width = dims.etp if op.cols.name == op.split else np.ones_like(dims.etp)
-        return op.output * rows / width * context.activation_bytes * expert_load(context)
-    if op.kind == "attention" or (op.split and op.cols.name == op.split):
-        return op.part(op.output * rows, dims.tp) * context.activation_bytes
-    return op.output * tokens.sequence * context.activation_bytes
-
-
-def kept_bytes(
-    context: Context, block: Block, dims: ParallelDims, mode: Num
-) -> tuple[Num, Num, Num]:
-    """Count one microbatch's activations of one layer: as kept, recomputed in full, not at all.
-
-    What is kept by mode, a code into RECOMPUTE:
-
-        none          what every op saves
-        selective     that without the softmax of unfused attention
-        per-operator  layer input, attention output, every second product's output
-        projections   layer input, every product's output
-        full          layer input
-    """
-    ops = block.phase("forward")
-    tokens = Rows.of(context, dims)
-    every: Num = 0.0
-    softmax: Num = 0.0
-    for op in ops:
-        every = every + _saved(context, op, tokens, dims)
-        if op.kind == "attention" and not context.switches.flash_attention:
-            scores = op.part(op.extra_saved * tokens.whole, dims.tp)
-            softmax = softmax + scores * context.activation_bytes
-    entry = block.input_elements * tokens.sequence * context.activation_bytes
-    products: Num = 0.0
-    attention: Num = 0.0
-    for op in ops:
-        if op.kind in ("matmul", "grouped"):
-            products = products + _result(context, op, tokens, dims)
-        elif op.kind == "attention":
-            attention = attention + _result(context, op, tokens, dims)
-    kept = np.where(mode == SELECTIVE, every - softmax, every)
-    kept = np.where(mode == PER_OPERATOR, entry + attention + 0.5 * products, kept)
-    kept = np.where(mode == PROJECTIONS, entry + products, kept)
-    return np.where(mode == FULL, entry, kept), entry, every
-
-
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """Bytes of activations on every slot: in flight, of one layer's worth, at work, at the loss."""
+    """Bytes of activations on every slot: in flight, of one layer's worth, at work, at the loss.
+
+    `crossing` are those that a pipeline's framework holds for stage boundaries.
+    """
 
     in_flight: NDArray[np.float64]
     one_layer: NDArray[np.float64]
     working: NDArray[np.float64]
     loss: NDArray[np.float64]
+    crossing: NDArray[np.float64]
 
     def spread(self, folded: Folding) -> "Activations":
         """Return the bytes of all rows, from those of the distinct ones."""
-        parts = (self.in_flight, self.one_layer, self.working, self.loss)
+        parts = (self.in_flight, self.one_layer, self.working, self.loss, self.crossing)
         return Activations(*(np.asarray(folded.spread(part)) for part in parts))
 
 
 def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activations:
     """Count the activations of every stage slot."""
-    family = context.stack.family
     layers = np.maximum(slots.layers, 1.0)
     recomputed = np.minimum(slots.recompute_layers, layers) / layers
     kept = np.zeros_like(slots.multiplicity)
@@ -169,8 +98,7 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
         working = np.maximum(working, at_work)
     chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
     logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp
-    each = family.logit_bytes_compiled if context.switches.compile else family.logit_bytes
-    loss = logits * each.value * slots.last
+    loss = logits * _logit_bytes(context, dims) * slots.last
     if context.switches.chunked_loss:
         loss = loss / LOSS_CHUNKS
     tower, at_work = _tower_bytes(context, dims, slots, recomputed)
@@ -180,7 +108,26 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
     # the tower is part of the first chunk, of which the first stage keeps most
     first = np.where(dims.vpp > 1, np.minimum(dims.microbatches, 2.0 * dims.pp - 1.0), chunks)
     in_flight = kept * chunks / dims.vpp + tower * first
-    return Activations(in_flight, (kept + tower) / layers, working, loss)
+    crossing = np.zeros_like(kept) + _crossing_bytes(context, dims, chunks)
+    return Activations(in_flight, (kept + tower) / layers, working, loss, crossing)
+
+
+def _crossing_bytes(context: Context, dims: ParallelDims, chunks: Num) -> Num:
+    """Bytes for stage boundaries: a gradient received for every microbatch, outputs in flight.
+
+    PyTorch's pipelines allocate the first before a step and keep the second to the backward pass.
+    """
+    if not context.stack.family.keeps_boundaries:
+        return 0.0
+    each = context.spec.model.hidden * Rows.of(context, dims).sequence * context.activation_bytes
+    return np.where(dims.pp > 1, each * (dims.microbatches * dims.vpp + chunks), 0.0)
+
+
+def _logit_bytes(context: Context, dims: ParallelDims) -> Num:
+    family = context.stack.family
+    if context.switches.fused_loss:
+        return family.logit_bytes_fused.value
+    return np.where(dims.tp > 1, family.logit_bytes_split.value, family.logit_bytes.value)
 
 
 def _layer_bytes(
@@ -191,12 +138,14 @@ def _layer_bytes(
     chosen, entry, every = kept_bytes(context, block, dims, mode)
     largest: Num = 0.0
     for op in block.phase("forward"):
-        largest = np.maximum(largest, _result(context, op, tokens, dims))
+        largest = np.maximum(largest, result_bytes(context, op, tokens, dims))
+    # gradients of the largest operator's result and of its input; a compiler works in place
+    largest = largest * (1.0 if context.switches.compile else 2.0)
     if not block.recomputed:
-        return every, 2.0 * largest
+        return every, largest
     partly = recomputed * entry + (1.0 - recomputed) * every
     again = np.where(mode > SELECTIVE, every - chosen, 0.0)
-    return np.where(mode == FULL, partly, chosen), again + 2.0 * largest
+    return np.where(mode == FULL, partly, chosen), again + largest
 
 
 def _tower_bytes(
@@ -258,7 +207,7 @@ def _state_parts(dims: ParallelDims, slots: Slots, states: StateBytes) -> list[P
         ("gradients", "states", states.gradients, "one per trainable parameter"),
         ("optimizer states", "states", optimizer, "master copy and moments over the shards"),
         ("gathered layers", "buffers", two_layers + states.gathered,
-         "two layers and one's gradients"),
+         "a few layers, the tables, one layer's gradients"),
         ("optimizer's copies", "buffers", states.transient, "stack; per sharded parameter"),
     ]  # fmt: skip
     if (dims.consistency > 0).any():
@@ -285,12 +234,12 @@ def _reserve_parts(
 ) -> list[Part]:
     family = context.stack.family
     axes = sum(1.0 * (degree > 1) for degree in (dims.tp, dims.cp, dims.pp, dims.dp, dims.ep))
-    buffers = family.group_bytes.value * axes + context.stack.bucket_bytes
+    buffers = family.group_bytes.value * axes + context.stack.bucket_bytes.value
     kept = _activation_parts(slots, a)[0][2]
     every_slot = np.ones_like(slots.multiplicity)
     loose = family.fragmentation.value * (kept + a.working + a.loss)
     return [
-        ("communication buffers", "buffers", buffers * every_slot,
+        ("communication buffers", "buffers", buffers * every_slot + a.crossing,
          f"stack {family.group_bytes.basis}"),
         ("framework", "reserve", family.base_bytes.value * every_slot,
          f"stack {family.base_bytes.basis}"),

@@ -50,7 +50,7 @@ def _grouped_attention(
     ops = [
         matmul(
             f"{prefix}/qkv", Dim("heads", queries + 2 * keys), hidden, "heads", bias,
-            saved=float(model.hidden),
+            saved=float(model.hidden), alternate=(queries + keys) / (queries + 2.0 * keys),
         )
     ]  # fmt: skip
     if model.qk_norm:
@@ -75,7 +75,7 @@ def _grouped_attention(
     )
     out = matmul(
         f"{prefix}/attention out", Dim("hidden", model.hidden), Dim("heads", queries), "heads",
-        model.linear_bias, saved=float(queries),
+        model.linear_bias, saved=float(queries), alternate=0.0,
     )  # fmt: skip
     return [*ops, out]
 
@@ -139,14 +139,18 @@ def _mlp(prefix: str, model: ModelConfig, width: float, label: str = "mlp") -> l
     hidden = Dim("hidden", model.hidden)
     bias = model.linear_bias
     up = matmul(
-        f"{prefix}/{label} up", Dim("ffn", gates * width), hidden, "ffn", bias, saved=hidden.size
-    )
+        f"{prefix}/{label} up", Dim("ffn", gates * width), hidden, "ffn", bias, saved=hidden.size,
+        alternate=1.0 / gates,
+    )  # fmt: skip
     act = memory(
         f"{prefix}/{label} activation", (gates + 1.0) * width, "ffn", output=width,
         saved=gates * width,
     )  # fmt: skip
-    down = matmul(f"{prefix}/{label} down", hidden, Dim("ffn", width), "ffn", bias, saved=width)
-    return [up, act, down]
+    down = matmul(
+        f"{prefix}/{label} down", hidden, Dim("ffn", width), "ffn", bias, saved=width,
+        alternate=gates - 1.0,
+    )  # fmt: skip
+    return [up, act, replace(down, unread=not model.post_norms)]
 
 
 def _mixture(prefix: str, model: ModelConfig) -> list[Op]:

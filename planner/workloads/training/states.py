@@ -41,6 +41,8 @@ class Parameters:
     frozen_dense: NDArray[np.float64]
     frozen_expert: NDArray[np.float64]
     largest_layer: Num
+    tables: Num
+    """Of the embedding and the head."""
 
     @property
     def trainable(self) -> NDArray[np.float64]:
@@ -55,6 +57,7 @@ class Parameters:
             np.asarray(folded.spread(self.frozen_dense)),
             np.asarray(folded.spread(self.frozen_expert)),
             folded.spread(self.largest_layer),
+            folded.spread(self.tables),
         )
 
     def fullest(self, where: NDArray[np.bool_] | bool = True) -> "Fullest":
@@ -112,7 +115,11 @@ def parameters_of(context: Context, dims: ParallelDims, slots: Slots) -> Paramet
     for block in context.layer_blocks:
         one = _dense(block, dims, None) + block.weights(expert=True) / (dims.ep * dims.etp)
         largest = np.maximum(largest, one)
-    return Parameters(dense, expert, frozen_dense, frozen_expert, largest)
+    tables: Num = 0.0
+    for block in context.graph.blocks:
+        if block.name in ("embedding", "head"):
+            tables = tables + _dense(block, dims, None)
+    return Parameters(dense, expert, frozen_dense, frozen_expert, largest, tables)
 
 
 def _placed(
@@ -162,7 +169,7 @@ class StateBytes:
     optimizer: NDArray[np.float64]
     transient: NDArray[np.float64]
     gathered: Num
-    """Whole layers that sharded parameters are gathered into."""
+    """Whole layers, and tables, that sharded parameters are gathered into."""
     outer: NDArray[np.float64]
     """Outer optimizer of local updates."""
     second: NDArray[np.float64]
@@ -176,10 +183,12 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
         zero 2  and gradients           zero 3  and parameters
 
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
-    a few layers at a time, with the gradients of one; under a pipeline they stay gathered, and
-    gradients whole, until the step ends. Local updates keep the parameters of the last exchange
-    and the outer momentum, both fp32, sharded as optimizer states; staleness keeps the parameters
-    that are at work beside those that are being updated.
+    a few layers at a time, with the gradients of one, and the embedding and the head beside
+    them where the stack keeps these whole through the step. Under a pipeline all stay gathered,
+    and gradients whole, until the step ends, beside those of one layer as they are sent. Local
+    updates keep the parameters of the last exchange and the outer momentum, both fp32, sharded as
+    optimizer states; staleness keeps the parameters that are at work beside those that are being
+    updated.
     """
     dense, expert = dims.shards, dims.expert_shards
     p = parameters
@@ -208,14 +217,21 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     )
     state = context.master_bytes + context.moment_bytes
     optimizer = state * (p.dense / optimizer_over + p.expert / optimizer_over_expert)
-    whole = context.stack.family.gathered_layers + 1.0  # and the gradients of one
-    some_layers = p.largest_layer * whole * context.activation_bytes
+    stack = context.stack
+    layers = p.largest_layer * (stack.family.gathered_layers + 1.0)  # and the gradients of one
+    whole = layers + p.tables if stack.family.keeps_tables else np.maximum(layers, p.tables)
+    some_layers = whole * context.activation_bytes
     copies = context.activation_bytes + context.gradient_bytes
-    stage = copies * (p.dense + p.expert)
+    stage = copies * (p.dense + p.expert) + context.gradient_bytes * p.largest_layer
     gathered = np.where(dims.pp > 1, stage, some_layers)
     gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
-    transient = context.stack.optimizer_transient_bytes * mine
+    each_copy = np.where(
+        dims.zero >= 3,
+        stack.sharded_transient_bytes.value,
+        stack.optimizer_transient_bytes.value,
+    )
+    transient = each_copy * mine
     second = context.activation_bytes * (
         p.dense / np.where(dims.zero >= 3, dense, 1.0)
         + p.expert / np.where(dims.zero >= 3, expert, 1.0)

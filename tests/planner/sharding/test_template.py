@@ -10,7 +10,7 @@ from rows import row, taken
 from sharded import DENSE, MOE, of_region, sharding_problem, template
 
 from planner.workloads.training.exchange import inside_block
-from planner.workloads.training.footprint import kept_bytes
+from planner.workloads.training.kept import kept_bytes
 from planner.workloads.training.layer import block_time
 
 NAMES = {

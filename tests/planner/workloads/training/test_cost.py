@@ -147,6 +147,7 @@ def test_stages_that_all_choose_what_the_plan_does_cost_what_the_plan_costs():
 
 @pytest.mark.parametrize("switch", ["overlap_tp", "overlap_ep", "compile", "flash_attention",
                                     "fused_kernels", "overlap_grad_reduce", "chunked_loss",
+                                    "fused_loss",
                                     "overlap_param_gather", "overlap_p2p",
                                     "master_weights"])  # fmt: skip
 @pytest.mark.parametrize("value", [True, False])

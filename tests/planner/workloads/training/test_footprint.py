@@ -5,7 +5,8 @@ import pytest
 from rows import GPT, context_of, job_of, row, taken
 
 from planner.workloads.training.cost import memory_of, stage_bytes, times_of
-from planner.workloads.training.footprint import fetched_bytes, kept_bytes, offloaded
+from planner.workloads.training.footprint import fetched_bytes, offloaded
+from planner.workloads.training.kept import kept_bytes
 from planner.workloads.training.staging import Staging
 from planner.workloads.training.states import Fullest
 
@@ -49,14 +50,39 @@ def test_fused_attention_keeps_no_scores():
     assert layer_bytes(fused, selective) == layer_bytes(fused, row(fused))
 
 
-def test_per_operator_keeps_the_input_attention_and_half_of_the_products():
+def test_per_operator_keeps_the_input_attention_and_every_second_product():
+    """Of query, key, value, out, up, down: query, value and up."""
     context = context_of(job_of())
-    products = 3 * H + H + 4 * H + H
-    wanted = (H + H + 0.5 * products) * S * 2
+    wanted = (H + H + H + H + 4 * H) * S * 2
     dims = row(context, recompute="per-operator")
     assert layer_bytes(context, dims) == pytest.approx(wanted, rel=1e-12)
+    products = 3 * H + H + 4 * H + H
     kept_all = row(context, recompute="projections")
     assert layer_bytes(context, kept_all) == pytest.approx((H + products) * S * 2, rel=1e-12)
+
+
+def test_a_compiler_drops_what_no_backward_pass_reads():
+    """The down product is the seventh of a gated layer: saved when eager, never read."""
+    model = {**GPT, "gated_mlp": True}
+    eager, compiled = (
+        context_of(job_of(model=model, software={"compile": c})) for c in (False, True)
+    )
+    for mode in ("per-operator", "projections"):
+        dims = row(eager, recompute=mode)
+        fewer = layer_bytes(eager, dims) - layer_bytes(compiled, dims)
+        assert fewer == pytest.approx(H * S * 2, rel=1e-12)
+    results = (H + 3 * H + H + H + 2 * 4 * H) * S * 2
+    assert layer_bytes(compiled, row(compiled)) == pytest.approx(results, rel=1e-12)
+
+
+def test_pytorch_keeps_the_gathered_inputs_of_split_products():
+    """Inputs of qkv and of up: whole on every tensor rank, not an eighth."""
+    job = job_of(software={"preset": "fsdp-eager"})
+    gathers = context_of(job)
+    again = context_of(job_of(software={"preset": "megatron-core"}))
+    dims = row(gathers, tp=8, sp=1.0)
+    more = layer_bytes(gathers, dims) - layer_bytes(again, dims)
+    assert more == pytest.approx(2 * H * S * 2 * 7 / 8, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +131,38 @@ def test_a_pinned_layout_moves_the_memory():
     assert first(5, 1, 1, 1) > stage_bytes(context, row(context, pp=4))[0] > first(1, 1, 1, 5)
 
 
-def test_logits_follow_the_vocabulary_and_its_split():
-    context = context_of(job_of())
-    each = context.stack.family.logit_bytes.value
+def loss_bytes(software, **mesh):
+    context = context_of(job_of(software=software))
+    return named(context, row(context, **mesh))["logits and loss"]
+
+
+def test_logits_follow_the_vocabulary_its_split_and_the_kind_of_loss():
+    family = context_of(job_of(software={"preset": "fsdp-compile"})).stack.family
     for tp, micro_batch in ((1, 1), (4, 2)):
-        dims = row(context, tp=tp, micro_batch=micro_batch)
-        wanted = micro_batch * S * 51200 / tp * each
-        assert named(context, dims)["logits and loss"] == pytest.approx(wanted, rel=1e-12)
-    chunked = context_of(job_of(software={"chunked_loss": True}))
-    dims = row(chunked)
-    assert named(chunked, dims)["logits and loss"] == pytest.approx(S * 51200 * each / 8)
+        logits = micro_batch * S * 51200 / tp
+        for fused, each in (
+            (True, family.logit_bytes_fused),
+            (False, family.logit_bytes_split if tp > 1 else family.logit_bytes),
+        ):
+            software = {"preset": "fsdp-compile", "fused_loss": fused}
+            held = loss_bytes(software, tp=tp, micro_batch=micro_batch)
+            assert held == pytest.approx(logits * each.value, rel=1e-12)
+            chunked = loss_bytes({**software, "chunked_loss": True}, tp=tp, micro_batch=micro_batch)
+            assert chunked == pytest.approx(held / 8, rel=1e-12)
+
+
+def test_fsdp_keeps_the_tables_beside_the_gathered_layers():
+    """XLA gathers the embedding or a layer; FSDP's root module stays gathered."""
+    held = {}
+    for preset in ("fsdp-compile", "maxtext"):
+        context = context_of(job_of(devices=8, batch=8, software={"preset": preset}))
+        held[preset] = named(context, row(context, zero=3))["gathered layers"]
+    layer = sum(op.weights for op in context.layer_blocks[0].phase("forward"))
+    tables = 51200 * H + S * H + 51200 * H + H
+    if context.spec.model.tied_embeddings:
+        tables -= 51200 * H
+    assert held["fsdp-compile"] == pytest.approx(2 * (3 * layer + tables), rel=1e-3)
+    assert held["maxtext"] == pytest.approx(2 * max(1.5 * layer, tables), rel=1e-3)
 
 
 @pytest.mark.parametrize("what", ["optimizer", "activations", "parameters"])

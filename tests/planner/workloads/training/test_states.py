@@ -24,7 +24,7 @@ def test_the_table_of_the_zero_paper(zero, gigabytes):
     context = context_of(job_of(devices=64, batch=64))
     dims = row(context, zero=zero)
     one = np.full((1, 1), 7.5e9)
-    parameters = Parameters(one, 0 * one, 0 * one, 0 * one, 0.0)
+    parameters = Parameters(one, 0 * one, 0 * one, 0 * one, 0.0, 0.0)
     made = state_bytes(context, dims, parameters)
     total = taken(made.weights) + taken(made.gradients) + taken(made.optimizer)
     assert total / 1e9 == pytest.approx(gigabytes, abs=0.06)
