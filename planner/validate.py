@@ -63,6 +63,7 @@ def compare(paths: Sequence[Path], progress: Progress | None = None) -> Validati
                 entries.append(_skipped(run, file, str(error)))
                 continue
             made = price(prepared)
+    peak = prepared.run.measured.peak_memory_bytes
             priced.append((prepared, made))
             entries.append(_compared(prepared, made))
             ranked += _ranked(prepared, made)
@@ -108,8 +109,8 @@ def _compared(prepared: Priced, made: Price) -> dict[str, object]:
         "inside_interval": None if measured_s is None
         else sure.low <= measured_s / step_s <= sure.high,
         "fits": made.fits,
-        "measured_memory_bytes": run.measured.peak_memory_bytes,
-        "predicted_memory_bytes": made.logged_bytes,
+        "measured_memory_bytes": peak,
+        "predicted_memory_bytes": made.used_bytes if peak is None else made.logged_bytes,
         "outcome": run.measured.outcome,
         "measured_step_s": measured_s,
         "predicted_step_s": step_s,
