@@ -63,7 +63,6 @@ def compare(paths: Sequence[Path], progress: Progress | None = None) -> Validati
                 entries.append(_skipped(run, file, str(error)))
                 continue
             made = price(prepared)
-    peak = prepared.run.measured.peak_memory_bytes
             priced.append((prepared, made))
             entries.append(_compared(prepared, made))
             ranked += _ranked(prepared, made)
@@ -95,6 +94,7 @@ def _skipped(run: Run, file: RunsFile, why: str) -> dict[str, object]:
 def _compared(prepared: Priced, made: Price) -> dict[str, object]:
     """Return the entry of one run; `time` are predicted seconds of a step by kind of term."""
     run, measured_s, step_s = prepared.run, prepared.measured_s, made.step_s
+    peak = run.measured.peak_memory_bytes
     context = prepared.context
     sure = interval(likeness(context, prepared.dims))
     timed = measured_s is not None
