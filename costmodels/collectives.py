@@ -56,8 +56,9 @@ def _cheapest_s(
         latency: Num = lines[0].start_s
         slowest: Num = 0.0
         for line, late_s, load_s in zip(lines, latencies_s, loads_s, strict=True):
-            latency = latency + line.steps * late_s
-            slowest = np.maximum(slowest, load_s * (1.0 / line.share))
+            latency = latency + (late_s if line.steps == 1.0 else line.steps * late_s)
+            load_s = load_s if line.share == 1.0 else load_s * (1.0 / line.share)
+            slowest = np.maximum(slowest, load_s)
         best = np.minimum(best, latency + message_bytes * slowest)
     return best
 

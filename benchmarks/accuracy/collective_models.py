@@ -64,6 +64,7 @@ BETWEEN: Constants = {
 }
 UNKNOWN_BYTES_PER_S = 100e9
 """Nominal bandwidth of a node taken for the published set whose hardware is not stated."""
+TCPXO_BYTES_PER_S = 200e9
 FIXED = (
     "latency_s",
     "protocols.rings.2.steps",
@@ -118,9 +119,10 @@ def _transport(c: Mapping[str, float]) -> Transport:
 
 
 def between_span(rows: Rows, node: Mapping[str, float], c: Mapping[str, float]) -> Span:
-    """Return the span of groups of whole H100 nodes of eight on InfiniBand."""
-    known = not rows.setting or "unknown" not in rows.setting[0]
+    """Return the span of groups of whole nodes of eight H100, on the set's network."""
+    known = "unknown" not in rows.setting[0]
     nominal = load("dgx-h100").network[1].bytes_per_s.value if known else UNKNOWN_BYTES_PER_S
+    nominal = TCPXO_BYTES_PER_S if "8x200G" in rows.setting[0] else nominal
     share = c["efficiency"] if known else c["unknown_efficiency"]
     transport = Transport(
         rings=(

@@ -88,7 +88,7 @@ def test_the_exchange_of_every_axis_is_named(plan_of: Make) -> None:
     used = [n for n, more_s in rejected.algorithm_prices(plan, "dp").items() if not more_s]
     slot = fill(plan)["communication"]
     assert re.search(rf"dp: all-reduce of [\d.]+ MB by ({'|'.join(used)})", str(slot["choice"]))
-    assert "dp: tree all-reduce" in costs(slot)
+    assert "dp: ring all-reduce" in costs(slot)
 
 
 def test_a_pinned_interval_is_called_pinned(plan_of: Make) -> None:

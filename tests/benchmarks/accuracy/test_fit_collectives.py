@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from check_collectives import of_nodes, of_one_node
-from collective_models import Constants, free_of
+from collective_models import Constants, between_span, free_of, price
 from collective_rows import DATA, PROFILES, Rows, read, read_between
 from collective_write import RELATIVES
-from fit_collectives import fit_all, fit_node, hold_outs, rows_by_system
+from fit_collectives import between_sets, fit_all, fit_between, fit_node, hold_outs, rows_by_system
 
 from costmodels.collectives import all_reduce_choice, all_reduce_s
 from costmodels.hops import Span
@@ -82,6 +82,23 @@ def test_all_shipped_constants_follow_from_the_tables() -> None:
     del made["between"]["unknown_efficiency"]
     for path, (fitted, held) in shipped("dgx-h100", 1, made["between"]).items():
         assert held == pytest.approx(fitted, rel=2e-3), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("h100_2n_tcpxo",), ("h100_64_ib_sharp", "4n_stas")])
+def test_sizes_held_back_between_nodes(names: tuple[str, ...]) -> None:
+    node = fit_node("h100_sxm", rows_by_system()["h100_sxm"], starts=1)
+    sets = between_sets(names)
+    smaller = {name: set(rows.size_bytes[::2].tolist()) for name, rows in sets.items()}
+    seen = {
+        name: rows.where(lambda op, n, size, setting, kept=smaller[name]: size in kept)
+        for name, rows in sets.items()
+    }
+    constants = fit_between(seen, node, starts=2)
+    for name, rows in sets.items():
+        judged = rows.where(lambda op, n, size, setting, kept=smaller[name]: size not in kept)
+        error = price(judged, between_span(judged, node, constants)) / judged.time_s - 1.0
+        assert np.abs(error).mean() <= 0.10, name
 
 
 def test_relatives_say_whose_constants_they_have() -> None:
