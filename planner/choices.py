@@ -92,7 +92,7 @@ def pool_cluster(hardware: Hardware, pools: Sequence[Pool]) -> Cluster:
         rate = out.bytes_per_s / out.inside
         cluster = cluster_of(own, profile, pool.devices)
         made.append(dataclasses.replace(cluster, name=pool.name, out_bytes_per_s=rate))
-        latencies.append(out.latency_s)
+        latencies.append(cluster.send_start_s + out.send_s)
     return made[0] if len(made) == 1 else joined(made, max(latencies))
 
 

@@ -60,6 +60,11 @@ class Level:
         """Whether the level joins sites."""
         return self.latency_s >= WIDE_AREA_S
 
+    @property
+    def send_s(self) -> float:
+        """Latency of a large send over the level, without the kernel's start."""
+        return self.latency_s * self.transport.rings[-1].steps
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -182,11 +187,14 @@ class Cluster:
             share = hop.bytes_per_s
             if level.kind == "mesh":
                 share = share / _peers(level, hop.ranks)
-            alpha = np.where(
-                crossed, np.maximum(alpha, hop.alpha_s * level.transport.rings[-1].steps), alpha
-            )
+            alpha = np.where(crossed, np.maximum(alpha, level.send_s), alpha)
             rate = np.where(crossed, np.minimum(rate, share), rate)
-        return alpha + self.levels[0].transport.exchanges[0].start_s, rate
+        return alpha + self.send_start_s, rate
+
+    @property
+    def send_start_s(self) -> float:
+        """Start of the kernel that sends."""
+        return self.levels[0].transport.exchanges[0].start_s
 
 
 def _others(level: Level) -> float:

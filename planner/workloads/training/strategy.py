@@ -21,7 +21,8 @@ def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, o
 
     `stages` is written where stages choose something of their own beside layers, and of a plan
     over several pools always: the other keys are then those of the pool that sets the step, but
-    `dp`, which counts the copies of all pools, and `layers_per_stage`, which is of all stages.
+    `dp`, which counts the copies of all pools, `layers_per_stage`, which is of all stages, and
+    `sp`, which holds wherever there are tensor-parallel ranks.
     """
     row = dims.row(index)
     made: dict[str, object] = {key: int(row[key]) for key in COUNTS}
@@ -44,6 +45,7 @@ def strategy_of(context: Context, dims: ParallelDims, index: int) -> dict[str, o
         stages = strategy_stages(context)
         made["stages"] = stages
         made["layers_per_stage"] = [stage["layers"] for stage in stages]
+        made["sp"] = any(part.own.get("sp", row["sp"]) > 0 for part in context.parts)
     elif staging.stages:
         made["stages"] = stages_written(staging)
     return {key: made[key] for key in order if key in made}
