@@ -118,6 +118,7 @@ class Training(Frozen):
     ----------
     matmul         : matrix products, by precision as in `Kernels.matmul`
     attention      : fused attention, forward and backward
+    flash_2        : on top of `attention`, kernels of FlashAttention-2, written for Ampere
     grouped_matmul : products of experts, on top of `matmul`
     memory         : memory bandwidth
     """
@@ -126,6 +127,7 @@ class Training(Frozen):
         default_factory=dict
     )
     attention: Positive = _AS_ALONE
+    flash_2: Positive = _AS_ALONE
     grouped_matmul: Positive = _AS_ALONE
     memory: Positive = _AS_ALONE
 

@@ -137,6 +137,11 @@ class Stack(_Frozen):
     optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
                         and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
                         where parameters and gradients are sharded too
+    fused_accumulation : products of weight gradients add to the gradients held, in one kernel
+    scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
+                        crosses a stage boundary, and the ranks there gather it
+    attention_kernels : `chip`: those written for the chip; `flash-2`: of an older generation,
+                        which reaches less on newer chips
     bucket_bytes      : standing buffers for reduction and gathering
     logged_stage      : whose memory the stack's log prints: of the fullest device, or of the
                         first pipeline stage, that of rank 0
@@ -153,6 +158,9 @@ class Stack(_Frozen):
     sharded_transient_bytes: Figure = _NOTHING
     bucket_bytes: Figure = _NOTHING
     logged_stage: Literal["fullest", "first"] = "fullest"
+    fused_accumulation: bool = False
+    scatters_boundaries: bool = False
+    attention_kernels: Literal["chip", "flash-2"] = "chip"
 
 
 def _read(path: Path) -> dict[str, object]:

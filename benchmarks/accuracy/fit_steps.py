@@ -47,6 +47,7 @@ CONSTANTS = (
     _chip("hopper products bf16", HOPPER, "matmul.bf16"),
     _chip("hopper products fp8", HOPPER, "matmul.fp8", 0.25),
     _chip("hopper attention", HOPPER, "attention", 0.25),
+    Constant("hopper flash-2", HOPPER, ("kernels.training.flash_2",), (0.6,), 0.2, 1.0),
     _chip("hopper memory", HOPPER, "memory", 0.08),
     _chip("hopper experts", HOPPER, "grouped_matmul"),
     _chip("blackwell products bf16", BLACKWELL, "matmul.bf16"),

@@ -114,7 +114,12 @@ def _under(run: Priced, profile: HardwareProfile, stack: Stack) -> training.Cont
     hardware, old = run.job.hardware, run.context
     changed = with_overrides(profile, hardware.set.given())
     cluster = cluster_of(hardware, changed, old.cluster.devices)
-    rates = rates_of(cluster, old.spec.precision, run.job.software.gemm_efficiency)
+    rates = rates_of(
+        cluster,
+        old.spec.precision,
+        run.job.software.gemm_efficiency,
+        stack.attention_kernels,
+    )
     return dataclasses.replace(old, cluster=cluster, rates=rates, stack=stack)
 
 

@@ -181,11 +181,15 @@ def expert_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffi
 
 
 def stage_boundary_s(context: Context, dims: ParallelDims) -> Traffic:
-    """One send of a microbatch's activations to the next stage."""
+    """One send of a microbatch's activations to the next stage, gathered there where scattered."""
     message = _boundary_bytes(context, dims)
     ((degree, stride),) = segments(dims, "pp")
     alpha_s, bytes_per_s = context.cluster.neighbour((degree, stride))
     send_s = collectives.point_to_point_s(message, alpha_s, bytes_per_s)
+    if context.stack.scatters_boundaries:
+        whole = np.where(dims.sp > 0, 0.0, message * dims.tp)
+        gather_s = collectives.all_gather_s(whole, axis_span(context, dims, "tp"))
+        send_s = send_s + np.where(dims.sp > 0, 0.0, gather_s)
     many = dims.pp > 1
     return Traffic(np.where(many, message, 0.0), np.where(many, send_s, 0.0))
 
@@ -205,5 +209,6 @@ def pool_boundary_s(context: Context, dims: ParallelDims) -> Num:
 def _boundary_bytes(context: Context, dims: ParallelDims) -> Num:
     """Bytes of a microbatch's activations that one rank of a stage sends."""
     tokens = _local_tokens(context, dims)
-    split = np.where(dims.sp > 0, dims.tp, 1.0)
+    scattered = (dims.sp > 0) | context.stack.scatters_boundaries
+    split = np.where(scattered, dims.tp, 1.0)
     return tokens * context.spec.model.hidden * context.activation_bytes / split

@@ -128,7 +128,12 @@ def _recomputed_share(dims: ParallelDims, layers: float) -> Column:
 
 
 def _accumulate_s(context: Context, dims: ParallelDims) -> Num:
-    """Read and write the accumulated gradients, where there is more than one microbatch."""
+    """Read and write the accumulated gradients, where there is more than one microbatch.
+
+    Nothing where products do it themselves: their time may cover it all.
+    """
+    if context.stack.fused_accumulation:
+        return 0.0
     dense = expert = 0.0
     for block in context.graph.blocks:
         dense += block.count * block.weights(expert=False, trainable=True)

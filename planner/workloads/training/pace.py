@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from costmodels.breakdown import Term
 from costmodels.pipeline import bubble_s
+from costmodels.roofline import smooth_max
 from costmodels.units import Column, Num
 from planner.dims import RECOMPUTE, ParallelDims
 from planner.fold import Folding, fold
@@ -241,14 +242,23 @@ def _stage_seconds(
     sends_s = _sends_s(context, dims, slots)
     return StageSeconds(
         forward, backward, weight, forward_spare, backward_spare, sends_s * exposed,
-        sends_s * (1.0 - exposed), _accumulate_s(context, dims, parameters),
+        sends_s * (1.0 - exposed), _accumulate_s(context, dims, parameters, weight),
     )  # fmt: skip
 
 
-def _accumulate_s(context: Context, dims: ParallelDims, parameters: states.Parameters) -> Num:
-    """Read and write of the accumulated gradients, where there is more than one microbatch."""
+def _accumulate_s(
+    context: Context, dims: ParallelDims, parameters: states.Parameters, weight_s: Num
+) -> Num:
+    """Read and write of the accumulated gradients, where there is more than one microbatch.
+
+    Where the products of weight gradients do it themselves, only what their time does not cover:
+    smooth_max(weight, traffic) - weight.
+    """
     traffic = 2.0 * context.gradient_bytes * parameters.trainable
-    return np.where(dims.microbatches > 1, traffic / context.rates.memory_bytes_per_s, 0.0)
+    seconds: Num = traffic / context.rates.memory_bytes_per_s
+    if context.stack.fused_accumulation:
+        seconds = smooth_max(weight_s, seconds) - weight_s
+    return np.where(dims.microbatches > 1, seconds, 0.0)
 
 
 def _stage_terms(

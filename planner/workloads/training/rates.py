@@ -70,15 +70,18 @@ class Rates:
     host_bytes_per_s: float
 
 
-def rates_of(cluster: Cluster, precision: str, efficiency: float | None) -> Rates:
+def rates_of(
+    cluster: Cluster, precision: str, efficiency: float | None, attention_kernels: str = "chip"
+) -> Rates:
     """Return what kernels reach on the cluster's device in training (`Kernels` x `Training`).
 
     Parameters
     ----------
     precision  : number format of layer products; attention and logits run in 16 bits beside it
     efficiency : replaces the chip's share of peak in matrix products (`software.gemm_efficiency`)
+    attention_kernels : `chip` or `flash-2`, see `Stack`
     """
-    return _rates(cluster.profile, precision, efficiency)
+    return _rates(cluster.profile, precision, efficiency, attention_kernels)
 
 
 def rates_alone(profile: HardwareProfile, precision: str) -> Rates:
@@ -87,7 +90,12 @@ def rates_alone(profile: HardwareProfile, precision: str) -> Rates:
     return _rates(profile.model_copy(update={"kernels": kernels}), precision, None)
 
 
-def _rates(profile: HardwareProfile, precision: str, efficiency: float | None) -> Rates:
+def _rates(
+    profile: HardwareProfile,
+    precision: str,
+    efficiency: float | None,
+    attention_kernels: str = "chip",
+) -> Rates:
     kernels = profile.kernels
     training = kernels.training
     memory_bytes_per_s = (
@@ -97,6 +105,7 @@ def _rates(profile: HardwareProfile, precision: str, efficiency: float | None) -
     matmul = _product(profile, precision, efficiency, memory_bytes_per_s)
     grouped = kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value
     peak = peak_flop_per_s(profile, wide).value * training.attention.value
+    peak *= training.flash_2.value if attention_kernels == "flash-2" else 1.0
     return Rates(
         matmul=matmul,
         bf16_matmul=_product(profile, wide, efficiency, memory_bytes_per_s),
