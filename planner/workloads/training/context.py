@@ -252,9 +252,7 @@ def make(
         stack=stack,
         switches=switches,
         graph=build(spec.model, documents_of(spec), adapters),
-        rates=rates_of(
-            cluster, spec.precision, software.gemm_efficiency, stack.attention_kernels
-        ),
+        rates=rates_of(cluster, spec.precision, software.gemm_efficiency, stack.attention_kernels),
         tokens=float(spec.sequence_length),
         activation_bytes=stored.activation,
         product_bytes=ELEMENT_BYTES[spec.precision],

@@ -27,6 +27,8 @@ UNFUSED_TRAFFIC = 2.2
 """Traffic of memory-bound work without fused kernels over with them (assumed)."""
 UNFUSED_LAUNCHES = 4.0
 """Launches of memory-bound work without fused kernels over with them (assumed)."""
+EXPERT_LAUNCHES = 0.15
+"""Launches that the products of one more expert cost: a library's own loop over them (assumed)."""
 SCORE_PASSES = {"forward": 6.5, "backward": 9.0}
 """Elements read and written per head and key where attention is not fused: products, scale and
 mask, softmax, dropout, each once."""
@@ -131,11 +133,11 @@ def _pass(
     rows = Rows.of(context, dims)
     for op in block.phase(phase):
         if op.kind == "dispatch":
-            launches = launches + 1.0
+            launches = launches + op.launches
             continue
         category, seconds = _op_s(context, op, rows, dims)
         times[category] = times[category] + seconds
-        launches = launches + op.launches * _launch_factor(context, op)
+        launches = launches + op.launches * _launch_factor(context, op, dims)
         if op.weight_gradient:
             weight_s = weight_s + seconds
     comm = exchanges(context, block, dims, phase)
@@ -166,7 +168,9 @@ def _fused(context: Context) -> bool:
     return context.switches.fused_kernels or context.switches.compile
 
 
-def _launch_factor(context: Context, op: Op) -> float:
+def _launch_factor(context: Context, op: Op, dims: ParallelDims) -> Num:
+    if op.kind == "grouped" and context.spec.model.moe is not None:
+        return 1.0 + EXPERT_LAUNCHES * context.spec.model.moe.experts / dims.ep
     if op.kind == "memory" and not _fused(context):
         return UNFUSED_LAUNCHES
     if op.kind == "attention" and not context.switches.flash_attention:

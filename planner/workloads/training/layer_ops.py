@@ -161,8 +161,11 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     width = float(moe.ffn_hidden)
     rows = Dim("expert tokens", k, True)
     router = matmul(f"{prefix}/router", Dim("experts", moe.experts), Dim("hidden", hidden), "")
-    permute = memory(f"{prefix}/permute", 2.0 * k * hidden, output=k * hidden, launches=3.0)
-    dispatch = Op(f"{prefix}/dispatch", "dispatch", rows=rows, output=k * hidden)
+    router = replace(router, launches=10.0)  # scores, top k, masks, counts, auxiliary loss
+    permute = memory(f"{prefix}/permute", 2.0 * k * hidden, output=k * hidden, launches=8.0)
+    dispatch = Op(
+        f"{prefix}/dispatch", "dispatch", rows=rows, output=k * hidden, launches=4.0
+    )  # counts exchanged, counts to the host, tokens exchanged, tokens sorted by expert
     up = Op(
         f"{prefix}/experts up", "grouped", rows=rows, cols=Dim("expert ffn", gates * width),
         inner=Dim("hidden", hidden), split="expert ffn", flop=2.0 * k * gates * width * hidden,
@@ -177,7 +180,7 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
         inner=Dim("expert ffn", width), split="expert ffn", flop=2.0 * k * width * hidden,
         output=k * hidden, saved=k * width, weights=moe.experts * width * hidden,
     )  # fmt: skip
-    combine = Op(f"{prefix}/combine", "dispatch", rows=rows, output=k * hidden)
+    combine = Op(f"{prefix}/combine", "dispatch", rows=rows, output=k * hidden, launches=2.0)
     unpermute = memory(f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden)
     ops = [router, permute, dispatch, up, act, down, combine, unpermute]
     shared = moe.shared_ffn_hidden or moe.shared_experts * moe.ffn_hidden
