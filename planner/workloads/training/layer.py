@@ -25,6 +25,10 @@ CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", 
 
 UNFUSED_TRAFFIC = 2.2
 """Traffic of memory-bound work without fused kernels over with them (assumed)."""
+FUSED_LOSS_TRAFFIC, UNFUSED_LOSS_TRAFFIC = 0.5, 1.4
+"""Of 20 bytes a logit in both passes: 10 where one kernel reads 16-bit logits, twice forward and
+once backward, and writes their gradient; 28 where fp32 copies are made of logits, softmax and
+gradients (assumed from the operations)."""
 UNFUSED_LAUNCHES = 4.0
 """Launches of memory-bound work without fused kernels over with them (assumed)."""
 EXPERT_LAUNCHES = 0.15
@@ -225,11 +229,19 @@ def _op_s(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> tuple[s
     width = dims.etp if op.split == "expert ffn" else dims.tp
     inner = np.where(op.split == "sequence", 1.0, width)
     traffic = op.part(op.traffic * rows, inner) * context.activation_bytes
-    if not _fused(context):
-        traffic = traffic * UNFUSED_TRAFFIC
+    traffic = traffic * _traffic_factor(context, op)
     rates = context.rates
     fixed_s = rates.memory_fixed_s * op.launches
     return "memory", roofline.memory_bound_s(traffic, rates.memory_bytes_per_s, fixed_s)
+
+
+def _traffic_factor(context: Context, op: Op) -> float:
+    """Traffic over that of 16-bit values that each fused kernel reads and writes once."""
+    fused = _fused(context)
+    if op.name.endswith(("/loss", "/loss.backward")):
+        fused = context.switches.fused_loss or context.switches.compile
+        return FUSED_LOSS_TRAFFIC if fused else UNFUSED_LOSS_TRAFFIC
+    return 1.0 if fused else UNFUSED_TRAFFIC
 
 
 def _low_precision(op: Op) -> bool:
