@@ -28,7 +28,7 @@ BLACKWELL = ("dgx-b200", "dgx-b300", "gb200-nvl72", "gb300-nvl72")
 TPU = ("tpu-v4", "tpu-v5e", "tpu-v5p")
 
 
-def _chip(name: str, files: tuple[str, ...], kernel: str, spread: float = 0.15) -> Constant:
+def _chip(name: str, files: tuple[str, ...], kernel: str, spread: float = 0.1) -> Constant:
     """Make a constant: what training reaches of kernels over what they reach alone."""
     return Constant(name, files, (f"kernels.training.{kernel}",), (1.0,), spread, 1.4)
 
@@ -42,40 +42,40 @@ def _family(
 
 CONSTANTS = (
     _chip("a100 products", A100, "matmul.bf16"),
-    _chip("a100 attention", A100, "attention", 0.25),
+    _chip("a100 attention", A100, "attention", 0.15),
     _chip("a100 memory", A100, "memory", 0.08),
     _chip("hopper products bf16", HOPPER, "matmul.bf16"),
-    _chip("hopper products fp8", HOPPER, "matmul.fp8", 0.25),
-    _chip("hopper attention", HOPPER, "attention", 0.25),
-    Constant("hopper flash-2", HOPPER, ("kernels.training.flash_2",), (0.6,), 0.2, 1.0),
+    _chip("hopper products fp8", HOPPER, "matmul.fp8", 0.16),
+    _chip("hopper attention", HOPPER, "attention", 0.15),
+    Constant("hopper flash-2", HOPPER, ("kernels.training.flash_2",), (0.6,), 0.1, 1.0),
     _chip("hopper memory", HOPPER, "memory", 0.08),
     Constant("hopper experts", HOPPER, ("kernels.training.grouped_matmul",), (0.7,), 0.3, 1.4),
     _chip("blackwell products bf16", BLACKWELL, "matmul.bf16"),
-    _chip("blackwell products fp8", BLACKWELL, "matmul.fp8", 0.25),
-    _chip("blackwell attention", BLACKWELL, "attention", 0.25),
+    _chip("blackwell products fp8", BLACKWELL, "matmul.fp8", 0.16),
+    _chip("blackwell attention", BLACKWELL, "attention", 0.15),
     Constant("blackwell experts", BLACKWELL, ("kernels.training.grouped_matmul",), (0.7,), 0.3,
              1.4),
     _chip("v100 products", ("dgx-v100",), "matmul.bf16"),
-    _chip("mi325x products fp8", ("mi325x",), "matmul.fp8", 0.25),
+    _chip("mi325x products fp8", ("mi325x",), "matmul.fp8", 0.16),
     _chip("tpu-v4 products", ("tpu-v4",), "matmul.bf16"),
     _chip("tpu-v5e products", ("tpu-v5e",), "matmul.bf16"),
     _chip("tpu-v5p products", ("tpu-v5p",), "matmul.bf16"),
-    _chip("tpu attention", TPU, "attention", 0.25),
+    _chip("tpu attention", TPU, "attention", 0.15),
     _family("megatron launch", "megatron", 4.5e-5, "launch_s"),
     _family("megatron overlap dp", "megatron", 0.81, "overlap.dp", "overlap_compiled.dp",
-            spread=0.25, top=0.99),
-    _family("megatron jitter", "megatron", 0.014, "jitter"),
+            spread=0.12, top=0.99),
+    _family("megatron jitter", "megatron", 0.006, "jitter"),
     _family("megatron step", "megatron", 5e-3, "step_s"),
     _family("megatron serial broadcast", "megatron", 3e-3, "shard_rank_s"),
     _family("fsdp launch", "fsdp", 2.7e-5, "launch_s"),
-    _family("fsdp overlap", "fsdp", 0.45, "overlap.dp", top=0.99),
-    _family("fsdp overlap compiled", "fsdp", 0.95, "overlap_compiled.dp", spread=0.25, top=0.99),
-    _family("fsdp overlap tp", "fsdp", 0.54, "overlap_compiled.tp", top=0.95),
-    _family("fsdp jitter", "fsdp", 0.014, "jitter"),
+    _family("fsdp overlap", "fsdp", 0.45, "overlap.dp", spread=0.2, top=0.99),
+    _family("fsdp overlap compiled", "fsdp", 0.95, "overlap_compiled.dp", spread=0.12, top=0.99),
+    _family("fsdp overlap tp", "fsdp", 0.54, "overlap_compiled.tp", spread=0.2, top=0.95),
+    _family("fsdp jitter", "fsdp", 0.006, "jitter"),
     _family("fsdp step", "fsdp", 5e-3, "step_s"),
-    _family("xla overlap", "xla", 0.76, "overlap.dp", "overlap_compiled.dp", spread=0.25,
+    _family("xla overlap", "xla", 0.76, "overlap.dp", "overlap_compiled.dp", spread=0.12,
             top=0.99),
-    _family("xla jitter", "xla", 0.014, "jitter"),
+    _family("xla jitter", "xla", 0.006, "jitter"),
 )  # fmt: skip
 
 
