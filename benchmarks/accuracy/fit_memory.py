@@ -1,6 +1,6 @@
 """Fit what stacks hold beside what is counted, to measured peaks of memory, and write it back.
 
-    python benchmarks/accuracy/fit_memory.py ../shared/measurements/training [--write]
+    python benchmarks/accuracy/fit_memory.py [--runs FOLDER] [--write]
 
 States, activations and logits are counted and have no constant here. Fitted are, for all that runs
 PyTorch, what a device holds before any work and the allocator's share, and, of a preset, the copies
@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
+from training_runs import prepared_runs
 
 from costmodels.units import Column
 from hardware_profiles.schema import Figure
-from planner.prepared import Priced, logged_stages, prepare_all
+from planner.prepared import Priced, logged_stages
 
 __all__ = ["CONSTANTS", "fit_memory", "main"]
 
@@ -190,10 +191,10 @@ def _line(source: str, every: Column, unseen: Column) -> None:
 def main() -> None:
     """Fit, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="runs files of training")
+    parser.add_argument("--runs", type=Path, help="a folder of runs files")
     parser.add_argument("--write", action="store_true", help="change hardware_profiles/")
     given = parser.parse_args()
-    prepared = prepare_all(sorted(given.folder.glob("*.yaml")))
+    prepared = prepared_runs(given.runs)
     runs = [run for run in prepared if run.run.measured.peak_memory_bytes is not None]
     peaks = [peak_of(run) for run in runs]
     values = fit_memory(peaks)

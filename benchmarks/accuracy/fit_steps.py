@@ -1,6 +1,6 @@
 """Fit the constants of chips and stacks to measured training runs, and write them back.
 
-    python benchmarks/accuracy/fit_steps.py ../shared/measurements/training [--write]
+    python benchmarks/accuracy/fit_steps.py [--runs FOLDER] [--write]
 
 Every constant is one figure with a meaning (an efficiency per kernel class and chip, a hidden
 share per kind of communication and family of stacks). Residuals are logarithms of predicted over
@@ -11,16 +11,23 @@ description gave it. `--write` changes the figures in the profile and family fil
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fit_intervals import write_left_out
 from ruamel.yaml import YAML
+from training_runs import prepared_runs
 
 from costmodels.units import Column
-from planner.fitting import Bench, Constant, figure_at, fit, source_weights, thinned
-from planner.prepared import prepare_all
+from planner.fitting import Bench, Constant, Fit, figure_at, fit, thinned
+from planner.fitting.left_out import left_out
+from planner.prepared import Priced
 
 ROOT = Path(__file__).parents[2] / "hardware_profiles"
+THIN, ROUNDS, WORTH = 1, 2, 0.5
 
 A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
 HOPPER = ("dgx-h100", "dgx-h200")
@@ -79,12 +86,22 @@ CONSTANTS = (
 )  # fmt: skip
 
 
-def write(scale: dict[str, float], errors: Column, runs: int) -> None:
+@dataclass(frozen=True)
+class Fitted:
+    """A fit, the runs that it was made of, and what each of them weighed."""
+
+    bench: Bench
+    weight: Column
+    found: Fit
+
+
+def write(fitted: Fitted) -> None:
     """Change the figures in their files, in place."""
     yaml = YAML()
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    note = f"fit_steps.py: {runs} training runs, median error {np.median(np.abs(errors)):.1%}"
+    scale, errors = fitted.found.factors, fitted.found.log_errors
+    note = f"fit_steps.py: {len(errors)} training runs, median error {np.median(abs(errors)):.1%}"
     for c in CONSTANTS:
         for file in c.files:
             path = ROOT / f"{file}.yaml"
@@ -99,26 +116,62 @@ def write(scale: dict[str, float], errors: Column, runs: int) -> None:
             yaml.dump(data, path)
 
 
+def worth(runs: Sequence[Priced]) -> Column:
+    """Weigh each run so that a source of n counts as sqrt(n)/4 runs, told apart from the priors.
+
+    Errors of a source are of a kind: a thousand of its runs are not a thousand observations.
+    """
+    sizes = Counter(run.source for run in runs)
+    return np.array([WORTH * sizes[run.source] ** -0.25 for run in runs])
+
+
+def fit_steps(runs: Sequence[Priced], progress: Callable[[str], None] | None = None) -> Fitted:
+    """Fit all constants to the runs, thinned where a source sweeps over few layers."""
+    bench = Bench(thinned(runs, THIN), CONSTANTS)
+    weight = worth(bench.runs)
+    return Fitted(bench, weight, fit(bench, weight, rounds=ROUNDS, progress=progress))
+
+
+def judge(fitted: Fitted, runs: Sequence[Priced]) -> tuple[Bench, Column, Column]:
+    """Return all timed runs, and their log errors in the fit and with their source left out."""
+    judged = Bench(runs, CONSTANTS)
+    inside = judged.log_errors(fitted.found.factors)
+    return judged, inside, left_out(fitted.bench, fitted.found, fitted.weight, judged)
+
+
+def report(judged: Bench, inside: Column, outside: Column) -> None:
+    """Print errors by source, and their mean over sources."""
+    source = np.array([run.source for run in judged.runs])
+    names = sorted(set(source.tolist()))
+    print(f"{'':40s}  runs |       in the fit       | source left out: mean median  p90   bias")
+    means = []
+    for name in [*names, ""]:
+        mine = source == name if name else np.ones(len(source), bool)
+        a, b = (np.abs(np.expm1(e[mine])) for e in (inside, outside))
+        if name:
+            means.append((a.mean(), b.mean()))
+        print(f"{name[:40] or 'all':40s} {mine.sum():5d} | {a.mean():6.1%} {np.median(a):6.1%}"
+              f" {np.quantile(a, 0.9):6.1%} | {b.mean():22.1%} {np.median(b):6.1%}"
+              f" {np.quantile(b, 0.9):6.1%} {np.expm1(outside[mine]).mean():+6.1%}")  # fmt: skip
+    print(f"{'mean over sources':40s}       | {np.mean([m[0] for m in means]):6.1%}"
+          f"               | {np.mean([m[1] for m in means]):22.1%}")  # fmt: skip
+
+
 def main() -> None:
-    """Fit, print, and write if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--rounds", type=int, default=2, help="Jacobians at most")
-    parser.add_argument("--thin", type=int, default=3, help="runs of one layer of one source")
+    """Fit, judge, print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=Path, help="a folder of runs files")
+    parser.add_argument("--write", action="store_true", help="change hardware_profiles/")
     args = parser.parse_args()
-    runs = thinned(prepare_all(sorted(args.runs.glob("*.yaml"))), args.thin)
-    bench = Bench(runs, CONSTANTS)
-    found = fit(bench, source_weights(bench.runs), rounds=args.rounds, progress=print)
-    scale, errors, runs = found.factors, found.log_errors, bench.runs
-    for name, value in scale.items():
-        print(f"{name:28s} x {value:.3f} +- {found.deviations[name]:.3f}")
-    for source in sorted({r.source for r in runs}):
-        e = np.array([x for x, r in zip(errors, runs, strict=True) if r.source == source])
-        mean = np.abs(np.expm1(e)).mean()
-        print(f"{source:40s} {len(e):4d} mean {mean:.3f} bias {e.mean():+.3f}")
+    runs = prepared_runs(args.runs)
+    fitted = fit_steps(runs, print)
+    for name, value in fitted.found.factors.items():
+        print(f"{name:28s} x {value:.3f} +- {fitted.found.deviations[name]:.3f}")
+    judged, inside, outside = judge(fitted, runs)
+    report(judged, inside, outside)
     if args.write:
-        write(scale, errors, len(runs))
+        write(fitted)
+        write_left_out(judged.runs, outside)
 
 
 if __name__ == "__main__":

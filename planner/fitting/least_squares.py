@@ -7,7 +7,7 @@ Minimises, over the logarithms x of the factors,
 with e_i = log(predicted / measured). rho is quadratic below s and linear above, so that no outlier
 rules; the prior stays quadratic. Knows a bench; no file.
 
-Parts: `Fit`, `fit`.
+Parts: `Fit`, `fit`, `refitted`.
 
 Notes
 -----
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from costmodels.units import Column
 from planner.fitting.bench import Bench
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "fit", "refitted"]
 
 Progress = Callable[[str], None]
 
@@ -35,6 +35,7 @@ SOFT = 0.08
 _STEP = 0.02
 _CHORDS = 4
 _ENOUGH = 1e-3
+_LINEAR_STEPS, _DAMPED, _STILL = 100, 0.7, 1e-5
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,16 @@ class _Task:
         bend = self.weight**2 / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2))
         return np.asarray(slopes.T @ (bend[:, None] * slopes) + np.diag(self.spreads**-2.0))
 
+    def pull(self, errors: Column) -> Column:
+        """Half the slope of the runs' loss in their errors."""
+        bend: Column = self.weight**2 / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2))
+        return bend * errors
+
     def downhill(
         self, x: Column, errors: Column, slopes: NDArray[np.float64]
     ) -> tuple[Column, Column] | None:
         """Take a Gauss-Newton step, halved until it helps; None where none does."""
-        pull = self.weight**2 * errors / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2))
-        gradient = slopes.T @ pull + x / self.spreads**2
+        gradient = slopes.T @ self.pull(errors) + x / self.spreads**2
         step = -np.linalg.solve(self.normal(slopes, errors), gradient)
         before = self.loss(x, errors)
         for halvings in range(5):
@@ -126,14 +131,8 @@ def fit(
     rounds   : Jacobians made at most
     progress : told of each step
     """
-    constants = bench.constants
-    task = _Task(
-        bench,
-        np.ones(len(bench.runs)) if weight is None else weight,
-        np.array([c.spread for c in constants]),
-        np.log([c.most for c in constants]),
-    )
-    x = np.log([1.0 if start is None else start[c.name] for c in constants])
+    task = _task(bench, np.ones(len(bench.runs)) if weight is None else weight)
+    x = np.log([1.0 if start is None else start[c.name] for c in bench.constants])
     errors = bench.log_errors(task.factors(x))
     for _ in range(rounds):
         if slopes is None:
@@ -154,6 +153,34 @@ def fit(
         if before - task.loss(x, errors) < _ENOUGH * before:
             break
     return _answer(task, x, errors, made)
+
+
+def _task(bench: Bench, weight: Column) -> _Task:
+    constants = bench.constants
+    spreads = np.array([c.spread for c in constants])
+    return _Task(bench, weight, spreads, np.log([c.most for c in constants]))
+
+
+def refitted(bench: Bench, whole: Fit, weight: Column, keep: NDArray[np.bool_]) -> dict[str, float]:
+    """Find the factors of a fit to some of the runs, errors taken as linear around another fit.
+
+    Parameters
+    ----------
+    whole  : a fit to the bench's runs
+    weight : of each of them
+    keep   : which to fit
+    """
+    task = _task(bench, np.where(keep, weight, 0.0))
+    around = np.log(list(whole.factors.values()))
+    x = around.copy()
+    for _ in range(_LINEAR_STEPS):
+        errors = whole.log_errors + whole.jacobian @ (x - around)
+        gradient = whole.jacobian.T @ task.pull(errors) + x / task.spreads**2
+        step = np.linalg.solve(task.normal(whole.jacobian, errors), gradient)
+        x = np.minimum(x - _DAMPED * step, task.tops)
+        if np.abs(step).max() < _STILL:
+            break
+    return task.factors(x)
 
 
 def _answer(task: _Task, x: Column, errors: Column, slopes: NDArray[np.float64]) -> Fit:

@@ -1,7 +1,8 @@
 """Errors of each source under constants that were fitted to the other sources.
 
-What an accuracy that is worth something rests on: the source judged is not in the fit. Every fit
-starts from the one to all runs and its slopes, so it costs a few pricings. Knows a bench.
+What an accuracy that is worth something rests on: the source judged is not in the fit. The fits
+without it take errors to be linear in the constants around the fit to all runs; the errors of the
+source judged are priced under the constants found. Knows a bench.
 
 Parts: `left_out`.
 """
@@ -12,7 +13,7 @@ import numpy as np
 
 from costmodels.units import Column
 from planner.fitting.bench import Bench
-from planner.fitting.least_squares import Fit, fit
+from planner.fitting.least_squares import Fit, refitted
 
 __all__ = ["left_out"]
 
@@ -40,10 +41,7 @@ def left_out(
         keep, mine = fitted != source, named == source
         factors = whole.factors
         if not keep.all():
-            found = fit(
-                bench.only(keep), weight[keep], whole.factors, whole.jacobian[keep], rounds=1
-            )
-            factors = found.factors
+            factors = refitted(bench, whole, weight, keep)
         errors[mine] = judged.only(mine).log_errors(factors)
         if progress:
             progress(f"without {source}: mean {np.abs(np.expm1(errors[mine])).mean():.1%}")
