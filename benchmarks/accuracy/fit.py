@@ -17,7 +17,7 @@ PARTS = ("fit_kernels", "fit_collectives", "fit_memory", "fit_steps", "fit_inter
 
 
 def main() -> None:
-    """Run the parts one after the other, each in a process of its own that reads what is written."""
+    """Run the parts in order, each in a process of its own that reads what was written."""
     for part in PARTS:
         begun = perf_counter()
         print(f"== {part}", flush=True)
