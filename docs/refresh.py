@@ -14,18 +14,20 @@ The command runs from the root of the repository. `until TITLE` cuts the output 
 """
 
 import argparse
+import csv
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from math import fsum
+from math import expm1, fsum
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FIRST_PLAN = ROOT / "planner" / "examples" / "llama3-70b-1024-h100.yaml"
+LEFT_OUT = ROOT / "benchmarks" / "accuracy" / "data" / "left_out.csv"
 MARKED = re.compile(r"(<!-- output: (?P<what>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 COLOURS = """<style>
 :root { --ink: #1c2430; --soft: #5b6675; --c1: #2563a8; --c2: #1d7f72; --c3: #c2570c;
@@ -54,11 +56,33 @@ def refreshed(text: str, tables: Mapping[str, str]) -> str:
 
     def renew(match: re.Match[str]) -> str:
         what = match["what"]
+        if what == "left out":
+            return f"{match[1]}{left_out_table()}{match[3]}"
         if what.startswith("accuracy"):
             return f"{match[1]}{tables[what]}{match[3]}" if what in tables else match[0]
         return f"{match[1]}{shown(what)}{match[3]}"
 
     return MARKED.sub(renew, text)
+
+
+def left_out_table() -> str:
+    """Return errors by source, each predicted with the whole source left out of the fit."""
+    errors: dict[str, list[float]] = {}
+    with LEFT_OUT.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            errors.setdefault(row["source"], []).append(expm1(float(row["log_error"])))
+    rows = [(name, *_spread(each)) for name, each in sorted(errors.items())]
+    rows.append(("all", *_spread([e for each in errors.values() for e in each])))
+    means = [fsum(map(abs, each)) / len(each) for each in errors.values()]
+    rows.append(("mean over sources", "", _share(fsum(means) / len(means)), "", "", ""))
+    return _table("source | runs | mean error | median | 90th percentile | bias", rows)
+
+
+def _spread(errors: Sequence[float]) -> tuple[str, ...]:
+    size = sorted(map(abs, errors))
+    tail = size[min(len(size) - 1, int(0.9 * len(size)))]
+    mean, bias = fsum(size) / len(size), fsum(errors) / len(size)
+    return (f"{len(size):,}", _share(mean), _share(median(size)), _share(tail), _share(bias))
 
 
 def accuracy_tables(validation: Mapping[str, Any], files: Sequence[Path]) -> dict[str, str]:
