@@ -237,12 +237,15 @@ def test_the_picture_shows_the_pasted_terms() -> None:
 
 def test_accuracy_tables_agree() -> None:
     refresh = _module(ROOT / "docs" / "refresh.py")
-    tables = [
-        match[0]
-        for text in TEXT.values()
-        for match in refresh.MARKED.finditer(text)
-        if match["what"] == "accuracy"
-    ]
-    assert len(tables) == 3
+
+    def shown(what: str) -> list[str]:
+        marked = (m for text in TEXT.values() for m in refresh.MARKED.finditer(text))
+        return [match[0] for match in marked if match["what"] == what]
+
+    left_out = shown("left out")
+    assert len(left_out) == 3
+    assert all(refresh.left_out_table() in table for table in left_out)
+    tables = shown("accuracy")
+    assert len(tables) == 2
     assert len(set(tables)) == 1
     assert re.search(r"^\| all \| [\d,]+ \| [\d.]+% \|", tables[0], re.MULTILINE)

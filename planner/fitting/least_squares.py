@@ -35,7 +35,7 @@ SOFT = 0.08
 _STEP = 0.02
 _CHORDS = 4
 _ENOUGH = 1e-3
-_LINEAR_STEPS, _DAMPED, _STILL = 100, 0.7, 1e-5
+_LINEAR_STEPS, _DAMPED, _STILL = 100, 0.7, 1e-9
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ With one pass a step, gradients in pieces cost what states in pieces do: the lat
 Source: Rajbhandari et al., ZeRO, SC 2020.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -113,9 +114,20 @@ def _storage(graph: OperatorGraph, tensor: Tensor, mesh: Mesh, passes: int) -> N
         pieces: dict[int, int] = {}
         for axis, code in zip(mesh, row, strict=True):
             pieces[code] = pieces.get(code, 1) * axis.degree
-        if all(c < 0 or tensor.shape[c] % n == 0 for c, n in pieces.items()):
+        even = all(c < 0 or tensor.shape[c] % n == 0 for c, n in pieces.items())
+        if even and not _late(row):
             rows.append(row)
     return np.array(rows, np.int64).reshape(len(rows), len(mesh))
+
+
+def _late(row: Sequence[int]) -> bool:
+    """Tell whether an axis reduces in every pass what one before it cuts only once a step."""
+    seen = False
+    for code in row:
+        if seen and (code >= 0 or code == GRADIENTS):
+            return True
+        seen = seen or code == STATES
+    return False
 
 
 def _pieces(mesh: Mesh, cut: NDArray[np.bool_]) -> Column:

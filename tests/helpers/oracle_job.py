@@ -9,7 +9,7 @@ from oracle_network import Network
 from hardware_profiles.load import load, matmul_kernel, peak_flop_per_s, with_overrides
 from hardware_profiles.stack import load_stack
 
-__all__ = ["FLOWS", "Job"]
+__all__ = ["FLOWS", "Job", "power_norm"]
 
 WIDTH = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03}
 FLOWS = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
@@ -66,6 +66,8 @@ class Job(Model, Network):
             constants = (kernel.fixed_s.value, kernel.fill.value, kernel.cast_bytes.value)
             self.rate[name] = (peak * share, *constants)
         peak = peak_flop_per_s(profile, wide).value * training.attention.value
+        if self.stack.attention_kernels == "flash-2":
+            peak *= training.flash_2.value
         self.attention_rate = (
             peak * kernels.attention_forward.efficiency.value,
             peak * kernels.attention_backward.efficiency.value,
@@ -169,12 +171,16 @@ class Job(Model, Network):
         for op in layer.ops:
             if op.kind == "dispatch":
                 # a trip is a product of tokens to nobody: its backward is one more of itself
-                starts += 1.0
+                starts += op.starts
             elif op.kind == "memory":
                 heads = self.split(layer, op)
                 share = {"sequence": 1, "heads": heads, "experts": p["etp"]}[op.region]
                 moved = op.touched * (1.0 if forward else 1.6) * self.local(op.region) / share
-                moved *= layer.patches * self.act * (1.0 if fused else 2.2)
+                moved *= layer.patches * self.act
+                if op.loss:
+                    moved *= 0.5 if self.on.fused_loss or self.on.compile else 1.4
+                elif not fused:
+                    moved *= 2.2
                 times["memory"] += moved / self.bandwidth + self.memory_fixed * op.starts
                 starts += op.starts * (1.0 if fused else 4.0)
             elif op.kind == "attention":
@@ -198,9 +204,15 @@ class Job(Model, Network):
                     ]
                     each = each[1:] if layer.name == "patches" else each
                     times["matmul"] += sum(each)
-                starts += len(each)
+                starts += len(each) * self.launches(op)
                 weight += each[-1] if not forward else 0.0
         return *self.expose(layer, times, starts, forward), weight
+
+    def launches(self, op: Work) -> float:
+        """Count launches of a product: of experts' ones, part of one more for each expert."""
+        if op.kind != "grouped":
+            return op.starts
+        return op.starts * (1 + 0.15 * float(self.model["moe"]["experts"]) / self.plan["ep"])
 
     def expose(
         self, layer: Layer, times: dict[str, float], starts: float, forward: bool

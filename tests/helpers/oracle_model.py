@@ -23,6 +23,7 @@ class Work:
     scores: float = 0.0
     weights: float = 0.0
     starts: float = 1.0
+    loss: bool = False
     wide: bool = False
     result: float = 0.0
     pairs: float = 0.0
@@ -115,17 +116,18 @@ class Model:
                 ops += mlp(float(shared))
                 made.pairs += 1.0
             router = Work("matmul", "", h, float(experts), weights=h * experts, wide=True,
-                           result=float(experts))  # fmt: skip
+                           result=float(experts), starts=10.0)  # fmt: skip
             up = Work("grouped", "experts", h, gates * width, "out", kept=top * h,
                        weights=experts * gates * width * h, result=top * gates * width)  # fmt: skip
             act = Work("memory", "experts", touched=top * (gates + 1) * width,
                         kept=top * gates * width, result=top * width)  # fmt: skip
             down = Work("grouped", "experts", width, h, "in", kept=top * width,
                          weights=experts * width * h, result=top * h)  # fmt: skip
-            trip = Work("dispatch", "experts", result=top * h)
-            permute = Work("memory", "sequence", touched=2 * top * h, starts=3.0, result=top * h)
+            trip = Work("dispatch", "experts", result=top * h, starts=4.0)
+            home = Work("dispatch", "experts", result=top * h, starts=2.0)
+            permute = Work("memory", "sequence", touched=2 * top * h, starts=8.0, result=top * h)
             back = Work("memory", "sequence", touched=(top + 1) * h, result=h)
-            ops += [router, permute, trip, up, act, down, trip, back]
+            ops += [router, permute, trip, up, act, down, home, back]
             made.pairs -= 1.0
             made.trips = 2
         ops += [*post, residual]
@@ -204,5 +206,5 @@ class Model:
         norm = Work("memory", "sequence", touched=2 * h, kept=h, weights=norm_weights, result=h)
         logits = Work("matmul", "heads", h, vocab, "out", kept=h, weights=weights, wide=True,
                        result=vocab)  # fmt: skip
-        loss = Work("memory", "heads", touched=4 * vocab, starts=6.0)
+        loss = Work("memory", "heads", touched=4 * vocab, starts=6.0, loss=True)
         return Layer("head", [norm, logits, loss], pairs=0.5, width=h)

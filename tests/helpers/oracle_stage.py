@@ -1,6 +1,6 @@
 """The oracle's pipeline stage: its layers, what it holds, what a microbatch takes on it."""
 
-from oracle_job import FLOWS, Job
+from oracle_job import FLOWS, Job, power_norm
 from oracle_model import Layer
 
 __all__ = ["AGAIN", "Stage"]
@@ -105,10 +105,18 @@ class Stage:
         self.accumulate_s = 0.0
         if p["microbatches"] > 1:
             self.accumulate_s = 2 * job.grad * (self.dense + self.expert) / job.bandwidth
+            if job.stack.fused_accumulation:
+                both = power_norm(self.weight_s, self.accumulate_s, 4.0)
+                self.accumulate_s = both - self.weight_s
         self.sends_s = 0.0
         if p["pp"] > 1:
-            tokens = p["micro_batch"] * job.tokens / p["cp"] / (p["tp"] if p["sp"] else 1)
+            scatters = job.stack.scatters_boundaries
+            tokens = p["micro_batch"] * job.tokens / p["cp"]
             size = tokens * job.model["hidden"] * job.act
-            self.sends_s = 2 * p["vpp"] * job.send(job.group("pp"), size)
+            part = size / p["tp"] if p["sp"] or scatters else size
+            send_s = job.send(job.group("pp"), part)
+            if scatters and not p["sp"]:
+                send_s += job.gather(job.group("tp"), size)
+            self.sends_s = 2 * p["vpp"] * send_s
         shown = self.sends_s * (1 - job.hides("pp"))
         self.total_s = self.forward_s + self.backward_s + shown + self.accumulate_s

@@ -177,12 +177,15 @@ def test_zero_3_where_memory_is_short_and_zero_1_where_it_is_not(
     assert seconds[42e9] >= seconds[70e9]
 
 
-def test_with_accumulated_gradients_states_alone_are_in_pieces() -> None:
-    """ZeRO 1: gradients in pieces would be reduced in each of four passes."""
+def test_with_accumulated_gradients_states_alone_are_in_pieces_over_the_slow_axis() -> None:
+    """ZeRO 1 over the slow axis: gradients in pieces would be reduced there in each of four passes.
+
+    Over the fast axis that hides, and fewer gradients are added up.
+    """
     made, found = solved({"near": 8, "far": 4}, 128, model=LARGE, sequence=4096, passes=4)
     words = found.sharding["parameters"]
     assert isinstance(words, dict)
-    assert words["dense/mlp up weight"] == "near:states far:states"
+    assert words["dense/mlp up weight"] == "near:gradients far:states"
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_each_pool_is_judged_by_its_own_memory() -> None:
 
 
 def test_no_pool_holds_the_model() -> None:
-    tiny = {"set": {"memory_bytes": 3e9}}
+    tiny = {"set": {"memory_bytes": 1.5e9}}
     with pytest.raises(NoFeasiblePlan):
         plan(job({**A100, **tiny}, {**H100, **tiny}))
 
