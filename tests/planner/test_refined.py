@@ -86,7 +86,9 @@ def test_every_staging_of_a_small_pipeline_is_no_better(given_, mesh, memory_byt
     # where the optimizer's step on the host decides, the even pipeline, which is always
     # searched beside, may be best
     even = training.cost(context, one)
-    even_s = float(np.where(even.total_bytes <= context.memory_limit_bytes, even.total_s, np.inf)[0])
+    even_s = float(
+        np.where(even.total_bytes <= context.memory_limit_bytes, even.total_s, np.inf)[0]
+    )
     assert min(found.objective[-1], even_s) <= best * (1 + CLOSE)
     price = training.cost(found.context, found.dims)
     assert (np.asarray(price.total_bytes) <= context.memory_limit_bytes).all()
