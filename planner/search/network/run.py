@@ -11,7 +11,7 @@ A time limit ends each part; without one, counts do, and children are heard in a
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,14 @@ import numpy as np
 from planner.search.network import exact
 from planner.search.network.areas import Area, Areas
 from planner.search.network.child import Child
-from planner.search.network.core import Core, Shifted
+from planner.search.network.core import Shifted
 from planner.search.network.descent import polish
-from planner.search.network.dual import Dual
 from planner.search.network.factor import Factor
 from planner.search.network.form import Ints, Network
 from planner.search.network.hubs import Hubs
 from planner.search.network.presolve import presolve
 from planner.search.network.proof import fits, most
+from planner.search.network.state import State, Told
 from planner.search.network.work import Found, prove, solve_narrow, solve_wide
 from planner.search.solution import Status
 
@@ -46,10 +46,7 @@ _PROOF_BACKTRACKS = 200_000
 _WORKERS = 2
 _PIECE_S, _AREA_S = 6.0, 2.0
 _COUNTED_S = 3600.0
-_GRACE_S = 2.0
-_REPAIR_S = 3.0
 _EQUAL = 1e-9
-_NEAR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +59,6 @@ class Outcome:
     curve: tuple[tuple[float, float], ...] = ()
 
 
-Told = Callable[[str, float, float], None]
-
-
 def run(net: Network, end: float | None, seed: int, tell: Told | None = None) -> Outcome:
     """Solve a network (see the module); `end` is a time of `time.monotonic`."""
     if not net.sizes.size:
@@ -72,10 +66,10 @@ def run(net: Network, end: float | None, seed: int, tell: Told | None = None) ->
     made = presolve(net)
     if made is None:
         return Outcome(None, "infeasible", np.inf)
-    search = _Search(made.network, end, seed, tell)
-    search.go()
-    picks = None if search.picks is None else made.lifted(search.picks)
-    return Outcome(picks, search.status(), search.bound(), tuple(search.curve))
+    state = State(made.network, end, tell)
+    _Search(state, seed).go()
+    picks = None if state.picks is None else made.lifted(state.picks)
+    return Outcome(picks, state.status(), state.bound(), tuple(state.curve))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +83,14 @@ class _Running:
 
 
 class _Search:
-    """The state of one run."""
+    """The schedule of one run."""
 
-    def __init__(self, net: Network, end: float | None, seed: int, tell: Told | None) -> None:
-        self.net, self.end, self.tell = net, end, tell
-        self.begun = time.monotonic()
-        self.rng = np.random.default_rng(seed)
-        self.core = Core.of(net)
-        self.dual = Dual(self.core)
-        self.picks: Ints | None = None
-        self.cost = np.inf
-        self.proved = False
-        self.curve: list[tuple[float, float]] = []
-        self.children: list[Child[Found]] = []
-        self.factor = Factor(net.capacity.size)
-        self.areas = Areas(self.core, self.rng)
-        self.hubs = Hubs(self.core, self.rng)
+    def __init__(self, state: State, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.state = state
+        self.factor = Factor(state.net.capacity.size)
+        self.areas, self.hubs = Areas(state.core, rng), Hubs(state.core, rng)
         self.raw: Ints | None = None
-        self.value = -np.inf
         self.valued = 0
         self.before = -np.inf
         self.proof: Child[Found] | None = None
@@ -117,78 +101,35 @@ class _Search:
         """Run all parts; no child is left behind, whatever happens."""
         try:
             self._prices()
-            if not self._closed() and self.exact and self.core.nodes.size:
+            if not self.state.closed() and self.exact and self.state.core.nodes.size:
                 self._areas()
         finally:
-            for child in self.children:
-                child.kill()
-
-    def status(self) -> Status:
-        """Status of what was found."""
-        if self.picks is None:
-            return "infeasible" if self.proved else "unknown"
-        return "optimal" if self._closed() else "feasible"
-
-    def bound(self) -> float:
-        """Return a true lower bound."""
-        if self.proved:
-            return self.cost
-        return min(max(self.dual.true_bound(), self.value), self.cost)
-
-    def _closed(self) -> bool:
-        least = self.cost - _EQUAL * abs(self.cost)
-        if not self.proved and self.dual.bound >= self.cost - _NEAR * abs(self.cost):
-            self.proved = self.dual.true_bound() >= least
-        self.proved = self.proved or (self.picks is not None and self.value >= least)
-        return self.proved
-
-    def _left(self) -> float:
-        return np.inf if self.end is None else self.end - time.monotonic()
-
-    def offer(self, picks: Ints | None) -> bool:
-        """Keep allowed picks that cost less than the best."""
-        if picks is None:
-            return False
-        cost = self.net.price(picks)
-        if cost >= self.cost or not self.net.allows(picks):
-            return False
-        self.picks, self.cost = picks, cost
-        self.curve.append((time.monotonic() - self.begun, cost))
-        if self.tell is not None:
-            self.tell("search", cost, self.dual.bound)
-        return True
-
-    def _child(self, work: Callable[[float], Iterable[Found]], limit_s: float) -> Child[Found]:
-        limit_s = max(0.1, min(limit_s, 0.6 * self._left()))
-        repair_s = min(_REPAIR_S, 0.5 * (self._left() - limit_s))
-        until = time.monotonic() + limit_s + repair_s
-        grace_s = max(0.3, min(repair_s + _GRACE_S, self._left() - limit_s - 0.2))
-        child: Child[Found] = Child(lambda: work(until), limit_s, grace_s)
-        self.children = [c for c in self.children if not c.done] + [child]
-        return child
+            self.state.end_children()
 
     # part 2
 
     def _prices(self) -> None:
         """Improve prices; beside that solve the core at them, or prove the whole."""
-        dual = self.dual
-        until = time.monotonic() + (_SHARE * self._left() if self.end is not None else np.inf)
+        dual = self.state.dual
+        until = time.monotonic() + (
+            _SHARE * self.state.left_s() if self.state.end is not None else np.inf
+        )
         dual.start(_WARM)
-        small = self.exact and fits(self.net)
-        most = _STEPS if self.end is None else np.inf
-        while dual.steps < most and time.monotonic() < until and not self._closed():
+        small = self.exact and fits(self.state.net)
+        most = _STEPS if self.state.end is None else np.inf
+        while dual.steps < most and time.monotonic() < until and not self.state.closed():
             dual.step()
             if dual.steps % _EVERY == 0:
                 slow = dual.bound - self.before < _SLOW * abs(dual.bound)
-                if self.picks is not None and slow:
+                if self.state.picks is not None and slow:
                     break
                 self.before = dual.bound
-                self.offer(polish(self.net, dual.picks))
+                self.state.offer(polish(self.state.net, dual.picks))
                 if small and self.proof is None:
                     self._start_proof()
             ready = dual.steps % _SOON == 0 and dual.steps >= _FIRST
-            if ready and self.exact and self.beside is None and self.core.nodes.size:
-                self._start_core(min(_PIECE_S, 0.15 * max(self._left(), 0.0)))
+            if ready and self.exact and self.beside is None and self.state.core.nodes.size:
+                self._start_core(min(_PIECE_S, 0.15 * max(self.state.left_s(), 0.0)))
             self._hear(0.0)
             if self.valued >= _ENOUGH and dual.steps >= _LEAST_STEPS:
                 break
@@ -196,19 +137,19 @@ class _Search:
 
     def _hear(self, wait_s: float) -> None:
         """Take what the children of this part have found; counted work waits for it."""
-        until = np.inf if self.end is None else min(time.monotonic() + wait_s, self.end)
+        until = np.inf if self.state.end is None else min(time.monotonic() + wait_s, self.state.end)
         if self.proof is not None and not self.proof.done and self.proof.wait(until):
             found = self.proof.answer
             if found is not None:
-                self.offer(found.picks)
+                self.state.offer(found.picks)
                 closed = found.ended > 0 and (found.raw is None or found.picks is not None)
-                self.proved = self.proved or closed
+                self.state.proved = self.state.proved or closed
         if self.beside is not None and self.beside.wait(until):
             found, self.beside = self.beside.answer, None
             self.hubs.heard(0 if found is None else found.ended)
             if found is not None:
-                self.offer(found.picks)
-                self.value = max(self.value, found.value)
+                self.state.offer(found.picks)
+                self.state.value = max(self.state.value, found.value)
                 self.raw = found.raw if found.raw is not None else self.raw
                 if found.raw is not None and found.value > -np.inf:
                     self.valued += 1
@@ -217,8 +158,8 @@ class _Search:
     def _correct(self, raw: Ints) -> None:
         """Let the dual go on from prices that exact picks have corrected."""
         before = self.factor.now
-        self.factor.learn(self.net.excess(raw) > 0.0)
-        self.dual.correct(self.factor.now / before)
+        self.factor.learn(self.state.net.excess(raw) > 0.0)
+        self.state.dual.correct(self.factor.now / before)
         self.factor.forget(self.factor.now)
         self.before = -np.inf  # the bound may fall at first
 
@@ -228,21 +169,25 @@ class _Search:
         if found.raw is None:
             return
         self.raw = found.raw
-        excess = self.net.excess(found.raw)
+        excess = self.state.net.excess(found.raw)
         if found.value > -np.inf:
             self.valued += 1
             self.factor.learn(excess > 0.0)
         elif not self.valued:
-            self.factor.nudge(excess / self.dual.scale)
+            self.factor.nudge(excess / self.state.dual.scale)
 
     def _start_core(self, limit_s: float) -> None:
         self.beside = self._wide(limit_s, 1)
 
     def _wide(self, limit_s: float, seed: int) -> Child[Found]:
         """Solve wide pieces in a child, from the last picks of the exact solver."""
-        core, price, pieces = self.core, self.dual.price * self.factor.now, self.hubs.draw()
-        picks = self.raw if self.raw is not None else self.dual.picks.copy()
-        counted = self.end is None
+        core, price, pieces = (
+            self.state.core,
+            self.state.dual.price * self.factor.now,
+            self.hubs.draw(),
+        )
+        picks = self.raw if self.raw is not None else self.state.dual.picks.copy()
+        counted = self.state.end is None
         limit_s = _COUNTED_S if counted else limit_s
 
         def work(until: float) -> Iterable[Found]:
@@ -251,13 +196,13 @@ class _Search:
                 backtracks=_BACKTRACKS if counted else None, until=until, seed=seed,
             )  # fmt: skip
 
-        return self._child(work, 1.5 * limit_s + 1.0)
+        return self.state.child(work, 1.5 * limit_s + 1.0)
 
     def _narrow(self, shift: Shifted, area: Area, limit_s: float, seed: int) -> Child[Found]:
         """Solve an area around the best picks in a child."""
-        price, picks = self.dual.price * self.factor.now * area.factor, self.picks
+        price, picks = self.state.dual.price * self.factor.now * area.factor, self.state.picks
         assert picks is not None
-        counted = self.end is None
+        counted = self.state.end is None
         limit_s = _COUNTED_S if counted else limit_s
 
         def work(until: float) -> Iterable[Found]:
@@ -266,34 +211,36 @@ class _Search:
                 backtracks=_BACKTRACKS if counted else None, until=until, seed=seed,
             )  # fmt: skip
 
-        return self._child(work, 1.5 * limit_s + 1.0)
+        return self.state.child(work, 1.5 * limit_s + 1.0)
 
     def _start_proof(self) -> None:
-        net = self.net
-        limit_s = max(10.0, 0.2 * self._left()) if self.end is not None else _COUNTED_S
-        upper = self.cost * (1.0 + _EQUAL) + 1.0 if self.picks is not None else most(net)
-        backtracks = None if self.end is not None else _PROOF_BACKTRACKS
+        net = self.state.net
+        limit_s = max(10.0, 0.2 * self.state.left_s()) if self.state.end is not None else _COUNTED_S
+        upper = (
+            self.state.cost * (1.0 + _EQUAL) + 1.0 if self.state.picks is not None else most(net)
+        )
+        backtracks = None if self.state.end is not None else _PROOF_BACKTRACKS
 
         def work(_: float) -> Iterable[Found]:
             yield prove(net, upper, limit_s=limit_s, backtracks=backtracks, seed=1)
 
-        self.proof = self._child(work, limit_s)
+        self.proof = self.state.child(work, limit_s)
 
     # part 3
 
     def _areas(self) -> None:
         """Solve areas of the core: wide ones, at prices that they correct, and narrow ones."""
-        shift = self.dual.shifted()
+        shift = self.state.dual.shifted()
         if not self.valued:  # picks of earlier prices are far from those of the last
             self.raw = None
             self.hubs.restart()
         running: list[_Running] = []
         pieces = 0
-        while self._left() > 0.3 and not self.proved:
+        while self.state.left_s() > 0.3 and not self.state.proved:
             self._hear(0.0)
             busy = sum(c is not None and not c.done for c in (self.proof, self.beside))
             most = max(1, _WORKERS - busy)
-            while len(running) < most and (self.end is not None or pieces < _PIECES):
+            while len(running) < most and (self.state.end is not None or pieces < _PIECES):
                 if (one := self._start_area(shift, running, pieces + 1)) is None:
                     break
                 running.append(one)
@@ -301,7 +248,11 @@ class _Search:
             if not running:
                 break
             one = running.pop(0)
-            wait = np.inf if self.end is None else min(time.monotonic() + 0.02, self.end - 0.2)
+            wait = (
+                np.inf
+                if self.state.end is None
+                else min(time.monotonic() + 0.02, self.state.end - 0.2)
+            )
             if one.child.wait(wait):
                 self._take(one)
             else:
@@ -309,36 +260,24 @@ class _Search:
 
     def _start_area(self, shift: Shifted, running: list[_Running], number: int) -> _Running | None:
         """Start a wide piece where none is running, else a narrow one, once there are picks."""
-        begun, half = time.monotonic(), 0.5 * max(self._left(), 0.1)
+        begun, half = time.monotonic(), 0.5 * max(self.state.left_s(), 0.1)
         if all(one.area is not None for one in running):
             child = self._wide(min(_PIECE_S, half), number)
-            return _Running(child, None, begun, self.picks)
-        if self.picks is None:
+            return _Running(child, None, begun, self.state.picks)
+        if self.state.picks is None:
             return None
         area = self.areas.draw()
         child = self._narrow(shift, area, min(_AREA_S, half), number)
-        return _Running(child, area, begun, self.picks)
+        return _Running(child, area, begun, self.state.picks)
 
     def _take(self, one: _Running) -> None:
         """Take what an area has found."""
         found = one.child.answer
-        gained = found is not None and self._merge(found.picks, one.base)
+        gained = found is not None and self.state.merge(found.picks, one.base)
         if one.area is not None:
             self.areas.reward(one.area, gained, time.monotonic() - one.begun)
         elif found is None:
             self.hubs.heard(0)
         else:
-            self.value = max(self.value, found.value)
+            self.state.value = max(self.state.value, found.value)
             self._learn(found)
-
-    def _merge(self, picks: Ints | None, base: Ints | None) -> bool:
-        """Take better picks; where the best has changed since, try to put both changes together."""
-        if picks is None:
-            return False
-        if self.picks is not None and base is not None and base is not self.picks:
-            both = self.picks.copy()
-            changed = picks != base
-            both[changed] = picks[changed]
-            if self.offer(both):
-                return True
-        return self.offer(picks)
