@@ -25,7 +25,7 @@ _ROWS = 6
 _WIDE_S, _NARROW_S = 2.0, 1.0
 _ROUNDING = 1e-12
 _NEAR, _FAR = 600, 2_500
-_SWEEPS = 6
+_SWEEPS, _SWEEPS_WHOLE = 6, 25
 _COUNTED_S, _BACKTRACKS = 3600.0, 3_000
 
 
@@ -66,7 +66,8 @@ def solve_wide(
     `until`: a time of `time.monotonic` after which no more repair is tried.
     """
     net, up = core.net, core.up(price)
-    shift = _refreshed(core, price, up)
+    whole = pieces[-1].size == core.nodes.size
+    shift = _refreshed(core, price, up, _SWEEPS_WHOLE if whole else _SWEEPS)
     raw, value, ended = None, -np.inf, 0
     until_s = time.process_time() + limit_s
     for free in pieces:
@@ -128,9 +129,9 @@ def _value(net: Network, price: Floats, raw: Ints, piece: exact.Piece) -> float:
     return float(parts.sum()) - rounded
 
 
-def _refreshed(core: Core, price: Floats, up: Floats) -> Shifted:
+def _refreshed(core: Core, price: Floats, up: Floats, sweeps: int) -> Shifted:
     """Sweep a little at other prices, so that the messages suit them."""
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         total, value = core.sweeps.sweep(up)
     return shifted(core, total, value + core.constant(up, price))
 
