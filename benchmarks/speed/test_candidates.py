@@ -75,8 +75,8 @@ def test_search(benchmark: BenchmarkFixture, name: str) -> None:
     price = training.cost(found.context, found.dims)
     fits = np.asarray(price.total_bytes) <= found.context.memory_limit_bytes
     assert found.objective == np.min(np.asarray(price.total_s)[fits])
-    assert found.found.priced == np.count_nonzero(fits)
-    assert found.found.priced + found.found.dropped == len(found.dims)
+    assert 0 < found.found.priced <= np.count_nonzero(fits)  # a bound closes the others
+    assert found.found.priced + found.found.dropped <= len(found.dims)
     if benchmark.enabled:
         rate = _per_second(len(found.dims), lambda: search(job))
         benchmark.extra_info |= {"candidates": len(found.dims), "searched_per_s": rate}
