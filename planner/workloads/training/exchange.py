@@ -44,11 +44,23 @@ def axis_span(context: Context, dims: ParallelDims, axis: str) -> Span:
     return context.cluster.span(*segments(dims, axis))
 
 
-def inside_block_s(
-    context: Context, block: Block, dims: ParallelDims, phase: str
-) -> dict[str, Num]:
-    """Seconds of communication inside one block for one microbatch, alone, by axis."""
-    return {axis: t.seconds for axis, t in inside_block(context, block, dims, phase).items()}
+def inside_block_s(context: Context, block: Block, dims: ParallelDims) -> dict[str, dict[str, Num]]:
+    """Seconds of communication inside one block for one microbatch, alone, by phase and axis.
+
+    What tensor and expert ranks exchange is the same in both phases, and priced once.
+    """
+    tensor_s = tensor_traffic(context, block, dims).seconds
+    expert_s = expert_traffic(context, block, dims).seconds
+    return {
+        phase: {
+            "tp": tensor_s,
+            "cp": _context(context, block, dims, phase).seconds,
+            "ep": expert_s,
+        }
+        if block.phase(phase)
+        else dict.fromkeys(("tp", "cp", "ep"), np.zeros_like(dims.tp))
+        for phase in ("forward", "backward")
+    }
 
 
 def inside_block(

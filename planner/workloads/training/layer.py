@@ -100,8 +100,8 @@ def combine(passes: Iterable[Pass]) -> Pass:
     return Pass(exposed, hidden)
 
 
-Exchanges = Callable[[Context, Block, ParallelDims, str], Mapping[str, Num]]
-"""Seconds of communication inside a block in one phase, alone, by axis."""
+Exchanges = Callable[[Context, Block, ParallelDims], Mapping[str, Mapping[str, Num]]]
+"""Seconds of communication inside a block, alone, by phase and axis."""
 
 
 def block_time(
@@ -111,8 +111,9 @@ def block_time(
     exchanges: Exchanges = exchange.inside_block_s,
 ) -> BlockTime:
     """Price one copy of `block` for one microbatch (see the module)."""
-    forward, _ = _pass(context, block, dims, "forward", exchanges)
-    backward, weight_s = _pass(context, block, dims, "backward", exchanges)
+    alone = exchanges(context, block, dims)
+    forward, _ = _pass(context, block, dims, "forward", alone["forward"])
+    backward, weight_s = _pass(context, block, dims, "backward", alone["backward"])
     return BlockTime(forward, backward, weight_s)
 
 
@@ -129,7 +130,7 @@ def recomputed(forward: Pass, mode: Num) -> Pass:
 
 
 def _pass(
-    context: Context, block: Block, dims: ParallelDims, phase: str, exchanges: Exchanges
+    context: Context, block: Block, dims: ParallelDims, phase: str, comm: Mapping[str, Num]
 ) -> tuple[Pass, Num]:
     times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     launches: Num = 0.0
@@ -144,7 +145,6 @@ def _pass(
         launches = launches + op.launches * _launch_factor(context, op, dims)
         if op.weight_gradient:
             weight_s = weight_s + seconds
-    comm = exchanges(context, block, dims, phase)
     device_s = times["matmul"] + times["experts"] + times["attention"] + times["memory"]
     hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     left_s = device_s  # what hides under compute, hides once

@@ -79,15 +79,15 @@ def _least_blocks(
     none = np.zeros(len(dims))
 
     def exchanges(
-        context: Context, block: Block, dims: ParallelDims, phase: str
-    ) -> Mapping[str, Num]:
-        if not block.phase(phase):
-            return {"tp": none, "cp": none, "ep": none}
+        context: Context, block: Block, dims: ParallelDims
+    ) -> Mapping[str, Mapping[str, Num]]:
         tensor = _fewest(exchange.tensor_traffic(context, block, meshes).seconds, mesh_rows)
         experts = none
         if any(op.kind == "dispatch" for op in block.ops):
             experts = _fewest(exchange.expert_traffic(context, block, cuts).seconds, cut_rows)
-        return {"tp": mesh.spread(tensor), "cp": none, "ep": experts}
+        once = {"tp": mesh.spread(tensor), "cp": none, "ep": experts}
+        nothing = dict.fromkeys(once, none)
+        return {phase: once if block.phase(phase) else nothing for phase in ("forward", "backward")}
 
     return [(b, block_time(context, b, dims, exchanges)) for b in context.graph.blocks]
 
