@@ -19,6 +19,7 @@ from planner.workloads.training.groups import segments
 
 __all__ = [
     "Traffic",
+    "Spans",
     "axis_span",
     "expert_traffic",
     "inside_block_s",
@@ -44,17 +45,35 @@ def axis_span(context: Context, dims: ParallelDims, axis: str) -> Span:
     return context.cluster.span(*segments(dims, axis))
 
 
-def inside_block_s(context: Context, block: Block, dims: ParallelDims) -> dict[str, dict[str, Num]]:
+class Spans:
+    """Hops that the groups of some plans cross, by axis, found once however many blocks ask."""
+
+    def __init__(self, context: Context, dims: ParallelDims) -> None:
+        self._context, self._dims = context, dims
+        self._found: dict[str, Span] = {}
+
+    def __getitem__(self, axis: str) -> Span:
+        """Return `axis_span` of an axis."""
+        if axis not in self._found:
+            self._found[axis] = axis_span(self._context, self._dims, axis)
+        return self._found[axis]
+
+
+def inside_block_s(
+    context: Context, block: Block, dims: ParallelDims, spans: Spans | None = None
+) -> dict[str, dict[str, Num]]:
     """Seconds of communication inside one block for one microbatch, alone, by phase and axis.
 
-    What tensor and expert ranks exchange is the same in both phases, and priced once.
+    What tensor and expert ranks exchange is the same in both phases, and priced once. `spans`:
+    those of the plans, where several blocks share them.
     """
-    tensor_s = tensor_traffic(context, block, dims).seconds
-    expert_s = expert_traffic(context, block, dims).seconds
+    spans = spans or Spans(context, dims)
+    tensor_s = tensor_traffic(context, block, dims, spans).seconds
+    expert_s = expert_traffic(context, block, dims, spans).seconds
     return {
         phase: {
             "tp": tensor_s,
-            "cp": _context(context, block, dims, phase).seconds,
+            "cp": _context(context, block, dims, phase, spans).seconds,
             "ep": expert_s,
         }
         if block.phase(phase)
@@ -70,10 +89,11 @@ def inside_block(
     if not block.phase(phase):  # frozen, and nothing before it learns
         zero = np.zeros_like(dims.tp)
         return dict.fromkeys(("tp", "cp", "ep"), Traffic(zero, zero))
+    spans = Spans(context, dims)
     return {
-        "tp": tensor_traffic(context, block, dims),
-        "cp": _context(context, block, dims, phase),
-        "ep": expert_traffic(context, block, dims),
+        "tp": tensor_traffic(context, block, dims, spans),
+        "cp": _context(context, block, dims, phase, spans),
+        "ep": expert_traffic(context, block, dims, spans),
     }
 
 
@@ -81,13 +101,13 @@ def _local_tokens(context: Context, dims: ParallelDims) -> Num:
     return dims.micro_batch * context.tokens / dims.cp
 
 
-def tensor_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+def tensor_traffic(context: Context, block: Block, dims: ParallelDims, spans: Spans) -> Traffic:
     """Tensor parallelism: a gather and a scatter around each pair of split products.
 
     With sequence parallelism an all-gather before and a reduce-scatter after, else an all-reduce
     after; the backward pass mirrors them. Source: Korthikanti et al. 2022, section 4.2.
     """
-    span = axis_span(context, dims, "tp")
+    span = spans["tp"]
     outputs = _row_outputs(block)
     vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
     message = tensor_message_bytes(context, block, dims)
@@ -118,7 +138,9 @@ def tensor_message_bytes(context: Context, block: Block, dims: ParallelDims) -> 
     return _local_tokens(context, dims) * width * context.activation_bytes
 
 
-def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> Traffic:
+def _context(
+    context: Context, block: Block, dims: ParallelDims, phase: str, spans: Spans
+) -> Traffic:
     """Context parallelism: keys and values round a ring, gathered, or heads for tokens.
 
     By kind of exchange:
@@ -140,7 +162,7 @@ def _context(context: Context, block: Block, dims: ParallelDims, phase: str) -> 
     ((degree, stride),) = segments(dims, "cp")
     turns = 1.0 if phase == "forward" else 2.0
     ring_s, ring_bytes = _ring(context, kv_bytes, degree, stride, turns)
-    span = axis_span(context, dims, "cp")
+    span = spans["cp"]
     gather_s = turns * collectives.all_gather_s(kv_bytes * degree, span)
     a2a_s = collectives.all_to_all_s(all_bytes, span)
     inner = np.clip(context.cluster.node_devices / stride, 1.0, degree)
@@ -173,7 +195,7 @@ def _ring(
     return hops * collectives.point_to_point_s(message, alpha_s, bytes_per_s), hops * message
 
 
-def expert_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffic:
+def expert_traffic(context: Context, block: Block, dims: ParallelDims, spans: Spans) -> Traffic:
     """Expert parallelism: tokens to their experts and back, and over the expert-tensor ranks."""
     moe = context.spec.model.moe
     trips = sum(1.0 for op in block.phase("forward") if op.kind == "dispatch")
@@ -183,11 +205,9 @@ def expert_traffic(context: Context, block: Block, dims: ParallelDims) -> Traffi
     tokens = _local_tokens(context, dims) / dims.tp
     message = tokens * moe.top_k * context.spec.model.hidden * context.activation_bytes
     load = 1.0 if not moe.dropless else context.imbalance
-    a2a_s = load * collectives.all_to_all_s(
-        message, axis_span(context, dims, "ep"), float(moe.top_k)
-    )
+    a2a_s = load * collectives.all_to_all_s(message, spans["ep"], float(moe.top_k))
     gathered = message * dims.etp
-    etp_s = collectives.all_gather_s(gathered, axis_span(context, dims, "etp"))
+    etp_s = collectives.all_gather_s(gathered, spans["etp"])
     sent = (dims.ep - 1.0) / dims.ep * message + (dims.etp - 1.0) * message
     return Traffic(trips * sent, trips * (a2a_s + etp_s))
 

@@ -77,14 +77,19 @@ def _least_blocks(
     meshes, mesh_rows = orders(mesh.few)
     cuts, cut_rows = orders(dims)
     none = np.zeros(len(dims))
+    mesh_spans, cut_spans = exchange.Spans(context, meshes), exchange.Spans(context, cuts)
 
     def exchanges(
         context: Context, block: Block, dims: ParallelDims
     ) -> Mapping[str, Mapping[str, Num]]:
-        tensor = _fewest(exchange.tensor_traffic(context, block, meshes).seconds, mesh_rows)
+        tensor = _fewest(
+            exchange.tensor_traffic(context, block, meshes, mesh_spans).seconds, mesh_rows
+        )
         experts = none
         if any(op.kind == "dispatch" for op in block.ops):
-            experts = _fewest(exchange.expert_traffic(context, block, cuts).seconds, cut_rows)
+            experts = _fewest(
+                exchange.expert_traffic(context, block, cuts, cut_spans).seconds, cut_rows
+            )
         once = {"tp": mesh.spread(tensor), "cp": none, "ep": experts}
         nothing = dict.fromkeys(once, none)
         return {phase: once if block.phase(phase) else nothing for phase in ("forward", "backward")}

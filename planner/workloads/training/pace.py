@@ -7,6 +7,7 @@ states are sharded: that is priced once a step, in `sharing` and `cost`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,8 +151,9 @@ def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str
     where = (slots.recompute.astype(int), folded.inverse[None])
     few = np.ones(len(folded.few))
     made: dict[str, _Timed] = {}
+    exchanges = partial(exchange.inside_block_s, spans=exchange.Spans(context, folded.few))
     for block in context.graph.blocks:
-        time = block_time(context, block, folded.few)
+        time = block_time(context, block, folded.few, exchanges)
         again = [recomputed(time.forward, mode) for mode in range(len(RECOMPUTE))]
         again_s = np.array([one.total_s * few for one in again])
         again_spare_s = np.array([one.spare_s * few for one in again])
