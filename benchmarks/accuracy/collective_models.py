@@ -15,6 +15,7 @@ from costmodels.collectives import all_gather_s, all_reduce_s, all_to_all_s, red
 from costmodels.hops import Hop, Line, Span, Transport
 from costmodels.units import Column, Num
 from hardware_profiles.load import load
+from hardware_profiles.schema import NetworkLevel
 
 __all__ = ["BETWEEN", "FIXED", "NODE", "Constants", "between_span", "free_of", "node_span",
            "price", "start_of"]  # fmt: skip
@@ -87,7 +88,7 @@ def free_of(system: str) -> list[str]:
     return [name for name in start_of(system) if switch or ".switch." not in name]
 
 
-def _level(system: str):  # type: ignore[no-untyped-def]
+def _level(system: str) -> NetworkLevel:
     return load(PROFILES[system]).network[0]
 
 

@@ -9,8 +9,8 @@ without it. `--write` writes `hardware_profiles/residuals/step_time.yaml`.
 
 import argparse
 import csv
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from ruamel.yaml import YAML
 
 from costmodels.units import Column
 from hardware_profiles.residuals import PATH, Cell, Residuals
-from planner.comparable import Likeness, interval, likeness, scale, unlike
+from planner.comparable import Interval, Likeness, interval, likeness, scale, unlike
+from planner.fitting import per_source
 from planner.fitting.spread import scales, weighted_quantile
 from planner.prepared import Priced
 
@@ -107,8 +108,7 @@ def cells(rows: Iterable[Row]) -> list[Cell]:
 
 def weights(rows: Sequence[Row], power: float) -> Column:
     """Weigh each row by its source's number of rows to the power -`power`."""
-    sizes = Counter(row.source for row in rows)
-    return np.array([sizes[row.source] ** -power for row in rows])
+    return per_source([row.source for row in rows], power)
 
 
 def apart(rows: Sequence[Row]) -> list[dict[str, float]]:
@@ -183,14 +183,21 @@ def crossed(rows: Sequence[Row]) -> Column:
     What is unlike is told from the rows of the other sources too.
     """
     out = np.zeros(len(rows))
+    for number, made in unseen(rows, table):
+        error = rows[number].log_error
+        out[number] = abs(error) / (-np.log(made.low) if error > 0 else np.log(made.high))
+    return out
+
+
+def unseen(
+    rows: Sequence[Row], make: Callable[[Sequence[Row]], Residuals]
+) -> Iterator[tuple[int, Interval]]:
+    """Return each row's number, and its interval by a table that is made without its source."""
     for source in sorted({row.source for row in rows}):
-        known = table([row for row in rows if row.source != source])
+        known = make([row for row in rows if row.source != source])
         for number, row in enumerate(rows):
             if row.source == source:
-                made = interval(row.like, known)
-                half = -np.log(made.low) if row.log_error > 0 else np.log(made.high)
-                out[number] = abs(row.log_error) / half
-    return out
+                yield number, interval(row.like, known)
 
 
 def calibrated(rows: Sequence[Row]) -> Residuals:
@@ -218,12 +225,8 @@ def calibrated(rows: Sequence[Row]) -> Residuals:
 def inside(rows: Sequence[Row]) -> Column:
     """Tell which rows the calibrated intervals hold that were made without their source."""
     out = np.zeros(len(rows))
-    for source in sorted({row.source for row in rows}):
-        known = calibrated([row for row in rows if row.source != source])
-        for number, row in enumerate(rows):
-            if row.source == source:
-                made = interval(row.like, known)
-                out[number] = made.low <= np.exp(-row.log_error) <= made.high
+    for number, made in unseen(rows, calibrated):
+        out[number] = made.low <= np.exp(-rows[number].log_error) <= made.high
     return out
 
 

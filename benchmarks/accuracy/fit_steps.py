@@ -11,7 +11,6 @@ description gave it. `--write` changes the figures in the profile and family fil
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from ruamel.yaml import YAML
 from training_runs import prepared_runs
 
 from costmodels.units import Column
-from planner.fitting import Bench, Constant, Fit, figure_at, fit, thinned
+from planner.fitting import Bench, Constant, Fit, figure_at, fit, per_source, thinned
 from planner.fitting.left_out import left_out
 from planner.prepared import Priced
 
@@ -121,8 +120,7 @@ def worth(runs: Sequence[Priced]) -> Column:
 
     Errors of a source are of a kind: a thousand of its runs are not a thousand observations.
     """
-    sizes = Counter(run.source for run in runs)
-    return np.array([WORTH * sizes[run.source] ** -0.25 for run in runs])
+    return WORTH * per_source([run.source for run in runs], 0.25)
 
 
 def fit_steps(runs: Sequence[Priced], progress: Callable[[str], None] | None = None) -> Fitted:

@@ -6,7 +6,7 @@ saw, `spread` how far apart errors lie. The benchmark that makes the shipped fig
 `sixfold validate --fit` use the same.
 """
 
-from planner.fitting.bench import Bench, source_weights, thinned
+from planner.fitting.bench import Bench, per_source, source_weights, thinned
 from planner.fitting.constants import Constant, figure_at
 from planner.fitting.least_squares import Fit, fit
 from planner.fitting.left_out import left_out
@@ -18,6 +18,7 @@ __all__ = [
     "figure_at",
     "fit",
     "left_out",
+    "per_source",
     "source_weights",
     "thinned",
 ]

@@ -4,7 +4,7 @@ Runs that share a context (model, machine, device count, stack, number format) a
 together, as columns; of those that no changed constant touches, none is priced. Knows runs and
 constants; nothing of how constants are found.
 
-Parts: `Bench`, `thinned`, `source_weights`.
+Parts: `Bench`, `thinned`, `source_weights`, `per_source`.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from planner.prepared import Priced
 from planner.workloads import training
 from planner.workloads.training.context import rates_of
 
-__all__ = ["Bench", "source_weights", "thinned"]
+__all__ = ["Bench", "per_source", "source_weights", "thinned"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,11 @@ def source_weights(runs: Sequence[Priced], power: float = 0.3) -> Column:
 
     0 weighs runs alike, 1 weighs sources alike.
     """
-    sizes = Counter(run.source for run in runs)
-    weight = np.array([sizes[run.source] ** -power for run in runs])
+    weight = per_source([run.source for run in runs], power)
     return np.asarray(weight / weight.mean())
+
+
+def per_source(sources: Sequence[str], power: float) -> Column:
+    """Return, for each observation of these sources, its source's number of them to -`power`."""
+    sizes = Counter(sources)
+    return np.array([sizes[source] ** -power for source in sources])

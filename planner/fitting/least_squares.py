@@ -87,22 +87,25 @@ class _Task:
             made[:, k] = (there - here) / step
         return made
 
+    def bend(self, errors: Column) -> Column:
+        """Half the slope of the runs' loss in their errors, over the errors."""
+        return np.asarray(self.weight**2 / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2)))
+
     def normal(self, slopes: NDArray[np.float64], errors: Column) -> NDArray[np.float64]:
         """Return the matrix of the normal equations: curvature of runs and prior."""
-        bend = self.weight**2 / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2))
+        bend = self.bend(errors)
         return np.asarray(slopes.T @ (bend[:, None] * slopes) + np.diag(self.spreads**-2.0))
 
-    def pull(self, errors: Column) -> Column:
-        """Half the slope of the runs' loss in their errors."""
-        bend: Column = self.weight**2 / (SOFT**2 * np.sqrt(1.0 + (errors / SOFT) ** 2))
-        return bend * errors
+    def newton(self, x: Column, errors: Column, slopes: NDArray[np.float64]) -> Column:
+        """Return the Gauss-Newton step."""
+        gradient = slopes.T @ (self.bend(errors) * errors) + x / self.spreads**2
+        return np.asarray(-np.linalg.solve(self.normal(slopes, errors), gradient))
 
     def downhill(
         self, x: Column, errors: Column, slopes: NDArray[np.float64]
     ) -> tuple[Column, Column] | None:
         """Take a Gauss-Newton step, halved until it helps; None where none does."""
-        gradient = slopes.T @ self.pull(errors) + x / self.spreads**2
-        step = -np.linalg.solve(self.normal(slopes, errors), gradient)
+        step = self.newton(x, errors, slopes)
         before = self.loss(x, errors)
         for halvings in range(5):
             tried = np.minimum(x + step * 0.5**halvings, self.tops)
@@ -175,9 +178,8 @@ def refitted(bench: Bench, whole: Fit, weight: Column, keep: NDArray[np.bool_]) 
     x = around.copy()
     for _ in range(_LINEAR_STEPS):
         errors = whole.log_errors + whole.jacobian @ (x - around)
-        gradient = whole.jacobian.T @ task.pull(errors) + x / task.spreads**2
-        step = np.linalg.solve(task.normal(whole.jacobian, errors), gradient)
-        x = np.minimum(x - _DAMPED * step, task.tops)
+        step = task.newton(x, errors, whole.jacobian)
+        x = np.minimum(x + _DAMPED * step, task.tops)
         if np.abs(step).max() < _STILL:
             break
     return task.factors(x)

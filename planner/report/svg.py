@@ -8,13 +8,13 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from xml.dom import minidom
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "drawing"]
+__all__ = ["COLOURS", "drawing", "rendered"]
 
 # Stand-ins that no drawing uses otherwise; each becomes the page's variable of that name.
 COLOURS = {
@@ -43,17 +43,38 @@ def drawing(
     size_in : width and height in inches; the page scales it
     draw    : called with the axes to draw on
     """
+    ink, soft = COLOURS["ink"], COLOURS["soft"]
+    text = rendered(name, size_in, draw, layout="tight", ink=ink, soft=soft, transparent=True)
+    return _in_page(text, name, told)
+
+
+def rendered(
+    salt: str,
+    size_in: tuple[float, float],
+    draw: Callable[["Axes"], None],
+    *,
+    layout: Literal["constrained", "tight"],
+    ink: str = "black",
+    soft: str = "black",
+    transparent: bool = False,
+) -> str:
+    """Return an SVG file; text stays text, names are never read as formulas, no date is in it.
+
+    Parameters
+    ----------
+    salt      : of the ids in the file: the same salt and drawing give the same bytes
+    ink, soft : colours of text, and of axes and their ticks
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    ink, soft = COLOURS["ink"], COLOURS["soft"]
     with (
         warnings.catch_warnings(),
         mpl.rc_context(
             {
                 "svg.fonttype": "none",
-                "svg.hashsalt": name,
+                "svg.hashsalt": salt,
                 "text.parse_math": False,
                 "text.usetex": False,
                 "axes.unicode_minus": False,
@@ -71,12 +92,12 @@ def drawing(
         ),
     ):
         warnings.simplefilter("ignore")  # glyphs that our fonts lack: the reader's will draw them
-        figure = Figure(figsize=size_in, layout="tight")
+        figure = Figure(figsize=size_in, layout=layout)
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
-    return _in_page(text.getvalue(), name, told)
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=transparent)
+    return text.getvalue()
 
 
 def _in_page(svg: str, name: str, told: str) -> str:

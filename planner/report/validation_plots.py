@@ -4,8 +4,6 @@ Drawn by Matplotlib, imported only when a plot is asked for. The same answer giv
 A plot that has nothing to show is left out.
 """
 
-import io
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import numpy as np
 
 from planner.report.node import Node
 from planner.report.numbers import clean, seconds
+from planner.report.svg import rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,33 +44,7 @@ def plots(answer: Mapping[str, object]) -> dict[str, str]:
 
 
 def _drawn(size_in: tuple[float, float], draw: Callable[["Axes"], None]) -> str:
-    """Draw one plot; text stays text, names are never read as formulas."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with (
-        warnings.catch_warnings(),
-        mpl.rc_context(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "sixfold",
-                "text.parse_math": False,
-                "text.usetex": False,
-                "axes.unicode_minus": False,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "font.size": 9,
-            }
-        ),
-    ):
-        warnings.simplefilter("ignore")  # glyphs that our fonts lack: the reader's will draw them
-        figure = Figure(figsize=size_in, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return rendered("sixfold", size_in, draw, layout="constrained")
 
 
 def _predicted(axes: "Axes", runs: list[Node]) -> None:

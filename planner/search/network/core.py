@@ -52,6 +52,13 @@ class Core:
         """Cost of every option at these row prices, with the trees below."""
         return self.forest.up(self.net.priced(price))
 
+    def placed(self, up: Floats, picks: Ints, free: Ints, found: Ints) -> Ints:
+        """Return picks with those of the nodes `free` changed, and of the trees (see `up`)."""
+        changed = picks.copy()
+        changed[free] = found
+        self.forest.down(up, changed)
+        return changed
+
     def constant(self, up: Floats, price: Floats) -> float:
         """Return the part of the dual value that the core does not decide."""
         roots = float(self.forest.roots(up).sum())

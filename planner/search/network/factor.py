@@ -25,11 +25,11 @@ class Factor:
         self._over = np.zeros(rows)
         self._nudges = 0
 
-    def forget(self, taken: Floats) -> None:
-        """Count from here: these factors have been taken into the prices."""
-        self._kept = self._kept / taken
-        self._over = self._over / taken
-        self.now = np.ones(taken.size)
+    def forget(self) -> None:
+        """Count from here: the present factors have been taken into the prices."""
+        self._kept = self._kept / self.now
+        self._over = self._over / self.now
+        self.now = np.ones(self.now.size)
 
     def nudge(self, ratio: Floats) -> None:
         """Move a little, less each time, by how far picks that need not be the best are off."""

@@ -105,10 +105,7 @@ def _solved(
     answer = exact.solve(piece, *work)
     if answer.picks is None:
         return None
-    found = picks.copy()
-    found[free] = answer.picks
-    shift.core.forest.down(up, found)
-    return found
+    return shift.core.placed(up, picks, free, answer.picks)
 
 
 def _near(shift: Shifted, over: Bools, picks: Ints, reach: int) -> Ints:

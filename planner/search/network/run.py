@@ -129,7 +129,7 @@ class _Search:
                     self._start_proof()
             ready = dual.steps % _SOON == 0 and dual.steps >= _FIRST
             if ready and self.exact and self.beside is None and self.state.core.nodes.size:
-                self._start_core(min(_PIECE_S, 0.15 * max(self.state.left_s(), 0.0)))
+                self.beside = self._wide(min(_PIECE_S, 0.15 * max(self.state.left_s(), 0.0)), 1)
             self._hear(0.0)
             if self.valued >= _ENOUGH and dual.steps >= _LEAST_STEPS:
                 break
@@ -160,7 +160,7 @@ class _Search:
         before = self.factor.now
         self.factor.learn(self.state.net.excess(raw) > 0.0)
         self.state.dual.correct(self.factor.now / before)
-        self.factor.forget(self.factor.now)
+        self.factor.forget()
         self.before = -np.inf  # the bound may fall at first
 
     def _learn(self, found: Found) -> None:
@@ -175,9 +175,6 @@ class _Search:
             self.factor.learn(excess > 0.0)
         elif not self.valued:
             self.factor.nudge(excess / self.state.dual.scale)
-
-    def _start_core(self, limit_s: float) -> None:
-        self.beside = self._wide(limit_s, 1)
 
     def _wide(self, limit_s: float, seed: int) -> Child[Found]:
         """Solve wide pieces in a child, from the last picks of the exact solver."""

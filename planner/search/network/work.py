@@ -74,9 +74,7 @@ def solve_wide(
         piece = shift.piece(up, free, picks, _EQUAL)
         answer = exact.solve(piece, until_s - time.process_time(), backtracks, seed)
         if answer.picks is not None:
-            picks = raw = picks.copy()
-            raw[free] = answer.picks
-            core.forest.down(up, raw)
+            picks = raw = core.placed(up, picks, free, answer.picks)
         if not answer.proved:
             break
         ended += 1
@@ -88,7 +86,7 @@ def solve_wide(
     rough = relieved(core, price, raw)
     yield Found(raw, rough, ended, value)
     if value > -np.inf:
-        work = (_COUNTED_S, _BACKTRACKS) if backtracks is not None else (_WIDE_S, None)
+        work = _work(backtracks, _WIDE_S)
         fine = repaired(shift, price, raw, reach=_FAR, tries=_TRIES, work=work, until=until)
         yield Found(raw, net.better(rough, fine), ended, value)
 
@@ -112,12 +110,15 @@ def solve_narrow(
     answer = exact.solve(piece, limit_s, backtracks, seed)
     if answer.picks is None:
         return
-    raw = picks.copy()
-    raw[free] = answer.picks
-    core.forest.down(up, raw)
-    work = (_COUNTED_S, _BACKTRACKS) if backtracks is not None else (_NARROW_S, None)
+    raw = core.placed(up, picks, free, answer.picks)
+    work = _work(backtracks, _NARROW_S)
     kept = repaired(shift, price, raw, reach=_NEAR, tries=_TRIES, work=work, until=until)
     yield Found(raw, kept, int(answer.proved))
+
+
+def _work(backtracks: int | None, limit_s: float) -> tuple[float, int | None]:
+    """Return what each solve of a repair may take: counts where the run counts, else seconds."""
+    return (limit_s, None) if backtracks is None else (_COUNTED_S, _BACKTRACKS)
 
 
 def _value(net: Network, price: Floats, raw: Ints, piece: exact.Piece) -> float:

@@ -64,36 +64,32 @@ def inside_block_s(
 ) -> dict[str, dict[str, Num]]:
     """Seconds of communication inside one block for one microbatch, alone, by phase and axis.
 
-    What tensor and expert ranks exchange is the same in both phases, and priced once. `spans`:
-    those of the plans, where several blocks share them.
+    `spans`: those of the plans, where several blocks share them.
     """
-    spans = spans or Spans(context, dims)
-    tensor_s = tensor_traffic(context, block, dims, spans).seconds
-    expert_s = expert_traffic(context, block, dims, spans).seconds
-    return {
-        phase: {
-            "tp": tensor_s,
-            "cp": _context(context, block, dims, phase, spans).seconds,
-            "ep": expert_s,
-        }
-        if block.phase(phase)
-        else dict.fromkeys(("tp", "cp", "ep"), np.zeros_like(dims.tp))
-        for phase in ("forward", "backward")
-    }
+    traffic = _by_phase(context, block, dims, spans or Spans(context, dims))
+    return {phase: {axis: t.seconds for axis, t in each.items()} for phase, each in traffic.items()}
 
 
 def inside_block(
     context: Context, block: Block, dims: ParallelDims, phase: str
 ) -> dict[str, Traffic]:
     """Traffic inside one block for one microbatch, by axis: tp, cp, ep."""
-    if not block.phase(phase):  # frozen, and nothing before it learns
-        zero = np.zeros_like(dims.tp)
-        return dict.fromkeys(("tp", "cp", "ep"), Traffic(zero, zero))
-    spans = Spans(context, dims)
+    return _by_phase(context, block, dims, Spans(context, dims))[phase]
+
+
+def _by_phase(
+    context: Context, block: Block, dims: ParallelDims, spans: Spans
+) -> dict[str, dict[str, Traffic]]:
+    """Price both phases; what tensor and expert ranks exchange is the same in both."""
+    zero = np.zeros_like(dims.tp)
+    nothing = dict.fromkeys(("tp", "cp", "ep"), Traffic(zero, zero))
+    tensor = tensor_traffic(context, block, dims, spans)
+    expert = expert_traffic(context, block, dims, spans)
     return {
-        "tp": tensor_traffic(context, block, dims, spans),
-        "cp": _context(context, block, dims, phase, spans),
-        "ep": expert_traffic(context, block, dims, spans),
+        phase: {"tp": tensor, "cp": _context(context, block, dims, phase, spans), "ep": expert}
+        if block.phase(phase)
+        else nothing  # frozen, and nothing before it learns
+        for phase in ("forward", "backward")
     }
 
 
