@@ -100,11 +100,24 @@ class NetworkLevel(Frozen):
 
 
 class Host(Frozen):
-    """The machine that fails as one: its devices, the link to each, and its memory per device."""
+    """The machine that fails as one: its devices, the link to each, and its memory per device.
+
+    `contention` is what each further device at work costs the others of the host, where they
+    share its cores or its memory: rate(k) = rate(1) / (1 + c (k - 1)), c in [0, 1]; absent, they
+    are apart. All figures of the profile are as with `busy` of its devices at work (absent: all).
+    """
 
     devices: Annotated[int, Field(ge=1)]
     link_bytes_per_s: Positive
     memory_bytes_per_device: Figure
+    contention: Figure | None = None
+    busy: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Host":
+        if self.contention is not None and self.contention.value > 1:
+            raise ValueError(f"contention is at most 1 (is {self.contention.value:g})")
+        return self
 
 
 class Power(Frozen):

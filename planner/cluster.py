@@ -16,6 +16,7 @@ import numpy as np
 
 from costmodels.hops import PLAIN, Hop, Span, Transport
 from costmodels.units import Num
+from hardware_profiles.contention import with_busy
 from hardware_profiles.schema import HardwareProfile
 from planner.torus import cubic, on_torus
 from planner.transports import transport_of
@@ -230,7 +231,9 @@ def build(
     Notes
     -----
     Levels that the devices do not fill shrink to them; a level inside one domain is dropped.
+    Where devices of a host share it (`Host.contention`), the profile is that of as many at work.
     """
+    profile = with_busy(profile, devices)
     given = tuple(levels)
     chips = math.prod(slice_topology) if slice_topology else devices
     made = _profile_levels(profile, devices, chips)

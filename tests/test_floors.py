@@ -96,7 +96,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.whatif",
         "planner.why_not",
     ),
-    5: ("planner.calibrate", "planner.emit", "planner.report"),
+    5: ("planner.calibrate", "planner.check", "planner.emit", "planner.report"),
     6: ("planner.__main__", "planner.cli", "planner.door"),
 }
 FLOOR_OF = {prefix: floor for floor, prefixes in FLOORS.items() for prefix in prefixes}
@@ -122,15 +122,17 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "networkx": ("planner.cluster", "planner.graph", "planner.search"),
     "ortools": ("planner.search",),
     "pytoulbar2": ("planner.search",),
-    "scipy": ("planner.search",),
+    "scipy": ("planner.calibrate", "planner.fitting", "planner.search"),
     "jinja2": ("planner.emit", "planner.report"),
     "markupsafe": ("planner.report",),
     "matplotlib": ("planner.report",),
     "rich": ("planner.report", "planner.cli"),
     "typer": ("planner.cli", "planner.door"),
-    "jax": ("planner.calibrate", "planner.importers.jaxpr"),
+    "jax": ("planner.calibrate", "planner.check", "planner.importers.jaxpr"),
 }
 WHEN_USED = ("jax", "matplotlib", "networkx", "ortools", "pytoulbar2", "scipy")
+# Rooms that are about JAX and whose commands alone load them: it may stand at the top there.
+ABOUT_JAX = ("planner.calibrate", "planner.check")
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def test_every_module_has_a_floor() -> None:
 
 def test_every_line_of_the_table_is_a_module() -> None:
     there = {prefix for prefix in FLOOR_OF if any(within(name, prefix) for name in modules())}
-    assert set(FLOOR_OF) - there <= {"planner.calibrate"}  # a room not built yet
+    assert set(FLOOR_OF) - there <= {"planner.calibrate", "planner.check"}  # rooms not built yet
 
 
 def test_imports_only_go_down() -> None:
@@ -263,6 +265,8 @@ def test_libraries_are_imported_where_they_belong() -> None:
         rooms = LIBRARIES.get(library, ())
         if not any(within(one.module, room) for room in rooms):
             wrong.append(f"{one.module}:{one.line} imports {library}")
+        elif library == "jax" and any(within(one.module, room) for room in ABOUT_JAX):
+            continue
         elif library in WHEN_USED and one.when == "top":
             wrong.append(f"{one.module}:{one.line} imports {library} before it is used")
     assert wrong == []
