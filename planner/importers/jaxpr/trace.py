@@ -144,7 +144,7 @@ def trace(
 def _struct(shape: Sequence[int], dtype: object) -> "jax.ShapeDtypeStruct":
     import jax
 
-    made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(tuple(shape), dtype)  # type: ignore[no-untyped-call]
+    made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(tuple(shape), dtype)
     return made
 
 

@@ -1,0 +1,112 @@
+"""Attention of grouped queries, and how context-parallel ranks exchange keys and values.
+
+The core is computed again in the backward pass, as fused attention does: no scores are kept, and
+what it received from other ranks is received again.
+
+    p2p         keys and values go round a ring; backward they do so again, then their gradients
+    all-gather  keys and values gathered; backward again, and their gradients reduce-scattered
+    a2a         tokens swapped for heads and back, around the core
+
+Shapes: queries (batch, tokens, groups, queries of a group, width); keys, values without the
+fourth dim. Source: Liu et al. 2023 (ring attention); Jacobs et al. 2023 (Ulysses).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from planner.check.layout import Axes, Layout
+from planner.check.spmd import parallel
+
+__all__ = ["attend", "attention", "rope"]
+
+ROPE_BASE = 10_000.0
+MASKED = -1e30
+
+
+def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
+    """Return what attention adds to a layer's tokens, before the tensor ranks' parts are added."""
+    model, context = layout.model, layout.role("cp")
+    qkv = jnp.einsum("bsh,hged->bsged", x, w["qkv"])
+    queries, keys, values = qkv[..., :-2, :], qkv[..., -2, :], qkv[..., -1, :]
+    first = parallel.rank(context) * x.shape[1]
+    if model.position == "rope":
+        place = first + jnp.arange(x.shape[1])
+        queries, keys = rope(queries, place), rope(keys, place)
+    mixed = _exchanged(queries, keys, values, layout, context)
+    return jnp.einsum("bsk,kh->bsh", mixed.reshape(*x.shape[:2], -1), w["out"])
+
+
+def rope(x: Array, place: Array) -> Array:
+    """Turn pairs of a head's elements by an angle of their place (Su et al. 2021)."""
+    half = x.shape[-1] // 2
+    angle = place[:, None] * ROPE_BASE ** (-jnp.arange(half) / half)
+    angle = angle.reshape(1, len(place), *(1,) * (x.ndim - 3), half)
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return jnp.concatenate([one * cos - two * sin, two * cos + one * sin, rest], -1)
+
+
+def _exchanged(q: Array, k: Array, v: Array, layout: Layout, axes: Axes) -> Array:
+    causal, kind = layout.model.attention.causal, layout.mesh.cp_comm
+    ranks = layout.mesh.cp
+    if ranks == 1:
+        return jax.checkpoint(lambda q, k, v: attend(q, k, v, 0, causal))(q, k, v)
+    if kind.startswith("a2a"):
+        q, k, v = (parallel.swap(t, axes, 2, 1) for t in (q, k, v))
+        mixed = jax.checkpoint(lambda q, k, v: attend(q, k, v, 0, causal))(q, k, v)
+        return parallel.swap(mixed, axes, 1, 2)
+    if kind == "all-gather":
+        return jax.checkpoint(lambda q, k, v: _gathered(q, k, v, axes, causal))(q, k, v)
+    return jax.checkpoint(lambda q, k, v: _ring(q, k, v, axes, ranks, causal))(q, k, v)
+
+
+def attend(q: Array, k: Array, v: Array, ahead: Array | int, causal: bool) -> Array:
+    """Mix values by softmax of scores; `ahead`: tokens by which queries come after the keys."""
+    scores = _scores(q, k, ahead, causal)
+    return jnp.einsum("bgest,btgd->bsged", jax.nn.softmax(scores, -1).astype(v.dtype), v)
+
+
+def _scores(q: Array, k: Array, ahead: Array | int, causal: bool) -> Array:
+    scores = jnp.einsum("bsged,btgd->bgest", q, k).astype(jnp.float32)
+    scores = scores / math.sqrt(q.shape[-1])
+    if not causal:
+        return scores
+    seen = jnp.arange(k.shape[1])[None, :] <= ahead + jnp.arange(q.shape[1])[:, None]
+    return jnp.where(seen, scores, MASKED)
+
+
+def _gathered(q: Array, k: Array, v: Array, axes: Axes, causal: bool) -> Array:
+    k, v = parallel.gather(k, axes, 1), parallel.gather(v, axes, 1)
+    return attend(q, k, v, parallel.rank(axes) * q.shape[1], causal)
+
+
+def _ring(q: Array, k: Array, v: Array, axes: Axes, ranks: int, causal: bool) -> Array:
+    """Mix block by block as keys and values come round, scaling by the largest score so far.
+
+    Own keys come first, so that every query has seen one before any that it must not see.
+    """
+    here, tokens = parallel.rank(axes), q.shape[1]
+    mixed: Array | float = 0.0
+    total: Array | float = 0.0
+    largest: Array = jnp.full((), -jnp.inf)
+    for turn in range(ranks):
+        source = (here - turn) % ranks
+        scores = _scores(q, k, (here - source) * tokens, causal)
+        top = jax.lax.stop_gradient(jnp.maximum(largest, scores.max(-1)))
+        weights, fade = jnp.exp(scores - top[..., None]), jnp.exp(largest - top)
+        total = total * fade + weights.sum(-1)
+        part = jnp.einsum("bgest,btgd->bsged", weights.astype(v.dtype), v)
+        mixed = mixed * _beside(fade) + part
+        largest = top
+        if turn + 1 < ranks:
+            k, v = (parallel.shift(t, axes, ranks, around=True) for t in (k, v))
+    assert isinstance(mixed, Array) and isinstance(total, Array)
+    return mixed / _beside(total)
+
+
+def _beside(x: Array) -> Array:
+    """(batch, groups, queries, tokens) laid beside (batch, tokens, groups, queries, width)."""
+    return jnp.moveaxis(x, -1, 1)[..., None]
