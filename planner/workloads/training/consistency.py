@@ -220,7 +220,6 @@ def loosened(
         np.where(gathers, gather_s - frac * gather_s, shared.gather_hidden_s),
         shared.across_exposed_s,
         shared.across_hidden_s,
-        shared.sent_bytes,
     )
 
 

@@ -24,7 +24,7 @@ from planner.workloads.training.exchange import axis_span
 from planner.workloads.training.groups import segments
 from planner.workloads.training.states import Fullest
 
-__all__ = ["Sharing", "across_bytes", "across_s", "calls_of", "share"]
+__all__ = ["Sharing", "across_bytes", "across_s", "calls_of", "sent_bytes", "share"]
 
 BUCKET_PARAMETERS = 40e6
 """Parameters of a gradient bucket (Megatron-Core's default), at least 1e6 for each replica."""
@@ -32,7 +32,7 @@ BUCKET_PARAMETERS = 40e6
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Seconds a step, and bytes that one rank sends; `across`: between pools."""
+    """Seconds a step; `across`: between pools."""
 
     reduce_exposed_s: Num
     reduce_hidden_s: Num
@@ -40,14 +40,12 @@ class Sharing:
     gather_hidden_s: Num
     across_exposed_s: Num
     across_hidden_s: Num
-    sent_bytes: Num
 
 
 @dataclass(frozen=True, slots=True)
 class _Volume:
     reduce_s: Num
     gather_s: Num
-    sent_bytes: Num
 
 
 def _volume(
@@ -60,7 +58,6 @@ def _volume(
     shards = axis_span(context, dims, f"{prefix}shards")
     copies = axis_span(context, dims, copies_axis)
     share = dims.expert_shards if experts else dims.shards
-    replicas = dims.expert_replicas if experts else dims.replicas
     gradients = parameters * context.gradient_bytes / calls
     weights = parameters * context.activation_bytes / calls
     algorithm = context.algorithm("dp")
@@ -69,12 +66,9 @@ def _volume(
     scatter_s = scatter_s + collectives.all_reduce_s(gradients / share, copies, algorithm)
     gather_s = collectives.all_gather_s(weights, shards)
     plain = dims.zero == 0
-    ring = (replicas - 1.0) / replicas
     reduce_s = np.where(plain, whole_s, scatter_s) * calls
     gathered = np.where(plain, 0.0, gather_s * calls)
-    sent = ring * (np.where(plain, 2.0, 1.0) * gradients) * calls
-    trips = np.where(plain, 0.0, np.where(dims.zero >= 3, 2.0, 1.0))
-    return _Volume(reduce_s, gathered, sent + trips * ring * weights * calls)
+    return _Volume(reduce_s, gathered)
 
 
 def calls_of(context: Context, dims: ParallelDims, dense: Num, layers: Num) -> Num:
@@ -101,7 +95,6 @@ def share(
     forward_s, backward_s : compute of one microbatch that the communication can run beside
     layers                : of a stage: parameters travel layer by layer under zero 3
     """
-    family = context.stack.family
     dense, expert = parameters.dense, parameters.expert
     calls = calls_of(context, dims, dense, layers)
     parts = [_volume(context, dims, dense, False, calls)]
@@ -109,15 +102,11 @@ def share(
         parts.append(_volume(context, dims, expert, True, calls))
     reduce_s: Num = 0.0
     gather_s: Num = 0.0
-    sent: Num = 0.0
     for part in parts:
         reduce_s = reduce_s + part.reduce_s
         gather_s = gather_s + part.gather_s
-        sent = sent + part.sent_bytes
     gather_s = gather_s + _frozen_gather_s(context, dims, parameters, layers)
-    often = np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
-    if not family.gather_per_microbatch:
-        often = np.ones_like(often)
+    often = _often(context, dims)
     again_s = np.where(dims.zero >= 3, gather_s, 0.0)  # gathered for the backward pass as well
     frac, gather_frac = context.overlap_frac("dp"), context.overlap_frac("gather")
     # the backward pass has first call for its weights; gradients run under what is left of it
@@ -132,8 +121,45 @@ def share(
         (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * often,
         exposed_s(both_s, left_s, frac) - shown_s,
         hidden_s(both_s, left_s, frac) - under_s,
-        sent * often,
     )
+
+
+def _often(context: Context, dims: ParallelDims) -> Num:
+    """How often in a step gradients are reduced and parameters gathered."""
+    if not context.stack.family.gather_per_microbatch:
+        return np.ones(len(dims))
+    return np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
+
+
+def sent_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> dict[str, Num]:
+    """Bytes that one rank sends in a step, by the group of ranks that share (see `segments`).
+
+        zero 0     2 (n - 1)/n G over the n replicas
+        zero 1, 2  (k - 1)/k (G + W) over the k shards, 2 (c - 1)/c G/k over their c copies
+        zero 3     (k - 1)/k (G + 2 W + 2 F), and the same over the copies
+
+    with G and W the bytes of a stage's gradients and weights, F of its frozen weights, each for
+    dense parameters and for experts; as often in a step as `share` pays for them.
+    """
+    often = _often(context, dims)
+    sent: dict[str, Num] = {}
+    kinds = [("", parameters.dense, dims.shards, dims.replicas)]
+    if context.spec.model.moe is not None:
+        kinds.append(("expert ", parameters.expert, dims.expert_shards, dims.expert_replicas))
+    for prefix, count, shards, replicas in kinds:
+        plain, copies = dims.zero == 0, replicas / shards
+        gradients = often * count * context.gradient_bytes
+        weights = np.where(dims.zero >= 3, 2.0, 1.0) * often * count * context.activation_bytes
+        whole = 2.0 * (replicas - 1.0) / replicas * gradients
+        sharded = (shards - 1.0) / shards * (gradients + weights)
+        across = 2.0 * (copies - 1.0) / copies * gradients / shards
+        sent[f"{prefix}replicas"] = np.where(plain, whole, 0.0)
+        sent[f"{prefix}shards"] = np.where(plain, 0.0, sharded)
+        sent[f"{prefix}copies"] = np.where(plain, 0.0, across)
+    frozen = 2.0 * often * parameters.frozen * context.frozen_bytes
+    frozen = (dims.shards - 1.0) / dims.shards * frozen
+    sent["shards"] = sent["shards"] + np.where(dims.zero >= 3, frozen, 0.0)
+    return sent
 
 
 def across_bytes(context: Context) -> float:

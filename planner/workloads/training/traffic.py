@@ -1,19 +1,27 @@
 """Bytes that one device sends in a step, by mesh axis and network level.
 
-The same exchanges that the price is made of, counted instead of timed. What an axis sends is
-dealt to the levels that it crosses as a hierarchical collective would: (r - 1)/r of what is left
-at each, shared by the ranks inside.
+The same exchanges that the price is made of, counted instead of timed, each on the stage that
+sends most of it. What a group sends is dealt to the levels that it crosses as a hierarchical
+collective would: (r - 1)/r of what is left at each, shared by the ranks inside.
+
+Parts: `traffic`, `sent_bytes` (before it is dealt to levels).
 """
 
-import numpy as np
+from collections.abc import Mapping
 
-from planner.dims import ParallelDims
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.units import Num
+from planner.dims import RECOMPUTE, ParallelDims
 from planner.workloads.training import consistency, exchange, pools, sharing, states, stretch
 from planner.workloads.training.context import Context
+from planner.workloads.training.layer import RECOMPUTED
+from planner.workloads.training.stages import Slots
 
-__all__ = ["traffic"]
+__all__ = ["sent_bytes", "traffic"]
 
-SPANS = {"tp": "tp", "cp": "cp", "ep": "ep", "pp": "pp", "dp": "replicas"}
+AXES = ("tp", "cp", "ep", "pp", "dp")
 
 
 def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
@@ -30,21 +38,31 @@ def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
             across = float(np.asarray(row.microbatches * one)[0])
         between = {"axis": axis, "level": context.cluster.levels[-1].name, "bytes": across}
         return [*traffic(own, row), between]
-    sent = _sent(context, dims)
     entries: list[dict[str, object]] = []
-    for axis, total in sent.items():
-        hops = exchange.axis_span(context, dims, SPANS[axis])
-        weights, inside = [], 1.0
-        for hop in hops:
-            ranks = float(np.asarray(hop.ranks).reshape(-1)[0])
-            weights.append((ranks - 1.0) / ranks / inside)
-            inside *= ranks
-        whole = sum(weights)
-        for hop, weight in zip(hops, weights, strict=True):
-            if weight > 0 and total > 0:
-                share = total * weight / whole
-                entries.append({"axis": axis, "level": hop.name, "bytes": share})
+    for axis, groups in sent_bytes(context, dims).items():
+        levels: dict[str, float] = {}
+        for group, total in groups.items():
+            for level, share in _dealt(context, dims, group, total).items():
+                levels[level] = levels.get(level, 0.0) + share
+        order = [level.name for level in context.cluster.levels if level.name in levels]
+        entries += [{"axis": axis, "level": name, "bytes": levels[name]} for name in order]
     return entries + _between_sites(context, dims)
+
+
+def _dealt(context: Context, dims: ParallelDims, group: str, total: float) -> Mapping[str, float]:
+    """Deal what a group sends to the levels that it crosses."""
+    hops = exchange.axis_span(context, dims, group)
+    weights, inside = [], 1.0
+    for hop in hops:
+        ranks = float(np.asarray(hop.ranks).reshape(-1)[0])
+        weights.append((ranks - 1.0) / ranks / inside)
+        inside *= ranks
+    whole = sum(weights)
+    return {
+        hop.name: total * weight / whole
+        for hop, weight in zip(hops, weights, strict=True)
+        if weight > 0 and total > 0
+    }
 
 
 def _between_sites(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
@@ -58,20 +76,80 @@ def _between_sites(context: Context, dims: ParallelDims) -> list[dict[str, objec
     return [{"axis": "dp", "level": level.name, "bytes": float(np.asarray(sent)[0])}]
 
 
-def _sent(context: Context, dims: ParallelDims) -> dict[str, float]:
-    """Bytes per axis of the busiest kind of stage: all its microbatches, both passes."""
-    m = float(dims.microbatches[0])
-    layers_per_stage = context.spec.model.layers / float(dims.pp[0])
-    sent = dict.fromkeys(SPANS, 0.0)
-    for block in context.layer_blocks:
-        share = layers_per_stage * len(block.layers) / context.spec.model.layers
-        for phase in ("forward", "backward"):
-            for axis, exchanged in exchange.inside_block(context, block, dims, phase).items():
-                sent[axis] += m * share * float(np.asarray(exchanged.sent_bytes).reshape(-1)[0])
-    boundary = exchange.stage_boundary_s(context, dims)
-    sent["pp"] = 2.0 * m * float(dims.vpp[0]) * float(boundary.sent_bytes[0])  # type: ignore[index]
+def sent_bytes(context: Context, dims: ParallelDims) -> dict[str, dict[str, float]]:
+    """Bytes that a device of one plan sends in a step, by axis and group of ranks (`segments`).
+
+    All microbatches, both passes, and what is recomputed of the forward pass.
+    """
     slots = stretch.slots_at(context, dims)
+    m = float(dims.microbatches[0])
+    inside = {axis: m * held for axis, held in _inside_stages(context, dims, slots).items()}
+    sends, message = _sends(context, dims), exchange.stage_boundary_s(context, dims).sent_bytes
+    sent = {axis: _most(held) for axis, held in inside.items()}
+    boundary = m * sends * _one(message)
+    if context.stack.scatters_boundaries and not dims.sp[0]:
+        sent["tp"] += (float(dims.tp[0]) - 1.0) * boundary  # gathered where it arrives
     parameters = states.parameters_of(context, dims, slots).fullest()
-    shared = sharing.share(context, dims, parameters, 0.0, 0.0, np.array([layers_per_stage]))
-    sent["dp"] = float(np.asarray(shared.sent_bytes).reshape(-1)[0])
+    shared = sharing.sent_bytes(context, dims, parameters)
+    return {
+        "tp": {"tp": sent["tp"]},
+        "cp": {"cp": sent["cp"]},
+        "ep": _experts(dims, sent["ep"]),
+        "pp": {"pp": boundary},
+        "dp": {group: _one(held) for group, held in shared.items()},
+    }
+
+
+def _one(value: Num) -> float:
+    return float(np.asarray(value).reshape(-1)[0])
+
+
+def _most(value: NDArray[np.float64]) -> float:
+    return float(np.max(value))
+
+
+def _inside_stages(
+    context: Context, dims: ParallelDims, slots: Slots
+) -> dict[str, NDArray[np.float64]]:
+    """Bytes of one microbatch inside the blocks of every slot, by axis: tp, cp, ep."""
+    there = slots.multiplicity > 0
+    again = np.minimum(slots.recompute_layers, np.maximum(slots.layers, 1.0))
+    again = again / np.maximum(slots.layers, 1.0)
+    sent = {axis: np.zeros_like(slots.multiplicity) for axis in ("tp", "cp", "ep")}
+    kind = 0
+    for block in context.graph.blocks:
+        count = block.count * slots.end(block.at) if not block.layers else slots.counts[kind]
+        kind += bool(block.layers)
+        forward = exchange.inside_block(context, block, dims, "forward")
+        backward = exchange.inside_block(context, block, dims, "backward")
+        for axis in sent:
+            share = _recomputed(slots, axis) * again if block.recomputed else 0.0
+            once = (1.0 + share) * forward[axis].sent_bytes + backward[axis].sent_bytes
+            sent[axis] = sent[axis] + np.where(there, count * once, 0.0)
     return sent
+
+
+def _recomputed(slots: Slots, axis: str) -> NDArray[np.float64]:
+    """Share of a forward pass's exchanges on an axis that each slot runs again."""
+    share = np.array([RECOMPUTED[name].get(axis, 0.0) for name in RECOMPUTE])
+    return np.asarray(share[slots.recompute.astype(int)])
+
+
+def _sends(context: Context, dims: ParallelDims) -> float:
+    """Count the sends of a microbatch to neighbours in the pool, of the stage that sends most.
+
+    Each chunk is sent on and back, but for the ends of the pipeline: of two stages, each lacks
+    one send.
+    """
+    stages = dims.pp[0] if context.stretch is None else float(context.stretch.stages)
+    if stages <= 1:
+        return 0.0
+    return float(2.0 * dims.vpp[0] - (stages == 2.0))
+
+
+def _experts(dims: ParallelDims, total: float) -> dict[str, float]:
+    """Part what expert ranks and the expert-tensor ranks beside them send."""
+    ep, etp = float(dims.ep[0]), float(dims.etp[0])
+    swapped, gathered = (ep - 1.0) / ep, etp - 1.0
+    both = swapped + gathered
+    return {"ep": total * swapped / both, "etp": total * gathered / both} if both else {}

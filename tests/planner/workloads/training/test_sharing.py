@@ -8,7 +8,7 @@ from rows import GPT, context_of, job_of, row, taken
 
 from costmodels import collectives
 from planner.workloads.training.exchange import axis_span
-from planner.workloads.training.sharing import share
+from planner.workloads.training.sharing import sent_bytes, share
 from planner.workloads.training.states import Fullest
 
 PSI = 1e9
@@ -24,8 +24,31 @@ def shared(context, dims, *, forward_s=0.0, backward_s=0.0, layers=8.0, paramete
 def test_volume_of_the_zero_paper(zero, psi):
     """Rajbhandari et al. 2020, section 7: 2 psi elements as without ZeRO, 3 psi with stage 3."""
     context = context_of(job_of(devices=8))
-    sent = taken(shared(context, row(context, zero=zero)).sent_bytes)
-    assert sent == pytest.approx(psi * PSI * 2 * 7 / 8, rel=1e-12)
+    assert sent(context, row(context, zero=zero)) == pytest.approx(psi * PSI * 2 * 7 / 8, rel=1e-12)
+
+
+def sent(context, dims, parameters=ONE):
+    return sum(taken(part) for part in sent_bytes(context, dims, parameters).values())
+
+
+def test_shards_with_copies_send_less_than_one_ring_of_all():
+    """Scattered over 4 ranks, reduced over the 8 that hold the same shard, gathered over 4."""
+    context = context_of(job_of(devices=32))
+    found = sent_bytes(context, row(context, zero=1, zero_group=4), ONE)
+    whole = 2 * PSI
+    assert {group: taken(part) for group, part in found.items()} == {
+        "replicas": 0.0,
+        "shards": pytest.approx(2 * 3 / 4 * whole),
+        "copies": pytest.approx(2 * 7 / 8 * whole / 4),
+    }
+
+
+def test_frozen_weights_are_sent_to_be_gathered_alone():
+    context = context_of(job_of(devices=8))
+    frozen = Fullest(0.0, 0.0, PSI)
+    assert sent(context, row(context, zero=2), frozen) == 0.0
+    wanted = 2 * 7 / 8 * PSI * context.frozen_bytes
+    assert sent(context, row(context, zero=3), frozen) == pytest.approx(wanted)
 
 
 def test_plain_data_parallelism_is_one_all_reduce():
@@ -44,7 +67,7 @@ def test_sharding_over_one_rank_costs_nothing():
     for zero in range(4):
         made = shared(context, row(context, zero=zero))
         assert taken(made.reduce_exposed_s) == taken(made.gather_exposed_s) == 0.0
-        assert taken(made.sent_bytes) == 0.0
+        assert sent(context, row(context, zero=zero)) == 0.0
 
 
 @given(
@@ -127,8 +150,8 @@ def test_experts_are_reduced_among_their_own_copies():
     model = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
     context = context_of(job_of(model=model, devices=32, batch=64))
     experts = Fullest(0.0, PSI, 0.0)
-    apart = shared(context, row(context, zero=1, ep=16), parameters=experts)
-    copied = shared(context, row(context, zero=1, ep=1), parameters=experts)
+    apart = sent(context, row(context, zero=1, ep=16), experts)
+    copied = sent(context, row(context, zero=1, ep=1), experts)
     # 2 copies of an expert against 32: less to send, and the same gradients to each
-    assert taken(apart.sent_bytes) == pytest.approx(2 * PSI * 2 * 1 / 2)
-    assert taken(copied.sent_bytes) == pytest.approx(2 * PSI * 2 * 31 / 32)
+    assert apart == pytest.approx(2 * PSI * 2 * 1 / 2)
+    assert copied == pytest.approx(2 * PSI * 2 * 31 / 32)
