@@ -55,6 +55,7 @@ class Family(_Frozen):
     shards_master     : the fp32 weights are the parameters themselves (FSDP, XLA)
     gathered_layers   : layers whose sharded parameters stand whole at one time
     gather_per_microbatch : sharded parameters are gathered again for every microbatch
+    keeps_whole       : under zero 2 parameters stay whole, gathered once a step when they change
     shard_rank_s      : a step's time for each rank of a shard group that broadcasts in turn
     keeps_gathered    : under sequence parallelism, products keep their inputs as gathered over
                         the tensor ranks; otherwise these are gathered again
@@ -82,6 +83,7 @@ class Family(_Frozen):
     shards_master: bool
     gathered_layers: Annotated[float, Field(gt=0)]
     gather_per_microbatch: bool
+    keeps_whole: bool = False
     keeps_gathered: bool
     keeps_tables: bool
     keeps_boundaries: bool

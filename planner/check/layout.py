@@ -4,22 +4,33 @@ Every parameter has a first dim of its own: decoder layers, cut over the stages,
 one copy a stage. Names are of grid axes (see
 `planner.emit.jax_axes`). Pure data: knows no JAX.
 
-Parts: `Parameter`, `Layout`, `layout_of`.
+Parts: `Group`, `Parameter`, `Layout`, `layout_of`.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from planner.emit.jax_axes import MeshAxes, mesh_axes
 from planner.emit.text import Header
 from planner.emit.view import Mesh, PlanView
 from planner.errors import SpecError
 from planner.models.config import ModelConfig
+from planner.workloads.training.context import DEFAULT_IMBALANCE
 
-__all__ = ["Axes", "Layout", "Parameter", "layout_of"]
+__all__ = ["Axes", "Group", "Layout", "Parameter", "layout_of"]
 
 Axes = tuple[str, ...]
+
+
+class Group(NamedTuple):
+    """Ranks that exchange: for which axis of the plan, and the grid axes that they span."""
+
+    term: str
+    axes: Axes
+
+
 Dim = tuple[str, int, Axes]
 """What a dim is, its size, and the axes that cut it where the parameter is used."""
 
@@ -82,6 +93,10 @@ class Layout:
     capacity: float
     balanced: bool
 
+    def group(self, role: str) -> Group:
+        """Ranks of a role, what they exchange named after it."""
+        return Group("ep" if role == "etp" else role, self.role(role))
+
     def role(self, name: str) -> Axes:
         """Grid axes of a role, outermost first; none where its degree is 1."""
         return self.axes.roles[name]
@@ -92,11 +107,13 @@ class Layout:
         return self.mesh.zero == 3 and self.mesh.pp == 1
 
 
-def layout_of(view: PlanView, capacity: float, header: Header | None = None) -> Layout:
+def layout_of(view: PlanView, header: Header | None = None) -> Layout:
     """Lay the model of a plan out; SpecError where a dim does not divide."""
     axes = mesh_axes(view.mesh, header or Header(""))
     model, mesh, workload = view.model, view.mesh, view.workload
     parameters = {**_tables(model, mesh), **_layers(model)}
+    moe = model.moe
+    capacity = 1.0 if moe is None else moe.imbalance or moe.capacity_factor or DEFAULT_IMBALANCE
     layout = Layout(
         model=model,
         mesh=mesh,

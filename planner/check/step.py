@@ -109,9 +109,7 @@ def build(plan: Mapping[str, object], devices: Sequence[jax.Device]) -> Step:
     if len(devices) != view.mesh.devices:
         raise SpecError(f"the plan has {view.mesh.devices} devices, {len(devices)} were given")
     header = Header("")
-    moe = view.model.moe
-    capacity = 1.0 if moe is None else moe.capacity_factor or moe.imbalance or 1.15
-    layout = layout_of(view, capacity, header)
+    layout = layout_of(view, header)
     sizes = dict(layout.axes.sizes) or {"dp": 1}
     mesh = Mesh(np.asarray(devices).reshape(tuple(sizes.values())), tuple(sizes))
     specs = _specs(layout)

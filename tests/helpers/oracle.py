@@ -104,7 +104,8 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
     hidden = min(able * again, backward)
     shown = _shown(gather, forward, able) + again - hidden
     add("gradient reduction", often * _shown(reduce, backward - hidden, job.hides("dp")))
-    add("parameter gathering", often * shown)
+    once = family.keeps_whole and p["zero"] == 2
+    add("parameter gathering", (1 if once else often) * shown)
     link = job.profile.host.link_bytes_per_s.value
     step = max(_update(job, stages, away) for away in (False, True)) + family.step_s.value
     if job.stack.serial_broadcast and p["zero"]:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from planner.check.layout import Axes, Layout
+from planner.check.layout import Group, Layout
 from planner.check.spmd import parallel
 
 __all__ = ["attend", "attention", "rope"]
@@ -28,7 +28,7 @@ MASKED = -1e30
 
 def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
     """Return what attention adds to a layer's tokens, before the tensor ranks' parts are added."""
-    model, context = layout.model, layout.role("cp")
+    model, context = layout.model, layout.group("cp")
     qkv = jnp.einsum("bsh,hged->bsged", x, w["qkv"])
     queries, keys, values = qkv[..., :-2, :], qkv[..., -2, :], qkv[..., -1, :]
     first = parallel.rank(context) * x.shape[1]
@@ -49,24 +49,25 @@ def rope(x: Array, place: Array) -> Array:
     return jnp.concatenate([one * cos - two * sin, two * cos + one * sin, rest], -1)
 
 
-def _exchanged(q: Array, k: Array, v: Array, layout: Layout, axes: Axes) -> Array:
+def _exchanged(q: Array, k: Array, v: Array, layout: Layout, group: Group) -> Array:
     causal, kind = layout.model.attention.causal, layout.mesh.cp_comm
     ranks = layout.mesh.cp
     if ranks == 1:
-        return jax.checkpoint(lambda q, k, v: attend(q, k, v, 0, causal))(q, k, v)
+        return jax.checkpoint(lambda q, k, v: attend(q, k, v, causal))(q, k, v)
     if kind.startswith("a2a"):
-        q, k, v = (parallel.swap(t, axes, 2, 1) for t in (q, k, v))
-        mixed = jax.checkpoint(lambda q, k, v: attend(q, k, v, 0, causal))(q, k, v)
-        return parallel.swap(mixed, axes, 1, 2)
+        q, k, v = (parallel.swap(t, group, 2, 1) for t in (q, k, v))
+        mixed = jax.checkpoint(lambda q, k, v: attend(q, k, v, causal))(q, k, v)
+        return parallel.swap(mixed, group, 1, 2)
     if kind == "all-gather":
-        return jax.checkpoint(lambda q, k, v: _gathered(q, k, v, axes, causal))(q, k, v)
-    return jax.checkpoint(lambda q, k, v: _ring(q, k, v, axes, ranks, causal))(q, k, v)
+        return jax.checkpoint(lambda q, k, v: _gathered(q, k, v, group, causal))(q, k, v)
+    return jax.checkpoint(lambda q, k, v: _ring(q, k, v, group, ranks, causal))(q, k, v)
 
 
-def attend(q: Array, k: Array, v: Array, ahead: Array | int, causal: bool) -> Array:
-    """Mix values by softmax of scores; `ahead`: tokens by which queries come after the keys."""
-    scores = _scores(q, k, ahead, causal)
-    return jnp.einsum("bgest,btgd->bsged", jax.nn.softmax(scores, -1).astype(v.dtype), v)
+def attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None = None) -> Array:
+    """Mix values by softmax of scores; `mask`: (queries, keys) that see each other."""
+    heads = q.reshape(*q.shape[:2], -1, q.shape[-1])
+    mixed = jax.nn.dot_product_attention(heads, k, v, is_causal=causal, mask=mask)
+    return mixed.reshape(q.shape)
 
 
 def _scores(q: Array, k: Array, ahead: Array | int, causal: bool) -> Array:
@@ -74,21 +75,27 @@ def _scores(q: Array, k: Array, ahead: Array | int, causal: bool) -> Array:
     scores = scores / math.sqrt(q.shape[-1])
     if not causal:
         return scores
-    seen = jnp.arange(k.shape[1])[None, :] <= ahead + jnp.arange(q.shape[1])[:, None]
-    return jnp.where(seen, scores, MASKED)
+    return jnp.where(_seen(q, k, ahead), scores, MASKED)
 
 
-def _gathered(q: Array, k: Array, v: Array, axes: Axes, causal: bool) -> Array:
-    k, v = parallel.gather(k, axes, 1), parallel.gather(v, axes, 1)
-    return attend(q, k, v, parallel.rank(axes) * q.shape[1], causal)
+def _gathered(q: Array, k: Array, v: Array, group: Group, causal: bool) -> Array:
+    k, v = parallel.gather(k, group, 1), parallel.gather(v, group, 1)
+    if not causal:
+        return attend(q, k, v, False)
+    return attend(q, k, v, False, _seen(q, k, parallel.rank(group) * q.shape[1])[None, None])
 
 
-def _ring(q: Array, k: Array, v: Array, axes: Axes, ranks: int, causal: bool) -> Array:
+def _seen(q: Array, k: Array, ahead: Array | int) -> Array:
+    """Tell which keys queries see that come `ahead` tokens after them."""
+    return jnp.arange(k.shape[1])[None, :] <= ahead + jnp.arange(q.shape[1])[:, None]
+
+
+def _ring(q: Array, k: Array, v: Array, group: Group, ranks: int, causal: bool) -> Array:
     """Mix block by block as keys and values come round, scaling by the largest score so far.
 
     Own keys come first, so that every query has seen one before any that it must not see.
     """
-    here, tokens = parallel.rank(axes), q.shape[1]
+    here, tokens = parallel.rank(group), q.shape[1]
     mixed: Array | float = 0.0
     total: Array | float = 0.0
     largest: Array = jnp.full((), -jnp.inf)
@@ -102,7 +109,7 @@ def _ring(q: Array, k: Array, v: Array, axes: Axes, ranks: int, causal: bool) ->
         mixed = mixed * _beside(fade) + part
         largest = top
         if turn + 1 < ranks:
-            k, v = (parallel.shift(t, axes, ranks, around=True) for t in (k, v))
+            k, v = (parallel.shift(t, group, ranks, around=True) for t in (k, v))
     assert isinstance(mixed, Array) and isinstance(total, Array)
     return mixed / _beside(total)
 

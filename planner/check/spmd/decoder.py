@@ -11,13 +11,13 @@ from functools import partial
 import jax
 from jax import Array
 
-from planner.check.layout import Layout
+from planner.check.layout import Group, Layout, Parameter
 from planner.check.spmd import parallel
 from planner.check.spmd.attention import attention
 from planner.check.spmd.experts import experts
 from planner.check.spmd.feed import feed, norm
 
-__all__ = ["Weights", "keeping", "layers", "whole"]
+__all__ = ["Weights", "gathered", "keeping", "layers", "whole"]
 
 Weights = dict[str, Array]
 
@@ -29,11 +29,13 @@ def whole(w: Weights, layout: Layout) -> Weights:
     """
     if not layout.gathers_often:
         return w
-    of = layout.parameters
-    return {
-        name: parallel.gather_parameter(x, of[name].shards, of[name].copies, of[name].cut - 1)
-        for name, x in w.items()
-    }
+    return {name: gathered(x, layout.parameters[name], 1) for name, x in w.items()}
+
+
+def gathered(x: Array, of: Parameter, dropped: int) -> Array:
+    """Gather one parameter whose first `dropped` dims were taken away."""
+    shards, copies = Group("dp", of.shards), Group("dp", of.copies)
+    return parallel.gather_parameter(x, shards, copies, of.cut - dropped)
 
 
 def keeping(
@@ -72,7 +74,7 @@ def _layer(x: Array, w: Weights, layout: Layout) -> Array:
 
 def _shared(part: Callable[[Array], Array], x: Array, layout: Layout) -> Array:
     """Run a part of a layer that tensor ranks share."""
-    axes = layout.role("tp")
+    group = layout.group("tp")
     if layout.mesh.sp:
-        return parallel.scatter(part(parallel.gather(x, axes, 1)), axes, 1)
-    return parallel.reduce(part(parallel.copy(x, axes)), axes)
+        return parallel.scatter(part(parallel.gather(x, group, 1)), group, 1)
+    return parallel.reduce(part(parallel.copy(x, group)), group)

@@ -72,7 +72,7 @@ _dealt.defvjp(_dealt_forward, _dealt_backward)
 
 def _worked(sent: Array, w: dict[str, Array], layout: Layout) -> Array:
     """Send slots to the ranks of their experts, work on them there, send them back."""
-    to, among = layout.role("ep"), layout.role("etp")
+    to, among = layout.group("ep"), layout.group("etp")
     here = parallel.swap(sent, to, 0, 1)
     here = parallel.gather(here, among, 1)
     wide = jnp.einsum("ech,ehgf->ecgf", here, w["expert_up"])

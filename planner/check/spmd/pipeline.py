@@ -37,15 +37,15 @@ def plain_loss(w: Weights, tokens: Array, labels: Array, layout: Layout) -> Arra
 
 def piped_loss(w: Weights, tokens: Array, labels: Array, layout: Layout) -> Array:
     """Sum the loss of all microbatches (their first dim); 0 on all stages but the last."""
-    axes, stages = layout.role("pp"), layout.mesh.pp
-    here = parallel.rank(axes)
+    group, stages = layout.group("pp"), layout.mesh.pp
+    here = parallel.rank(group)
     tables, stacked = _split(w)
     looked = jax.lax.map(lambda t: embed(tables["embedding"], t, layout), tokens)
     fed = jnp.concatenate([looked, jnp.zeros((stages - 1, *looked.shape[1:]), looked.dtype)])
 
     def tick(handed: Array, new: Array) -> tuple[Array, Array]:
         out = layers(jnp.where(here == 0, new, handed), stacked, layout)
-        return parallel.shift(out, axes, stages, around=False), out
+        return parallel.shift(out, group, stages, around=False), out
 
     _, made = jax.lax.scan(tick, jnp.zeros_like(looked[0]), fed)
     each = jax.lax.map(

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from planner.check.layout import Layout
+from planner.check.layout import Group, Layout
+from planner.check.spmd import parallel
 from planner.check.spmd import state as states
-from planner.check.spmd.decoder import Weights
+from planner.check.spmd.decoder import Weights, gathered
 from planner.check.spmd.pipeline import piped_loss, plain_loss
 
 __all__ = ["Batch", "State", "program"]
@@ -41,11 +42,13 @@ def program(state: State[Array], batch: Batch[Array], layout: Layout) -> tuple[S
     loss, gradients = run(w, batch, layout, 1.0 / tokens)
     gradients = states.settled(gradients, layout)
     count = state.taken + 1
-    w, first, second = states.updated(
-        w, state.first, state.second, gradients, count.astype(jnp.float32), layout
+    own = states.owned(w, layout)
+    own, first, second = states.adam(
+        own, state.first, state.second, gradients, count.astype(jnp.float32)
     )
-    everyone = (*layout.role("pp"), *layout.role("dp"), *layout.role("cp"))
-    loss = lax.psum(loss, everyone) if everyone else loss
+    w = states.gathered(own, layout)
+    everyone = Group("loss", (*layout.role("pp"), *layout.role("dp"), *layout.role("cp")))
+    loss = parallel.all_reduce(loss, everyone)
     return State(parameters=w, first=first, second=second, taken=count), loss
 
 
@@ -82,7 +85,8 @@ def _piped(w: Weights, batch: Batch[Array], layout: Layout, scale: float) -> tup
     """Loss and gradients of the microbatches, through the stages."""
 
     def loss(w: Weights) -> Array:
-        w = states.gathered(w, layout) if layout.mesh.zero == 3 else w
+        if layout.mesh.zero == 3:
+            w = {name: gathered(x, layout.parameters[name], 0) for name, x in w.items()}
         return scale * piped_loss(w, batch.tokens, batch.labels, layout)
 
     total, gradients = jax.value_and_grad(loss)(w)

@@ -5,8 +5,9 @@
     zero 3    all-gather for the forward and for the backward pass, reduce-scatter
 
 Where a stack gathers per microbatch and there is no pipeline, zero 2 and 3 pay for every
-microbatch; else once a step. Where pools of unlike devices each hold whole copies of the model,
-their gradients are then reduced across the pools, once a step. Source: Rajbhandari et al., ZeRO,
+microbatch; else once a step. Under zero 2 it may keep parameters whole (`Family.keeps_whole`).
+Where pools of unlike devices each hold whole copies of the model, their gradients are then reduced
+across the pools, once a step. Source: Rajbhandari et al., ZeRO,
 2020; Zhao et al., FSDP, 2023.
 """
 
@@ -106,7 +107,7 @@ def share(
         reduce_s = reduce_s + part.reduce_s
         gather_s = gather_s + part.gather_s
     gather_s = gather_s + _frozen_gather_s(context, dims, parameters, layers)
-    often = _often(context, dims)
+    often, gathers = _often(context, dims)
     again_s = np.where(dims.zero >= 3, gather_s, 0.0)  # gathered for the backward pass as well
     frac, gather_frac = context.overlap_frac("dp"), context.overlap_frac("gather")
     # the backward pass has first call for its weights; gradients run under what is left of it
@@ -117,18 +118,20 @@ def share(
     return Sharing(
         shown_s * often,
         under_s * often,
-        (exposed_s(gather_s, forward_s, gather_frac) + again_s - again_hidden_s) * often,
-        (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * often,
+        (exposed_s(gather_s, forward_s, gather_frac) + again_s - again_hidden_s) * gathers,
+        (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * gathers,
         exposed_s(both_s, left_s, frac) - shown_s,
         hidden_s(both_s, left_s, frac) - under_s,
     )
 
 
-def _often(context: Context, dims: ParallelDims) -> Num:
-    """How often in a step gradients are reduced and parameters gathered."""
-    if not context.stack.family.gather_per_microbatch:
-        return np.ones(len(dims))
-    return np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
+def _often(context: Context, dims: ParallelDims) -> tuple[Num, Num]:
+    """How often in a step gradients are reduced, and parameters gathered."""
+    family = context.stack.family
+    if not family.gather_per_microbatch:
+        return np.ones(len(dims)), np.ones(len(dims))
+    often = np.where((dims.pp <= 1) & (dims.zero >= 2), dims.microbatches, 1.0)
+    return often, np.where(dims.zero >= 3, often, 1.0) if family.keeps_whole else often
 
 
 def sent_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> dict[str, Num]:
@@ -141,7 +144,7 @@ def sent_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> dic
     with G and W the bytes of a stage's gradients and weights, F of its frozen weights, each for
     dense parameters and for experts; as often in a step as `share` pays for them.
     """
-    often = _often(context, dims)
+    often, gathers = _often(context, dims)
     sent: dict[str, Num] = {}
     kinds = [("", parameters.dense, dims.shards, dims.replicas)]
     if context.spec.model.moe is not None:
@@ -149,14 +152,14 @@ def sent_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> dic
     for prefix, count, shards, replicas in kinds:
         plain, copies = dims.zero == 0, replicas / shards
         gradients = often * count * context.gradient_bytes
-        weights = np.where(dims.zero >= 3, 2.0, 1.0) * often * count * context.activation_bytes
+        weights = np.where(dims.zero >= 3, 2.0, 1.0) * gathers * count * context.activation_bytes
         whole = 2.0 * (replicas - 1.0) / replicas * gradients
         sharded = (shards - 1.0) / shards * (gradients + weights)
         across = 2.0 * (copies - 1.0) / copies * gradients / shards
         sent[f"{prefix}replicas"] = np.where(plain, whole, 0.0)
         sent[f"{prefix}shards"] = np.where(plain, 0.0, sharded)
         sent[f"{prefix}copies"] = np.where(plain, 0.0, across)
-    frozen = 2.0 * often * parameters.frozen * context.frozen_bytes
+    frozen = 2.0 * gathers * parameters.frozen * context.frozen_bytes
     frozen = (dims.shards - 1.0) / dims.shards * frozen
     sent["shards"] = sent["shards"] + np.where(dims.zero >= 3, frozen, 0.0)
     return sent
