@@ -113,7 +113,7 @@ def adjusted(
     )
 
 
-def check_name(out: Path) -> None:
+def check_name(out: Path, option: str = "--fit") -> None:
     """Refuse a file that would not be read as a profile again, before any work.
 
     Raises
@@ -121,9 +121,9 @@ def check_name(out: Path) -> None:
     SpecError : it does not end in .yaml or .yml, or there is no such folder
     """
     if out.suffix not in (".yaml", ".yml"):
-        raise SpecError(f"a profile's file ends in .yaml (is {str(out)[:80]!r})", key="--fit")
+        raise SpecError(f"a profile's file ends in .yaml (is {str(out)[:80]!r})", key=option)
     if not out.parent.is_dir():
-        raise SpecError(f"no folder {str(out.parent)[:80]!r}", key="--fit")
+        raise SpecError(f"no folder {str(out.parent)[:80]!r}", key=option)
 
 
 def _one_machine(runs: Sequence[Priced]) -> str:

@@ -178,6 +178,50 @@ def _write_plots(answer: Mapping[str, object], out: Path) -> None:
 
 
 @app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(metavar="PROFILE", help="The profile to write.")] = Path(
+        "machine.yaml"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer points, under a minute.")] = False,
+    devices: Annotated[
+        int | None, typer.Option(metavar="N", help="Devices to divide a processor into.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Measure anew what the journal has.")
+    ] = False,
+    coordinator: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the first process listens.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", help="Processes in all.")] = None,
+    process_id: Annotated[int | None, typer.Option(metavar="I", help="This one, from 0.")] = None,
+    json: Json = None,
+) -> None:
+    """Measure this machine with JAX and write its profile."""
+    from planner.adjusted import check_name
+    from planner.calibrate.need import need_jax, set_devices
+    from planner.report.calibration import calibration_sections
+    from planner.report.plan_file import write_text
+
+    check_name(out, "--out")
+    need_jax()
+    set_devices(devices, processes or 1)
+    from hardware_profiles.write import dumps
+    from planner.calibrate.launch import Joining
+    from planner.calibrate.run import Options, calibrate
+    from planner.calibrate.summary import document, head
+
+    options = Options(out, quick, fresh, Joining(coordinator, processes, process_id))
+    with Progress() as progress:
+        found = calibrate(options, progress)
+    if found is None:
+        return
+    write_text(out, dumps(found.profile, head=head(found)))
+    answer = document(found, str(out))
+    _show_sections(answer, json, lambda: calibration_sections(answer))
+    _note(f"wrote {out}: `system: {out}` in a job uses it")
+
+
+@app.command()
 def emit(
     plan: Plan,
     target: Annotated[

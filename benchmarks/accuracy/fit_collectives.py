@@ -27,10 +27,10 @@ from collective_models import (
 )
 from collective_rows import DATA, Rows, read, read_between, read_switch
 from collective_write import write
-from numpy.typing import NDArray
 
 from costmodels.hops import Span
 from costmodels.units import Column
+from planner.fitting.logs import fit_logs
 
 __all__ = ["error_of", "fit_all", "fit_between", "fit_node", "hold_outs", "main"]
 
@@ -50,24 +50,13 @@ def _solve(
     starts: int,
 ) -> Constants:
     """Return the constants that minimise the forgiving sum of squared logarithms of errors."""
-    from scipy.optimize import least_squares
 
-    def constants(logs: NDArray[np.float64]) -> Constants:
-        return {**start, **dict(zip(names, np.exp(logs).tolist(), strict=True))}
+    def residual(values: dict[str, float]) -> Column:
+        return np.asarray(np.log(predicted({**start, **values}) / measured_s))
 
-    def residual(logs: NDArray[np.float64]) -> Column:
-        return np.asarray(np.log(predicted(constants(logs)) / measured_s))
-
-    random = np.random.default_rng(0)
-    first = np.log([start[name] for name in names])
-    best, least = first, np.inf
-    for k in range(starts):
-        moved = first + (random.normal(0.0, SPREAD, len(first)) if k else 0.0)
-        found = least_squares(residual, moved, loss="soft_l1", f_scale=SCALE, max_nfev=200).x
-        cost = float(np.mean(np.abs(residual(found))))
-        if cost < least:
-            best, least = found, cost
-    return constants(best)
+    first = {name: start[name] for name in names}
+    found = fit_logs(residual, first, soft=SCALE, evaluations=200, starts=starts, spread=SPREAD)
+    return {**start, **found.values}
 
 
 def fit_node(

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from kernel_relatives import write
 from kernel_tables import SYSTEMS, Floats, Table, judged, predicted_s, tables
-from scipy.optimize import least_squares
 
 from hardware_profiles.load import load
 from hardware_profiles.schema import HardwareProfile
+from planner.fitting import figures
+from planner.fitting.logs import fit_logs
 
 DATA = Path(__file__).parent / "data" / "kernels"
 FOLDS = 4
@@ -109,15 +110,7 @@ def constants_of(kind: str, group: Sequence[Table]) -> list[Constant]:
 
 def with_figures(profile: HardwareProfile, values: Mapping[str, float]) -> HardwareProfile:
     """Return the profile with kernel figures replaced, by their path under `kernels`."""
-    data = profile.model_dump()
-    for path, value in values.items():
-        node, *inner = data["kernels"], *path.split(".")
-        for part in inner[:-1]:
-            if node[part] is None:
-                node[part] = {}
-            node = node[part]
-        node[inner[-1]] = {"value": value, "basis": "fitted", "source": "fit_kernels.py"}
-    return HardwareProfile.model_validate(data)
+    return figures.with_figures(profile, values, "fit_kernels.py")
 
 
 def _weights(table: Table) -> Floats:
@@ -131,21 +124,18 @@ def solve(
     start: Mapping[str, float],
 ) -> dict[str, float]:  # fmt: skip
     """Return the constants that fit the tables, to four digits."""
-    names = [c.path for c in constants]
 
-    def residual(logs: Floats) -> Floats:
-        tried = with_figures(profile, dict(zip(names, np.exp(logs).tolist(), strict=True)))
+    def residual(values: dict[str, float]) -> Floats:
+        tried = with_figures(profile, values)
         return np.concatenate([
             _weights(table) * np.log(predicted_s(tried, table) / table.time_s) for table in group
         ])  # fmt: skip
 
-    tops = np.log([c.top for c in constants])
-    first = np.minimum(np.log([start[name] for name in names]), tops - 1e-3)
-    found = least_squares(
-        residual, first, bounds=(np.full(len(tops), -40.0), tops), loss="soft_l1", f_scale=SOFT,
-        max_nfev=40,
+    found = fit_logs(
+        residual, {c.path: start[c.path] for c in constants},
+        tops={c.path: c.top for c in constants}, soft=SOFT, evaluations=40,
     )  # fmt: skip
-    return {name: float(f"{value:.4g}") for name, value in zip(names, np.exp(found.x), strict=True)}
+    return {name: float(f"{value:.4g}") for name, value in found.values.items()}
 
 
 def _error(profile: HardwareProfile, table: Table) -> Floats:
