@@ -200,7 +200,6 @@ def test_a_machine_that_is_not_there_is_the_users(stand_in: Callable[..., None])
         (["plan", "job.yaml", "--jsn", "-"], "No such option: --jsn"),
         (["plan", "job.yaml", "--time-limit", "soon"], "'--time-limit'"),
         (["--nothing"], "No such option: --nothing"),
-        (["calibrate"], "No such command 'calibrate'"),
         (["emit", "p.json"], "--target"),
         (["report", "none.json"], "none.json: cannot be read"),
         (["report", "job.yaml"], "job.yaml:1: not JSON"),
