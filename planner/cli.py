@@ -344,6 +344,28 @@ def _count(text: str) -> int:
 
 
 @app.command()
+def check(
+    job: Job,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="This machine, as `calibrate` wrote it.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Devices to use, at most 8 by default.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Steps to time.")] = 5,
+    json: Json = None,
+) -> None:
+    """Run a small real step of a job's plan here: predicted against measured."""
+    from planner.check.run import Asked
+    from planner.check.run import check as run
+    from planner.report.check import check_sections
+
+    with Progress() as progress:
+        answer = run(job, Asked(profile, devices, repeats), progress)
+    _show_sections(answer, json, lambda: check_sections(answer))
+
+
+@app.command()
 def report(
     plan: Plan,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page.")] = Path(

@@ -52,6 +52,7 @@ class Step:
     """
 
     layout: Layout
+    mesh: Mesh
     axes: Mapping[str, int]
     roles: Mapping[str, Axes]
     arguments: tuple[State[jax.ShapeDtypeStruct], Batch[jax.ShapeDtypeStruct]]
@@ -125,6 +126,7 @@ def build(plan: Mapping[str, object], devices: Sequence[jax.Device]) -> Step:
     )
     return Step(
         layout=layout,
+        mesh=mesh,
         axes=sizes,
         roles=layout.axes.roles,
         arguments=arguments,

@@ -1,0 +1,91 @@
+"""Parts of a step run by themselves: the exchanges of one axis after the other, and Adam.
+
+Inside a compiled step nobody sees what an exchange takes. Alone, the same collectives on the same
+groups, as often and one after the other, tell it: without the waiting for ranks that come late.
+
+Parts: `exchanges_alone`, `adam_alone`.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from planner.check.exchanges import Exchange
+from planner.check.layout import Group
+from planner.check.spmd import parallel
+from planner.check.spmd.state import adam
+from planner.check.step import Step
+
+__all__ = ["adam_alone", "exchanges_alone"]
+
+Run = Callable[[], object]
+
+
+def exchanges_alone(step: Step, found: Mapping[Exchange, int]) -> dict[str, Run]:
+    """Return calls that run the exchanges of each axis of the plan, all ranks at once."""
+    terms = sorted({each.term for each in found} - {"loss"})
+    return {
+        term: _compiled(step, {e: times for e, times in found.items() if e.term == term})
+        for term in terms
+    }
+
+
+def _compiled(step: Step, found: Mapping[Exchange, int]) -> Run:
+    def body(seed: Array) -> Array:
+        total = jnp.zeros(())
+        for exchange, times in found.items():
+            total = total + _repeated(exchange, times, seed + total)
+        return total[None]
+
+    mesh = step.mesh
+    every = P(mesh.axis_names)
+    mapped = jax.shard_map(body, mesh=mesh, in_specs=P(), out_specs=every, check_vma=False)
+    run = jax.jit(mapped).lower(jnp.zeros(())).compile()
+    return lambda: jax.block_until_ready(run(jnp.zeros(())))
+
+
+def _repeated(exchange: Exchange, times: int, seed: Array) -> Array:
+    """Run an exchange again and again, each time after the one before by a single element."""
+    first = jnp.broadcast_to(seed, exchange.shape).astype(exchange.dtype)
+
+    def turn(_: Array, x: Array) -> Array:
+        made = _once(exchange, x)
+        corner = made[(0,) * made.ndim]
+        again: Array = lax.optimization_barrier(x.at[(0,) * x.ndim].set(corner))
+        return again
+
+    last: Array = lax.fori_loop(0, times, turn, first)
+    return last[(0,) * last.ndim].astype(jnp.float32)
+
+
+def _once(exchange: Exchange, x: Array) -> Array:
+    group = Group(exchange.term, exchange.axes)
+    if exchange.kind == "all_reduce":
+        return parallel.all_reduce(x, group)
+    if exchange.kind == "all_gather":
+        return parallel.all_gather(x, group, exchange.dims[0])
+    if exchange.kind == "reduce_scatter":
+        return parallel.reduce_scatter(x, group, exchange.dims[0])
+    if exchange.kind == "all_to_all":
+        return parallel.swap(x, group, *exchange.dims)
+    return parallel.shift(x, group, int(lax.axis_size(exchange.axes)), around=exchange.term == "cp")
+
+
+def adam_alone(step: Step) -> Run:
+    """Return a call that runs Adam on what each rank owns, and nothing else."""
+    state = step.arguments[0]
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, state.first)
+    moments = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), state.first
+    )
+    mesh: Mesh = step.mesh
+    mapped = jax.shard_map(
+        lambda w, first, second, g: adam(w, first, second, g, jnp.ones(())),
+        mesh=mesh, in_specs=(specs,) * 4, out_specs=(specs,) * 3, check_vma=False,
+    )  # fmt: skip
+    run = jax.jit(mapped).lower(*(moments,) * 4).compile()
+    return lambda: jax.block_until_ready(run(*(moments,) * 4))
