@@ -25,13 +25,13 @@ __all__ = ["Box", "Refused", "Setting", "address", "box"]
 SOURCE = Path(__file__).with_name("links.c")
 MTU = 9000
 PERIOD_S = 0.02
-"""Period of a host's share of the processor; the least that gives a tenth of a core 2 ms."""
+"""Period of a host's share of the processor: it works for its share of it, then it waits."""
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
 PR_SET_PDEATHSIG = 1
 
 
 class Refused(Exception):
-    """This machine cannot have a cluster in a box, and why."""
+    """Why there can be no cluster in a box here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,11 @@ def address(host: int) -> str:
 
 @dataclass(frozen=True)
 class Box:
-    """Hosts that are up; `run` starts one process in each of the first few."""
+    """Hosts that are up; `run` starts one process in each of the first few.
+
+    A process is held to its host's share of the processor once it has written 0 to the file that
+    the variable SHARE names: starting up is not what is measured, and would take minutes.
+    """
 
     setting: Setting
     holders: tuple[int, ...]
@@ -76,16 +80,15 @@ class Box:
     ) -> subprocess.Popen[str]:
         """Start a command in a host; it dies with this process."""
         enter = ["nsenter", f"--target={self.holders[host]}", "--net", "--uts", "--mount"]
-        group = self.groups[host] / "cgroup.procs" if self.groups else None
+        share = {"SHARE": str(self.groups[host] / "cgroup.procs")} if self.groups else {}
 
         def prepare() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if group is not None:
-                group.write_text(str(os.getpid()))
 
         return subprocess.Popen(
             [*enter, "--wd=" + os.getcwd(), *command],
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **(environment or {}), **share},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -112,7 +115,8 @@ class Box:
             for host, rank in enumerate(ranks):
                 out, errors = rank.communicate(timeout=max(0.1, end - time.monotonic()))
                 if rank.returncode:
-                    raise RuntimeError(f"host {host} ended with {rank.returncode}:\n{errors[-2000:]}")
+                    last = errors[-2000:]
+                    raise RuntimeError(f"host {host} ended with {rank.returncode}:\n{last}")
                 printed.append(out)
             return printed
         except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
-"""What runs in a host: timed all-reduces, and a small data-parallel training step.
+"""What runs in a host: timed all-reduces, and the real training step of a plan.
 
-    python host_rank.py RANK HOSTS TASK      the task as JSON, see `Task`; prints `{name: seconds}`
+    python host_rank.py RANK HOSTS TASK   a JSON file (`task`); prints `{name: seconds}`
 
 One JAX process a host, one device each, joined by `jax.distributed` over the hosts' links (gloo).
 Knows JAX; nothing of namespaces or of the planner.
@@ -11,24 +11,25 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["batch_step", "main", "parameter_count"]
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+__all__ = ["all_reduce", "main", "train_step"]
 
 PORT = 29700
 LEAST, MOST = 3, 15
 """Repeats of one measurement: as many as fit its time, between these."""
 
 
-def parameter_count(width: int, layers: int) -> int:
-    """Parameters of the network that `batch_step` trains: square layers without biases."""
-    return layers * width * width
-
-
 def main() -> None:
     """Join the others, time what the task asks for, print the medians of this rank."""
-    rank, hosts, task = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    rank, hosts = int(sys.argv[1]), int(sys.argv[2])
+    task = json.loads(Path(sys.argv[3]).read_text())
     import jax
 
     jax.config.update("jax_platforms", "cpu")
@@ -38,13 +39,11 @@ def main() -> None:
     timed: dict[str, Callable[[], object]] = {}
     for size in task.get("all_reduce_bytes", ()):
         timed[f"all_reduce {size}"] = all_reduce(size)
-    for batch in task.get("batches", ()):
-        shape = task["width"], task["layers"], batch // hosts
-        timed[f"step {batch}"] = batch_step(*shape)
-        timed[f"compute {batch}"] = batch_step(*shape, joined=False)
+    for name, plan in task.get("plans", {}).items():
+        timed[name] = train_step(plan)
     for run in timed.values():
         jax.block_until_ready(run())
-    if "SHARE" in os.environ:  # from here on; starting up is not measured and would take minutes
+    if "SHARE" in os.environ:  # from here on, this host has its share of the processor
         Path(os.environ["SHARE"]).write_text("0")
     print(json.dumps({name: _median_s(run, task["limit_s"]) for name, run in timed.items()}))
 
@@ -58,55 +57,49 @@ def all_reduce(size: int) -> Callable[[], object]:
     mesh, spread = _mesh()
     mine = np.ones((1, size // 4), np.float32)
     data = jax.make_array_from_process_local_data(spread, mine)
-    summed = jax.jit(
-        jax.shard_map(lambda x: jax.lax.psum(x, "host"), mesh=mesh, in_specs=P("host"), out_specs=P())
-    )
+
+    def reduced(x: jax.Array) -> jax.Array:
+        return jax.lax.psum(x, "host")
+
+    summed = jax.jit(jax.shard_map(reduced, mesh=mesh, in_specs=P("host"), out_specs=P()))
     return lambda: summed(data)
 
 
-def batch_step(width: int, layers: int, batch: int, joined: bool = True) -> Callable[[], object]:
-    """Return a training step: forward, backward, all-reduce of the gradients, update.
-
-    Parameters
-    ----------
-    batch  : samples of this host
-    joined : whether gradients are summed over the hosts; without, it is this host's compute
-    """
+def train_step(plan: Mapping[str, object]) -> Callable[[], object]:
+    """Return the plan's own training step over all hosts (see `planner.check`), ready to run."""
     import jax
-    import jax.numpy as jnp
+
+    from planner.check.step import build
+
+    step = build(plan, jax.devices())
+    state, batch = jax.tree_util.tree_map_with_path(_filled, step.arguments)
+
+    def run() -> object:
+        nonlocal state
+        state, loss = step.run(state, batch)
+        return loss
+
+    return run
+
+
+def _filled(path: tuple[object, ...], like: "jax.ShapeDtypeStruct") -> "jax.Array":
+    """Make an array of the step without a word to other hosts: weights alike, all else nothing."""
+    import jax
     import numpy as np
-    from jax.sharding import PartitionSpec as P
 
-    mesh, spread = _mesh()
+    value = 0.02 if "parameters" in jax.tree_util.keystr(path) else 0
 
-    def loss(weights: jax.Array, x: jax.Array) -> jax.Array:
-        def layer(carried: jax.Array, weight: jax.Array) -> tuple[jax.Array, None]:
-            return jax.nn.relu(carried @ weight), None
+    def shard(index: tuple[slice, ...]) -> np.ndarray:
+        sizes = [len(range(n)[part]) for part, n in zip(index, like.shape, strict=True)]
+        return np.full(sizes, value, like.dtype)
 
-        return jnp.mean(jax.lax.scan(layer, x, weights)[0] ** 2)
-
-    def step(weights: jax.Array, x: jax.Array) -> jax.Array:
-        gradient = jax.grad(loss)(weights[0], x)
-        if joined:
-            gradient = jax.lax.psum(gradient, "host")
-        return weights - 1e-3 * gradient[None]
-
-    run = jax.jit(
-        jax.shard_map(
-            step, mesh=mesh, in_specs=(P("host"), P("host")), out_specs=P("host"), check_vma=False
-        )
-    )
-    weights = np.full((1, layers, width, width), 1.0 / width, np.float32)
-    x = np.ones((batch, width), np.float32)
-    held = [jax.make_array_from_process_local_data(spread, each) for each in (weights, x)]
-    return lambda: run(*held)
+    return jax.make_array_from_callback(like.shape, like.sharding, shard)
 
 
-def _mesh() -> "tuple[jax.sharding.Mesh, jax.sharding.NamedSharding]":  # noqa: F821
+def _mesh() -> "tuple[jax.sharding.Mesh, jax.sharding.NamedSharding]":
     import jax
+    import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-    import numpy as np
 
     mesh = Mesh(np.array(jax.devices()), ("host",))
     return mesh, NamedSharding(mesh, PartitionSpec("host"))
