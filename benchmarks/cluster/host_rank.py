@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jax
-    import numpy as np
 
 __all__ = ["all_reduce", "main", "train_step"]
 

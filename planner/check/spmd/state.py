@@ -9,6 +9,7 @@ By stage of ZeRO, how gradients are added up:
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from planner.check.layout import Group, Layout, Parameter
@@ -40,11 +41,20 @@ def settled(gradients: Weights, layout: Layout) -> Weights:
 
 
 def _summed(values: Weights, over: dict[str, Group]) -> Weights:
-    """All-reduce together what goes over the same ranks."""
+    """All-reduce what goes over the same ranks as one message.
+
+    As plans count it: several arrays in one psum are one operation of the compiled program, but
+    XLA's CPU runtime sends them one after the other, and each pays the latency.
+    """
     out = dict(values)
     for group in sorted(set(over.values())):
-        names = [name for name in values if over[name] == group]
-        out |= parallel.all_reduce({name: values[name] for name in names}, group)
+        names = [name for name in values if over[name] == group and group.axes]
+        if not names:
+            continue
+        flat = jnp.concatenate([values[name].ravel() for name in names])
+        sizes = [values[name].size for name in names]
+        parts = jnp.split(parallel.all_reduce(flat, group), np.cumsum(sizes)[:-1])
+        out |= {n: part.reshape(values[n].shape) for n, part in zip(names, parts, strict=True)}
     return out
 
 
