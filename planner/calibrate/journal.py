@@ -36,9 +36,12 @@ class Journal:
         head = json.dumps({"machine": machine, "effort": effort})
         if path is None:
             return
-        lines = path.read_text("utf-8").splitlines() if path.exists() and not fresh else []
+        text = path.read_text("utf-8") if path.exists() and not fresh else ""
+        lines = text.splitlines()
         if lines and lines[0] == head:
             self._read(lines[1:])
+            if not text.endswith("\n"):
+                path.write_text(text + "\n", "utf-8")
             return
         path.write_text(head + "\n", "utf-8")
 

@@ -1,9 +1,9 @@
 """Programs that keep devices at work: a kernel run again and again on all of them at once.
 
 A benchmark gives a kernel, a function of one device's arrays. Here it is put on every device and
-repeated inside one compiled program, so that a sample is well above the cost of a launch. What a
-run gives enters the next one by a single element, so that none can be left out or moved out of the
-loop, and arrays keep their values (sums that die out would end in slow, subnormal numbers).
+repeated inside one compiled program, so that a sample is well above the cost of a launch. Arrays
+and results pass a barrier from turn to turn, so that no turn is left out or moved out of the loop,
+and none touches the arrays (writing to them would copy them).
 
 Parts: `Kernel`, `DTYPES`, `mesh_of`, `on_devices`, `repeated`, `placed`.
 """
@@ -30,7 +30,7 @@ class Kernel:
 
     Parameters
     ----------
-    run         : arrays of one device to its results, the first array one that may be touched
+    run         : arrays of one device to its results
     shapes      : of the arrays
     dtype       : of the arrays
     flop, bytes : about what it computes and moves, to choose how often to repeat it
@@ -57,18 +57,15 @@ def mesh_of(devices: Sequence[object]) -> Mesh:
 def repeated(kernel: Callable[..., object], turns: int) -> Callable[..., object]:
     """Return the kernel run `turns` times, each after the one before."""
 
-    def run(first: jax.Array, *rest: jax.Array) -> object:
-        shapes = jax.eval_shape(kernel, first, *rest)
+    def run(*arrays: jax.Array) -> object:
+        shapes = jax.eval_shape(kernel, *arrays)
         empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-        def turn(_: object, carry: tuple[jax.Array, object]) -> tuple[jax.Array, object]:
-            head, before = carry
-            leaf = jax.tree.leaves(before)[0]
-            element = leaf[(0,) * leaf.ndim].astype(head.dtype)
-            head = jax.lax.optimization_barrier(head.at[(0,) * head.ndim].set(element))
-            return head, kernel(head, *rest)
+        def turn(_: object, carry: tuple[tuple[jax.Array, ...], object]) -> object:
+            inputs, _before = jax.lax.optimization_barrier(carry)
+            return inputs, kernel(*inputs)
 
-        return jax.lax.fori_loop(0, turns, turn, (first, empty))[1]
+        return jax.lax.fori_loop(0, turns, turn, (arrays, empty))[1]
 
     return run
 

@@ -6,8 +6,6 @@ the machine with the same chip. Knows names of chips, nothing of what they do.
 Parts: `relative_of`, `assumed`.
 """
 
-import re
-
 from hardware_profiles.load import load, names
 from hardware_profiles.schema import HardwareProfile
 
@@ -19,30 +17,25 @@ _CPU = "cpu-host"
 def relative_of(backend: str, device_kind: str) -> tuple[HardwareProfile, bool]:
     """Return the profile whose chip JAX names, and whether it is that chip at all.
 
-    The name of a profile that holds most of the words of `device_kind` wins, longest first: as
-    "NVIDIA H100 80GB HBM3" is dgx-h100, "TPU v5 lite" tpu-v5e, "AMD Instinct MI300X" mi300x.
+    The profile of whose name `device_kind` has the chip, and then most words, wins: "NVIDIA H100
+    80GB HBM3" is dgx-h100, "TPU v5 lite" tpu-v5e, "AMD Instinct MI300X" mi300x.
 
     >>> relative_of("tpu", "TPU v5p")[0].name, relative_of("gpu", "NVIDIA H200")[0].name
     ('tpu-v5p', 'dgx-h200')
     """
     if backend == "cpu":
         return load(_CPU), True
-    said = _plain(device_kind.replace("v5 lite", "v5e").replace("v6 lite", "v6e"))
-    found = [name for name in names() if name != _CPU and _chip(name) in said]
+    said = device_kind.lower().replace("v5 lite", "v5e").replace("v6 lite", "v6e")
+    matches = {name: [word in said for word in _words(name)] for name in names()}
+    found = [name for name, words in matches.items() if words[0] and not name.startswith("cpu")]
     if not found:
         return load(_CPU), False
-    sized = [name for name in found if all(part in said for part in _plain(name).split())]
-    return load(max(sized or found, key=len)), True
+    return load(max(found, key=lambda name: (sum(matches[name]), len(_words(name)[0])))), True
 
 
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
-
-
-def _chip(name: str) -> str:
-    """Return the part of a profile's name that is its chip's."""
-    plain = [part for part in name.split("-") if part not in ("dgx", "tpu", "rtx", "pro")]
-    return plain[0]
+def _words(name: str) -> list[str]:
+    """Return the parts of a profile's name that say its chip, the chip itself first."""
+    return [part for part in name.split("-") if part not in ("dgx", "tpu", "rtx", "pro")]
 
 
 def assumed(profile: HardwareProfile, why: str) -> HardwareProfile:
