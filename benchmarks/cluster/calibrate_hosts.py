@@ -25,7 +25,8 @@ def main(limit_s: float = 3600.0) -> None:
     out = profile_of(sys.argv[1])
     out.parent.mkdir(exist_ok=True)
     join = ["--coordinator", f"{address(0)}:{PORT}", "--processes", str(COUNT), "--process-id"]
-    calibrate = [sys.executable, "-m", "planner", "calibrate", "--quick", "--out", str(out)]
+    calibrate = [sys.executable, "-m", "planner", "calibrate", "--quick", "--devices", "1"]
+    calibrate += ["--out", str(out)]
     environment = {**ONE_THREAD, "PYTHONPATH": str(HERE.parent.parent), "JAX_PLATFORMS": "cpu"}
     with box(COUNT, SETTINGS[sys.argv[1]]) as up:
         commands = [[*SHARED, *calibrate, *join, str(i)] for i in range(COUNT)]

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +71,7 @@ class Box:
     setting: Setting
     holders: tuple[int, ...]
     groups: tuple[Path, ...]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.holders)
@@ -78,14 +79,14 @@ class Box:
     def start(
         self, host: int, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """Start a command in a host; it dies with this process."""
+        """Start a command in a host; it is ended with the box, and dies with this process."""
         enter = ["nsenter", f"--target={self.holders[host]}", "--net", "--uts", "--mount"]
         share = {"SHARE": str(self.groups[host] / "cgroup.procs")} if self.groups else {}
 
         def prepare() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-        return subprocess.Popen(
+        rank = subprocess.Popen(
             [*enter, "--wd=" + os.getcwd(), *command],
             env={**os.environ, **(environment or {}), **share},
             stdin=subprocess.DEVNULL,
@@ -94,6 +95,8 @@ class Box:
             text=True,
             preexec_fn=prepare,
         )
+        self.started.append(rank)
+        return rank
 
     def run(
         self,
@@ -122,10 +125,15 @@ class Box:
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"the hosts had not ended after {limit_s:g} s") from None
         finally:
-            for rank in ranks:
-                rank.kill()
-            for rank in ranks:
-                rank.communicate()
+            self.end()
+
+    def end(self) -> None:
+        """End all that was started in the hosts."""
+        for rank in self.started:
+            rank.kill()
+        for rank in self.started:
+            rank.communicate()
+        self.started.clear()
 
 
 @contextmanager
@@ -156,7 +164,9 @@ def box(count: int, setting: Setting) -> Iterator[Box]:
         if word != "ready":
             raise Refused(f"no hosts here: {shaper.stderr.read().strip()}")
         groups = stack.enter_context(_shares(count, setting.cores))
-        yield Box(setting, tuple(map(int, holders)), groups)
+        up = Box(setting, tuple(map(int, holders)), groups)
+        stack.callback(up.end)
+        yield up
 
 
 def _compiled(folder: Path) -> str:
