@@ -1,4 +1,4 @@
-"""Causal attention: scores of all pairs, masked, and made again for the gradients.
+"""Causal attention as the checked step runs it, scores made again for the gradients.
 
 Parts: `causal_attention`, `forward`, `backward`.
 """
@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import jax
 
 from planner.calibrate.programs import DTYPES, Kernel
+from planner.check.spmd.attention import attend
 
 __all__ = ["backward", "causal_attention", "forward"]
 
 
 def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Return softmax(q k' / sqrt(d), causal) v; [batch, tokens, heads, d], keys' heads shared."""
-    return jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    """Return softmax(q k' / sqrt(d), causal) v; queries grouped by the head of keys they share."""
+    return attend(q, k, v, True)
 
 
 def forward(sizes: Mapping[str, int], precision: str) -> Kernel:
@@ -37,7 +38,7 @@ def _shapes(sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
         sizes[name] for name in ("batch", "tokens", "heads", "kv_heads", "head_dim")
     )
     keys = (batch, tokens, kv_heads, width)
-    return [(batch, tokens, heads, width), keys, keys]
+    return [(batch, tokens, kv_heads, heads // kv_heads, width), keys, keys]
 
 
 def _flop(sizes: Mapping[str, int]) -> float:

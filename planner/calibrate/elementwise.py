@@ -1,69 +1,71 @@
-"""Work bound by memory, forward and backward, counted as plans count it.
+"""Work bound by memory: large copies, and what a layer does between its products.
 
-Traffic is in elements that a fused kernel reads and writes, as `planner.workloads.training` has it:
-2 an element for a norm, 3 for a sum of two, 3 of the inner width for a gated activation, and in the
-backward 1.6 times the forward's. What a plan says of memory's efficiency is relative to that count.
+A layer's work is measured as one: two norms, two sums with the residual, a gated activation; and
+its gradients. Its traffic is in elements that fused kernels read and write, as plans count it
+(`planner.workloads.training.layer_ops`), so that memory's efficiency is relative to that count,
+whatever a compiler fuses or copies in truth.
 
-Parts: `KERNELS`, `traffic_elements`, `kernel`.
+Parts: `KINDS`, `traffic_elements`, `kernel`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from planner.calibrate.programs import DTYPES, Kernel
+from planner.check.spmd.feed import gated, norm
 from planner.workloads.training.operators import BACKWARD_TRAFFIC
 
-__all__ = ["KERNELS", "kernel", "traffic_elements"]
+__all__ = ["KINDS", "LAYER", "LAYER_OPS", "kernel", "traffic_elements"]
 
-_NEAR_ZERO = 1e-5
-
-
-def _norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-    mean = jnp.mean(x * x, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(mean + _NEAR_ZERO) * scale[0]
-
-
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-    return jax.nn.silu(gate) * up
-
-
-def _residual(x: jax.Array, y: jax.Array) -> jax.Array:
-    return x + y
+LAYER = ("layer", "layer backward")
+LAYER_OPS = 5.0
+"""Kernels that a plan counts in it."""
+KINDS = ("copy", *LAYER)
 
 
 def _copy(x: jax.Array) -> jax.Array:
     return -x
 
 
-def _backward(forward: Callable[..., jax.Array]) -> Callable[..., object]:
-    def run(dy: jax.Array, *inputs: jax.Array) -> object:
-        return jax.vjp(forward, *inputs)[1](dy)
+def _layer(
+    x: jax.Array, mixed: jax.Array, fed: jax.Array, wide: jax.Array, scale: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Return what enters attention, the MLP, the MLP's last product, and the next layer.
 
-    return run
-
-
-KERNELS: dict[str, tuple[Callable[..., object], int, int, float]] = {
-    "copy": (_copy, 1, 0, 2.0),
-    "norm": (_norm, 1, 1, 2.0),
-    "norm backward": (_backward(_norm), 2, 1, 2.0 * BACKWARD_TRAFFIC),
-    "gated": (_gated, 2, 0, 3.0),
-    "gated backward": (_backward(_gated), 3, 0, 3.0 * BACKWARD_TRAFFIC),
-    "residual": (_residual, 2, 0, 3.0),
-}
-"""By name: the function, its arrays [rows, width] and [1, width], traffic in elements of one."""
+    `mixed` and `fed` come from attention and the MLP, `wide` from the MLP's first product.
+    """
+    before = norm(x, scale[0])
+    x = x + mixed
+    return before, norm(x, scale[0]), gated(wide), x + fed
 
 
-def traffic_elements(name: str, sizes: Mapping[str, int]) -> float:
-    """Elements read and written, as a plan counts them."""
-    return KERNELS[name][3] * sizes["rows"] * sizes["width"]
+def _backward(*arrays: jax.Array) -> object:
+    """Return the gradients of a layer's inputs; the first four arrays are those of its results."""
+    return jax.vjp(_layer, *arrays[4:])[1](arrays[:4])
 
 
-def kernel(name: str, sizes: Mapping[str, int], precision: str) -> Kernel:
-    """Return the kernel called `name` on [rows, width]."""
-    run, wide, thin, _ = KERNELS[name]
+def traffic_elements(kind: str, sizes: Mapping[str, int]) -> float:
+    """Count the elements read and written, as a plan does."""
+    rows, width = float(sizes["rows"]), sizes["width"]
+    if kind == "copy":
+        return 2.0 * rows * width
+    norms, sums, activation = 2 * 2 * width, 2 * 3 * width, 3 * sizes["inner"]
+    forward = rows * (norms + sums + activation)
+    return forward if kind == "layer" else BACKWARD_TRAFFIC * forward
+
+
+def kernel(kind: str, sizes: Mapping[str, int], precision: str) -> Kernel:
+    """Return the work on [rows, width], the activation [rows, inner]."""
     rows, width = sizes["rows"], sizes["width"]
     dtype = DTYPES[precision]
-    moved = traffic_elements(name, sizes) * jnp.dtype(dtype).itemsize
-    return Kernel(run, [*[(rows, width)] * wide, *[(1, width)] * thin], dtype, bytes=moved)
+    moved = traffic_elements(kind, sizes) * jnp.dtype(dtype).itemsize
+    one: tuple[int, ...] = (rows, width)
+    if kind == "copy":
+        return Kernel(_copy, [one], dtype, bytes=moved)
+    inner = sizes["inner"]
+    inputs: list[tuple[int, ...]] = [one, one, one, (rows, 2, inner), (1, width)]
+    if kind == "layer":
+        return Kernel(_layer, inputs, dtype, bytes=moved)
+    return Kernel(_backward, [one, one, (rows, inner), one, *inputs], dtype, bytes=moved)

@@ -17,6 +17,8 @@ __all__ = ["Fitted", "Measured", "fitted", "four"]
 SOFT = 0.08
 """Error from which a point weighs less: about what repeats differ by."""
 _EVALUATIONS = 60
+PRIOR = 0.01
+"""What a constant e times its start counts for, as the error of a point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +65,26 @@ def fitted(
     price: Callable[[Mapping[str, float], Sequence[Point]], Sequence[float]],
     start: Mapping[str, float],
     tops: Mapping[str, float],
+    weight: Callable[[Point], float] = lambda point: 1.0,
 ) -> Fitted:
     """Fit a class without what is held back, judge it on that, then fit it on all.
 
     Parameters
     ----------
-    price : seconds of points under constants
+    price  : seconds of points under constants
+    start  : where the search starts, and what constants that no point tells stay near
+    weight : of a point's error
     """
 
     def solve(rows: Sequence[Measured], first: Mapping[str, float]) -> Found:
         points = [row.point for row in rows]
         seconds = np.array([row.reading.time_s for row in rows])
+        weights = np.array([weight(point) for point in points])
 
         def residual(values: dict[str, float]) -> Column:
-            return np.asarray(np.log(np.array(price(values, points)) / seconds))
+            errors = weights * np.log(np.array(price(values, points)) / seconds)
+            far = [np.log(value / start[name]) for name, value in values.items()]
+            return np.concatenate([errors, PRIOR * np.array(far)])
 
         return fit_logs(residual, first, tops=tops, soft=SOFT, evaluations=_EVALUATIONS)
 

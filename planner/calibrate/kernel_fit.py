@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from hardware_profiles.contention import slowdown
 from hardware_profiles.schema import Figure, HardwareProfile
-from planner.calibrate.elementwise import KERNELS, traffic_elements
+from planner.calibrate.elementwise import LAYER, traffic_elements
 from planner.calibrate.fitted import Fitted, Measured, fitted, four
 from planner.calibrate.points import Point
 from planner.calibrate.prices import ELEMENT, kernel_s
@@ -21,7 +21,7 @@ __all__ = ["fit_contention", "fit_kernels", "with_peaks"]
 
 _SMALLEST_S = 1e-9
 _CLASSES: tuple[tuple[str, tuple[str, ...], str, dict[str, float], dict[str, float]], ...] = (
-    ("elementwise", tuple(name for name in KERNELS if name != "copy"), "fp32",
+    ("elementwise", LAYER, "fp32",
      {"memory.efficiency": 0.7, "memory.fixed_s": 5e-6}, {"memory.efficiency": 1.0}),
     ("products fp32", ("products", "products with gradients"), "fp32",
      {"matmul.fp32.efficiency": 0.8, "matmul.fp32.fixed_s": 1e-5, "matmul.fp32.fill": 20.0},
@@ -43,25 +43,27 @@ _CLASSES: tuple[tuple[str, tuple[str, ...], str, dict[str, float], dict[str, flo
 
 
 def with_peaks(profile: HardwareProfile, measured: Sequence[Measured]) -> HardwareProfile:
-    """Return the profile with the best rates that were measured as its peaks."""
-    best: dict[str, tuple[float, Point]] = {}
-    for row in _all_busy(measured):
-        point, time_s = row.point, row.reading.time_s
-        if point.kind == "products":
-            name, rate = point.precision, kernel_of(point).flop / time_s
-        elif point.kind == "copy":
-            moved = traffic_elements("copy", point.sizes) * ELEMENT[point.precision]
-            name, rate = "memory", moved / time_s
-        else:
-            continue
-        if rate > best.get(name, (0.0, point))[0]:
-            best[name] = rate, point
-    figures = {
-        name: Figure(value=four(rate), basis="measured", source=f"best of all: {point}")
-        for name, (rate, point) in best.items()
-    }
-    memory = figures.pop("memory")
-    return profile.model_copy(update={"peak_flop_per_s": {**figures}, "memory_bytes_per_s": memory})
+    """Return the profile with what was measured as its peaks.
+
+    The best rate of products, by precision; the memory's of the largest copy, which no cache holds.
+    """
+    rows = [(row.point, row.reading.time_s) for row in _all_busy(measured)]
+    peaks: dict[str, Figure] = {}
+    for precision in ("fp32", "bf16"):
+        rates = [
+            (kernel_of(point).flop / time_s, str(point))
+            for point, time_s in rows
+            if point.kind == "products" and point.precision == precision
+        ]
+        rate, of = max(rates)
+        peaks[precision] = Figure(value=four(rate), basis="measured", source=f"the best: {of}")
+    moved, time_s, copy = max(
+        (traffic_elements("copy", point.sizes) * ELEMENT[point.precision], time_s, str(point))
+        for point, time_s in rows
+        if point.kind == "copy"
+    )
+    memory = Figure(value=four(moved / time_s), basis="measured", source=f"the largest: {copy}")
+    return profile.model_copy(update={"peak_flop_per_s": peaks, "memory_bytes_per_s": memory})
 
 
 def _all_busy(measured: Sequence[Measured]) -> list[Measured]:

@@ -33,6 +33,9 @@ START: dict[str, float] = {
 _TOPS = {"own_part": 4.0, "own_exchanged": 4.0, "rings.share": 20.0, "exchanges.share": 20.0,
          "exchanges.steps": 20.0}  # fmt: skip
 
+LARGE_BYTES = 2.0**19
+"""Size from which messages count in full."""
+
 _PRICES: dict[str, Callable[[float, Span], object]] = {
     "all_reduce": collectives.all_reduce_s,
     "all_gather": collectives.all_gather_s,
@@ -98,4 +101,9 @@ def fit_level(
         return [max(exchange_s(cluster, point), 1e-9) for point in points]
 
     start = {k: v for k, v in START.items() if not inner or not k.endswith("start_s")}
-    return fitted(name, rows, price, start, _TOPS)
+    return fitted(name, rows, price, start, _TOPS, _weight)
+
+
+def _weight(point: Point) -> float:
+    """Weigh small messages less: a step's are large, and one line cannot serve both."""
+    return float(min(1.0, point.sizes["bytes"] / LARGE_BYTES) ** 0.5)

@@ -9,6 +9,7 @@ Parts: `menu`, `Scope`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from planner.calibrate.elementwise import LAYER
 from planner.calibrate.points import Point
 
 __all__ = ["CONTENDED", "Level", "Scope", "menu"]
@@ -41,14 +42,14 @@ class Scope:
     quick: bool
 
 
-CONTENDED = ("products", "attention", "norm", "residual")
+CONTENDED = ("products", "attention", "layer")
 """Kinds that are also measured with few devices at work."""
 
 Shape = tuple[int, ...]
 # tokens, inner width, width; the last ones are held back
 _PRODUCTS: tuple[Shape, ...] = (
-    (128, 512, 512), (512, 256, 256), (512, 1024, 256), (1024, 512, 512), (512, 2048, 512),
-    (2048, 1024, 256),
+    (8, 64, 64), (128, 512, 512), (512, 256, 256), (512, 1024, 256), (1024, 512, 512),
+    (512, 2048, 512), (2048, 1024, 256),
 )  # fmt: skip
 _MORE_PRODUCTS: tuple[Shape, ...] = (
     (256, 256, 256), (256, 1024, 1024), (1024, 1024, 1024), (256, 4096, 512), (64, 2048, 512),
@@ -57,23 +58,26 @@ _MORE_PRODUCTS: tuple[Shape, ...] = (
 _HELD_PRODUCTS: tuple[Shape, ...] = ((1024, 1024, 256), (256, 1024, 512), (1024, 2048, 512))
 # batch, tokens, heads, heads of keys, width of a head
 _ATTENTION: tuple[Shape, ...] = (
-    (2, 128, 8, 8, 64), (2, 256, 4, 4, 64), (4, 128, 8, 4, 32), (1, 512, 4, 2, 64),
+    (1, 16, 2, 2, 32), (2, 128, 8, 8, 64), (2, 256, 4, 4, 64), (4, 128, 8, 4, 32),
+    (1, 512, 4, 2, 64),
 )  # fmt: skip
 _MORE_ATTENTION: tuple[Shape, ...] = (
     (1, 1024, 2, 2, 64), (4, 256, 4, 4, 32), (1, 256, 8, 2, 128), (8, 64, 4, 4, 64),
 )  # fmt: skip
 _HELD_ATTENTION: tuple[Shape, ...] = ((2, 256, 8, 8, 32), (4, 256, 2, 2, 64))
-_ELEMENTWISE = ("norm", "norm backward", "gated", "gated backward", "residual")
-_ROWS: tuple[Shape, ...] = ((256, 256), (1024, 512))
-_MORE_ROWS: tuple[Shape, ...] = ((16, 64), (512, 1024), (2048, 1024))
-_HELD_ROWS: tuple[Shape, ...] = ((512, 512),)
-_COPIES: tuple[Shape, ...] = ((16, 64), (512, 1024), (2048, 1024))
+# tokens, width, inner width
+_LAYERS: tuple[Shape, ...] = ((4, 32, 64), (256, 256, 1024), (512, 512, 1024), (1024, 512, 1536))
+_MORE_LAYERS: tuple[Shape, ...] = (
+    (128, 256, 512), (512, 256, 1024), (2048, 512, 2048), (1024, 1024, 2048), (4096, 256, 1024),
+)  # fmt: skip
+_HELD_LAYERS: tuple[Shape, ...] = ((1024, 256, 1024), (512, 1024, 2048))
+_COPIES: tuple[Shape, ...] = ((512, 1024), (2048, 1024))
 _MORE_COPIES: tuple[Shape, ...] = ((128, 512), (4096, 2048))
 _EXPERTS: tuple[Shape, ...] = ((4, 256, 512, 256), (8, 128, 512, 512))
 _HELD_EXPERTS: tuple[Shape, ...] = ((4, 512, 1024, 256),)
-_MESSAGES = (1 << 12, 1 << 17, 1 << 21)
-_MORE_MESSAGES = (1 << 14, 1 << 19, 1 << 23)
-_HELD_MESSAGES = (1 << 18, 1 << 22)
+_MESSAGES = (1 << 12, 1 << 19, 1 << 22)
+_MORE_MESSAGES = (1 << 16, 1 << 21, 1 << 23)
+_HELD_MESSAGES = (1 << 18, 1 << 20)
 _EXCHANGES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "permute")
 
 
@@ -132,10 +136,11 @@ def _attention(scope: Scope) -> Iterator[Point]:
 
 
 def _memory(scope: Scope) -> Iterator[Point]:
-    names = ("rows", "width")
-    yield from _shaped("copy", names, scope, _COPIES, _MORE_COPIES, (), ("fp32",))
-    for kind in _ELEMENTWISE:
-        yield from _shaped(kind, names, scope, _ROWS, _MORE_ROWS, _HELD_ROWS, ("fp32",))
+    copied = ("rows", "width")
+    yield from _shaped("copy", copied, scope, _COPIES, _MORE_COPIES, (), ("fp32",))
+    names = ("rows", "width", "inner")
+    for kind in LAYER:
+        yield from _shaped(kind, names, scope, _LAYERS, _MORE_LAYERS, _HELD_LAYERS, ("fp32",))
 
 
 def _experts(scope: Scope) -> Iterator[Point]:
@@ -152,8 +157,8 @@ def _contended(scope: Scope) -> Iterator[Point]:
         "products": dict(zip("mnk", _wider((512, 1024, 256), scope.wide), strict=True)),
         "attention": {"batch": 2, "tokens": 256 * min(scope.wide, 4), "heads": 4, "kv_heads": 4,
                       "head_dim": 64},
-        "norm": {"rows": 1024 * scope.wide, "width": 512 * scope.wide},
-        "residual": {"rows": 1024 * scope.wide, "width": 512 * scope.wide},
+        "layer": {"rows": 512 * scope.wide, "width": 512 * scope.wide,
+                  "inner": 1024 * scope.wide},
     }  # fmt: skip
     for busy in _powers(scope.local):
         for kind in CONTENDED:
@@ -176,7 +181,7 @@ def _exchanged(level: Level, scope: Scope) -> Iterator[Point]:
         sizes = {size: more for size in messages}
         sizes |= dict.fromkeys(_HELD_MESSAGES[1:] if scope.quick else _HELD_MESSAGES, True)
         for size, held in sizes.items():
-            if scope.quick and more and size not in (_MESSAGES[1], _HELD_MESSAGES[1]):
+            if scope.quick and more and size not in (_MESSAGES[1], _MESSAGES[2]):
                 continue
             for kind in _EXCHANGES:
                 at = {"bytes": size * min(scope.wide, 8), "ranks": ranks, "stride": level.stride}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from costmodels.products import grouped_matmul_s, matmul_s
 from costmodels.roofline import memory_bound_s
 from hardware_profiles.schema import HardwareProfile
-from planner.calibrate.elementwise import traffic_elements
+from planner.calibrate.elementwise import LAYER, LAYER_OPS, traffic_elements
 from planner.calibrate.points import Point
 from planner.calibrate.products import PAIRS
 from planner.workloads.training.operators import BACKWARD_ATTENTION, BACKWARD_ATTENTION_TRAFFIC
@@ -83,4 +83,5 @@ def kernel_s(profile: HardwareProfile, point: Point) -> float:
     if point.kind in _FORMS:
         return _FORMS[point.kind](point.sizes, rates, element)
     traffic = traffic_elements(point.kind, point.sizes) * element
-    return float(memory_bound_s(traffic, rates.memory_bytes_per_s, rates.memory_fixed_s))
+    fixed_s = rates.memory_fixed_s * (LAYER_OPS if point.kind in LAYER else 1.0)
+    return float(memory_bound_s(traffic, rates.memory_bytes_per_s, fixed_s))

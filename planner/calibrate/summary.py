@@ -66,7 +66,7 @@ def _class(fit: Fitted) -> dict[str, object]:
 
 def _finite(error: float) -> float | None:
     """Return an error bar; None where the points do not tell the constant."""
-    return error if error < 10.0 else None
+    return error if error < 1.0 else None
 
 
 def head(found: Findings) -> str:
