@@ -23,7 +23,7 @@ from costmodels.units import Column
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
 from planner.fold import fold
 from planner.job import Job
-from planner.search.interval_search import Chosen, Search, Tables
+from planner.search.interval_search import Search, Tables
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import StageChoice, Staging
@@ -184,39 +184,39 @@ class _Dealing:
             context, chosen, self.job.strategy, context.memory_limit_bytes, slowest,
             int(bounds.longest[rows].max()),
         )  # fmt: skip
-        least = np.inf
+        least, dealt = np.inf, []
         for i, row in enumerate(rows):
             bound = self.scale * float(bounds.step_s[row])
             if made is not None and made[i].weight > 0.0:
                 one = _Mesh(chosen.part(i, i + 1), made[i], float(bounds.rest_s[row]))
-                bound = max(bound, self._deal(one, float(slowest[i])))
+                proved, walks = self._walks(one, float(slowest[i]))
+                bound = max(bound, proved)
+                dealt += [(one.dims, staging) for staging in walks]
             least = min(least, bound)
+        self._price(dealt)
         return least
 
-    def _deal(self, one: "_Mesh", slowest_s: float) -> float:
-        """Search one mesh, price its best walks; return what no staging of it is below."""
+    def _walks(self, one: "_Mesh", slowest_s: float) -> tuple[float, list[Staging]]:
+        """Search one mesh; return what no staging of it is below, and the best stagings."""
         made = one.tables
         search = Search(made.weight)
         tables = Tables(made.start, made.cost, made.load, made.before, made.key)
         share = float(training.straggler_share(self.context, one.dims)[0])
         worth = self.scale * (1.0 + share)
-        pace = search.descend(tables, 0.0, slowest_s, self.best / worth - one.rest_s)
         within = self.best / worth - one.rest_s
+        pace = search.descend(tables, 0.0, slowest_s, within)
         walks = [w for w in search.seen if w.cost + made.weight * w.load < within]
         walks.sort(key=lambda w: w.cost + made.weight * w.load)
-        if walks:
-            self._price(one.dims, made, walks[:PRICED])
-        return worth * (pace + one.rest_s)
+        vpp = int(one.dims.vpp[0])
+        stagings = (training.staging_of_rows(made, w.rows, vpp) for w in walks[:PRICED])
+        return worth * (pace + one.rest_s), list(dict.fromkeys(stagings))
 
-    def _price(self, one: ParallelDims, made: training.StageTables, walks: list[Chosen]) -> None:
-        """Price walks as plans and keep the best, where it is better by `GAIN`."""
-        vpp = int(one.vpp[0])
-        stagings = dict.fromkeys(training.staging_of_rows(made, w.rows, vpp) for w in walks)
-        if not stagings:
+    def _price(self, dealt: list[tuple[ParallelDims, Staging]]) -> None:
+        """Price stagings of meshes as plans; keep each that is better than the best by `GAIN`."""
+        if not dealt:
             return
-        context = self.context
-        plans = one.part(0, 0)
-        for staging in stagings:
+        context, plans = self.context, dealt[0][0].part(0, 0)
+        for one, staging in dealt:
             context, plan = _plan(context, one, staging)
             plans = plans.joined(plan)
         used = np.asarray(training.memory_of(context, plans).total_bytes)
@@ -224,11 +224,11 @@ class _Dealing:
         fits = np.flatnonzero(used <= context.memory_limit_bytes)
         if len(fits):
             values[fits] = self.objective_of(context, plans.take(fits))
-        at = int(np.argmin(values))
-        if values[at] < self.best * (1.0 - GAIN):
-            self.best = float(values[at])
-            self.context, plan = _plan(self.context, one, list(stagings)[at])
-            self.found.append((plan, self.best))
+        for value, (one, staging) in zip(values, dealt, strict=True):
+            if value < self.best * (1.0 - GAIN):
+                self.best = float(value)
+                self.context, plan = _plan(self.context, one, staging)
+                self.found.append((plan, self.best))
 
     def made(self, dims: ParallelDims, bound: float) -> Refined:
         """Return what was found."""
