@@ -73,6 +73,7 @@ def refined(
     dims: ParallelDims,
     best: float,
     scale: float,
+    longest_s: float,
     objective_of: ObjectiveOf,
     deadline: float | None = None,
 ) -> Refined:
@@ -82,9 +83,10 @@ def refined(
     ----------
     best         : the lowest objective known, inf: none
     scale        : an objective is no less than `scale` times the step time
+    longest_s    : no plan with a longer step keeps the limits of the run
     objective_of : objective of plans: the only price
     """
-    dealing = _Dealing(job, context, best, scale, objective_of)
+    dealing = _Dealing(job, context, best, scale, longest_s, objective_of)
     meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
     return dealing.made(dims, bound)
@@ -128,14 +130,21 @@ class _Dealing:
         context: training.Context,
         best: float,
         scale: float,
+        longest_s: float,
         objective_of: ObjectiveOf,
     ) -> None:
         self.job, self.context, self.best = job, context, best
         self.scale, self.objective_of = scale, objective_of
+        self.most = scale * longest_s
         choices = training.stage_choices(context, job.strategy, 2)
         self.modes = training.whole_modes(choices)
         self.found: list[tuple[ParallelDims, float]] = []
         self.dealt = 0
+
+    @property
+    def hope(self) -> float:
+        """What the bound of a mesh must be below: the best objective, and the run's limits."""
+        return min(self.best, self.most)
 
     def run(self, meshes: ParallelDims, deadline: float | None) -> float:
         """Deal meshes in order of their bounds; return the least bound of all."""
@@ -144,11 +153,11 @@ class _Dealing:
         if not len(meshes):
             return np.inf
         average = self.scale * training.average_bound_s(context, meshes, self.modes)
-        rows = np.flatnonzero(average < self.best)
+        rows = np.flatnonzero(average < self.hope)
         if not len(rows):
             return np.inf
         few = meshes.take(rows)
-        bounds = training.staging_bound_s(context, few, self.modes, limit, self.best / self.scale)
+        bounds = training.staging_bound_s(context, few, self.modes, limit, self.hope / self.scale)
         order = np.argsort(bounds.step_s, kind="stable")
         least = np.inf
         start, count = 0, FIRST
@@ -156,10 +165,10 @@ class _Dealing:
             some = order[start : start + count]
             bound = self.scale * float(bounds.step_s[some[0]])
             late = deadline is not None and time.monotonic() > deadline
-            if bound >= self.best * (1.0 - CLOSE) or start >= MOST_MESHES or late:
+            if bound >= self.hope * (1.0 - CLOSE) or start >= MOST_MESHES or late:
                 return min(least, bound)
             start, count = start + count, min(2 * count, TOGETHER)
-            some = some[self.scale * bounds.step_s[some] < self.best]
+            some = some[self.scale * bounds.step_s[some] < self.hope]
             for rows_alike in _alike(few, some):
                 least = min(least, self._deal_all(few, rows_alike, bounds))
         return least
@@ -167,7 +176,7 @@ class _Dealing:
     def _ordered(self, meshes: ParallelDims) -> ParallelDims:
         """Return the meshes that may be better than the best, in every order that matters."""
         least = training.least_s(self.context, meshes)
-        hopeful = meshes.take(self.scale * least < self.best)
+        hopeful = meshes.take(self.scale * least < self.hope)
         if not training.orders_are_free(self.job):
             return hopeful
         return training.unlike_orders(self.context, hopeful)[0]
@@ -203,7 +212,7 @@ class _Dealing:
         tables = Tables(made.start, made.cost, made.load, made.before, made.key)
         share = float(training.straggler_share(self.context, one.dims)[0])
         worth = self.scale * (1.0 + share)
-        within = self.best / worth - one.rest_s
+        within = self.hope / worth - one.rest_s
         pace = search.descend(tables, 0.0, slowest_s, within)
         walks = [w for w in search.seen if w.cost + made.weight * w.load < within]
         walks.sort(key=lambda w: w.cost + made.weight * w.load)
