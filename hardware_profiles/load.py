@@ -63,15 +63,16 @@ def load(name_or_path: str) -> HardwareProfile:
 @cache
 def _shipped(name: str) -> HardwareProfile:
     path = _HERE / f"{name}.yaml"
-    return _read(path, path.name)
+    return _read(path, path.name, own=True)
 
 
-def _read(path: Path, file: str) -> HardwareProfile:
+def _read(path: Path, file: str, *, own: bool = False) -> HardwareProfile:
+    """Read a profile; `own`: a shipped one, which the parser in C may read."""
     text = _text(path, file)
     if text.count("[") + text.count("{") > _MOST_BRACKETS:
         raise ProfileError(f"a profile has at most {_MOST_BRACKETS} brackets", file=file)
     try:
-        raw = YAML(typ="safe", pure=True).load(text)
+        raw = YAML(typ="safe", pure=not own).load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ProfileError(f"not YAML: {error.problem}", file=file, line=line) from None

@@ -4,9 +4,11 @@ Reads searched clusters; prices the few plans that it shows with the plan's own 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, islice
 
 import numpy as np
 
+from costmodels.breakdown import Breakdown
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.prediction import prediction
@@ -33,19 +35,36 @@ def runners_up(
     beside : the search for the best synchronous plan, where the chosen one is not synchronous:
              that plan is the first
     """
+    others = list(islice(_other_meshes(best, beside), SHOWN))
+    prices = _prices(others)
+    return [
+        _entry(job, context, one, price, chosen)
+        for (context, one), price in zip(others, prices, strict=True)
+    ]
+
+
+def _other_meshes(
+    best: Searched, beside: Searched | None
+) -> Iterator[tuple[training.Context, ParallelDims]]:
+    """Give the best plan of every mesh but the chosen plan's, best first."""
     seen = set()
-    shown: list[dict[str, object]] = []
     for place, (context, one) in enumerate(_in_order(best, beside)):
         mesh = _mesh(context, one)
-        if mesh in seen:
-            continue
+        if mesh not in seen and place:
+            yield context, one
         seen.add(mesh)
-        if not place:
-            continue
-        shown.append(_entry(job, context, one, chosen))
-        if len(shown) == SHOWN:
-            break
-    return shown
+
+
+def _prices(plans: Sequence[tuple[training.Context, ParallelDims]]) -> list[Breakdown]:
+    """Price plans, those of a context together."""
+    prices: list[Breakdown] = []
+    for _, alike in groupby(plans, key=lambda plan: id(plan[0])):
+        (context, dims), *more = alike
+        for _, one in more:
+            dims = dims.joined(one)
+        together = training.cost(context, dims)
+        prices += [together.at(row) for row in range(len(dims))]
+    return prices
 
 
 def _in_order(
@@ -63,9 +82,10 @@ def _entry(
     job: Job[TrainingSpec],
     context: training.Context,
     one: ParallelDims,
+    price: Breakdown,
     chosen: Mapping[str, object],
 ) -> dict[str, object]:
-    made = prediction(job, context, one)
+    made = prediction(job, context, one, price)
     delta = _delta(made, chosen)
     return {
         "strategy": training.strategy_of(context, one, 0),

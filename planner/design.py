@@ -214,7 +214,7 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
         return _over_pools(plan, alone)
     parts = ["even microbatches"]
     said = [f"every replica has {plan.degree('microbatches'):,} equal microbatches"]
-    pp = plan.degree("pp")
+    pp, even = plan.degree("pp"), evened(plan)
     if pp > 1:
         layers = [sum(plan.layout[stage::pp]) for stage in range(pp)]
         least, most = min(layers), max(layers)
@@ -222,7 +222,6 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
         flop = rejected_upkeep.stage_flop(plan)
         more = max(flop) * pp / sum(flop) - 1.0
         said.append(f"the fullest stage has {more:.1%} more FLOP than the mean")
-        even = evened(plan)
         if even is not None:
             said.append(f"stages are dealt one by one: {moved(plan)}")
             said.append(_than_even(even, plan))
@@ -234,7 +233,7 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
     share = plan.named_s("stragglers") / plan.step_s
     said.append(f"stragglers take {share:.1%} of the step")
     because = "; ".join(said)
-    alternatives = rejected_upkeep.other_balance(plan)
+    alternatives = rejected_upkeep.other_balance(plan, even)
     return _answer(", ".join(parts), f"{because[0].upper()}{because[1:]}.", alternatives)
 
 

@@ -7,7 +7,7 @@ split. Knows sizes per token; no machine, no time, no mesh.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -178,6 +178,15 @@ class WorkloadGraph:
         for block in self.blocks:
             _saved_edges(graph, block)
         return graph
+
+    @cached_property
+    def alike(self) -> dict[str, Op]:
+        """The first op that is like an op but for the name of its block, by the op's name."""
+        first: dict[Op, Op] = {}
+        return {
+            op.name: first.setdefault(replace(op, name=op.name.partition("/")[2]), op)
+            for _, op in self.ops()
+        }
 
     def ops(self) -> Iterator[tuple[Block, Op]]:
         """Every op with its block, in the order of the blocks."""

@@ -55,15 +55,19 @@ def prediction(
     job: Job[TrainingSpec],
     context: training.Context,
     dims: ParallelDims,
+    price: Breakdown | None = None,
 ) -> dict[str, object]:
     """Price one plan (`dims` of length one) and return its figures.
+
+    Parameters
+    ----------
+    price : the plan's, where it was priced among others
 
     Raises
     ------
     InternalError : a figure is not a number
     """
-    columns = training.cost(context, dims)
-    price = columns.at(0)
+    price = training.cost(context, dims).at(0) if price is None else price
     run = training.economics(job, context, dims, price)
     step_s, used = _one(price.total_s), _one(price.total_bytes)
     spec, cluster = job.workload, context.cluster

@@ -3,7 +3,8 @@
 Rows are weighed before they are priced; what memory savings add (see `training.savings`) becomes
 rows of its own. Knows one cluster; ranks nothing.
 
-Parts: `Candidates`, `objective_of`, `bound_of`, `arithmetic_bound`, `worth_of_a_step`.
+Parts: `Candidates`, `objective_of`, `bound_of`, `arithmetic_bound`, `worth_of_a_step`,
+`longest_step_s`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import HOUR_S, Column
+from costmodels.units import Column
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
 from planner.job import Job
 from planner.objective import NEEDS_RUN, objective
@@ -20,9 +21,18 @@ from planner.search.columns import Priced
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Candidates", "arithmetic_bound", "bound_of", "objective_of", "worth_of_a_step"]
+__all__ = [
+    "Candidates",
+    "arithmetic_bound",
+    "bound_of",
+    "longest_step_s",
+    "objective_of",
+    "worth_of_a_step",
+]
 
 Rows = NDArray[np.intp]
+LONGEST, STEPS_TRIED = 1e4, 4096
+"""Longest step tried over the shortest there can be, and how many are tried."""
 NONE, FULL = float(RECOMPUTE.index("none")), float(RECOMPUTE.index("full"))
 
 
@@ -111,19 +121,47 @@ class Candidates:
 
 
 def worth_of_a_step(job: Job[TrainingSpec], context: training.Context) -> float:
-    """Return what a second of a step is at least worth in the metric's unit; 0: unknown."""
-    spec = job.workload
-    tokens = float(spec.global_batch * spec.sequence_length)
-    steps = 1.0 if spec.tokens is None else float(np.ceil(spec.tokens / tokens))
-    usd_per_s = context.cluster.devices * context.cluster.usd_per_device_hour / HOUR_S
-    worth = {
-        "step_time": 1.0,
-        "latency": 1.0,
-        "throughput": context.cluster.devices / tokens,
-        "time_to_train": steps,
-        "cost": steps * usd_per_s,
-    }
-    return worth.get(job.objective.metric, 0.0)
+    """Return what a second of a step is at least worth in the metric's unit; 0: unknown.
+
+    A run takes longer where its steps do. Of runs of steps in close succession, what the shorter
+    of two neighbours takes is spread over the longer one: no step between them is worth less.
+    """
+    metric, spec = job.objective.metric, job.workload
+    if metric in ("step_time", "latency"):
+        return 1.0
+    if metric == "throughput":
+        return context.cluster.devices / float(spec.global_batch * spec.sequence_length)
+    if metric not in ("time_to_train", "cost"):
+        return 0.0
+    steps_s = _steps_tried_s(context)
+    run = training.economics_of_step(job, context, steps_s)
+    whole_s = steps_s if run.time_to_train_s is None else run.time_to_train_s
+    whole = np.asarray(run.cost_usd if metric == "cost" else whole_s)
+    return float(np.min(whole[:-1] / steps_s[1:]))
+
+
+def longest_step_s(job: Job[TrainingSpec], context: training.Context) -> float:
+    """Return a step so long that no longer one keeps the job's limits; inf: it has none."""
+    limits, spec = job.constraints, job.workload
+    longest = np.inf
+    if limits.min_tokens_per_s is not None:
+        longest = float(spec.global_batch * spec.sequence_length) / limits.min_tokens_per_s
+    if limits.deadline_s is None and limits.max_cost_usd is None:
+        return longest
+    steps_s = _steps_tried_s(context)
+    run = training.economics_of_step(job, context, steps_s)
+    kept = np.ones(len(steps_s), bool)
+    if limits.deadline_s is not None and run.finish_s is not None:
+        kept &= run.finish_s <= limits.deadline_s
+    if limits.max_cost_usd is not None:
+        kept &= run.finish_cost_usd <= limits.max_cost_usd
+    last = int(np.max(np.flatnonzero(kept), initial=-1))
+    return min(longest, float(np.append(steps_s, np.inf)[last + 1]))
+
+
+def _steps_tried_s(context: training.Context) -> Column:
+    """Return steps in close succession, from the shortest that there can be."""
+    return training.bound_s(context) * np.geomspace(1.0, LONGEST, STEPS_TRIED)
 
 
 def bound_of(

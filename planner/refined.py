@@ -23,7 +23,7 @@ from costmodels.units import Column
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
 from planner.fold import fold
 from planner.job import Job
-from planner.search.interval_search import Chosen, Search, Tables
+from planner.search.interval_search import Search, Tables
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import StageChoice, Staging
@@ -73,6 +73,7 @@ def refined(
     dims: ParallelDims,
     best: float,
     scale: float,
+    longest_s: float,
     objective_of: ObjectiveOf,
     deadline: float | None = None,
 ) -> Refined:
@@ -82,9 +83,10 @@ def refined(
     ----------
     best         : the lowest objective known, inf: none
     scale        : an objective is no less than `scale` times the step time
+    longest_s    : no plan with a longer step keeps the limits of the run
     objective_of : objective of plans: the only price
     """
-    dealing = _Dealing(job, context, best, scale, objective_of)
+    dealing = _Dealing(job, context, best, scale, longest_s, objective_of)
     meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
     return dealing.made(dims, bound)
@@ -128,14 +130,21 @@ class _Dealing:
         context: training.Context,
         best: float,
         scale: float,
+        longest_s: float,
         objective_of: ObjectiveOf,
     ) -> None:
         self.job, self.context, self.best = job, context, best
         self.scale, self.objective_of = scale, objective_of
+        self.most = scale * longest_s
         choices = training.stage_choices(context, job.strategy, 2)
         self.modes = training.whole_modes(choices)
         self.found: list[tuple[ParallelDims, float]] = []
         self.dealt = 0
+
+    @property
+    def hope(self) -> float:
+        """What the bound of a mesh must be below: the best objective, and the run's limits."""
+        return min(self.best, self.most)
 
     def run(self, meshes: ParallelDims, deadline: float | None) -> float:
         """Deal meshes in order of their bounds; return the least bound of all."""
@@ -144,11 +153,11 @@ class _Dealing:
         if not len(meshes):
             return np.inf
         average = self.scale * training.average_bound_s(context, meshes, self.modes)
-        rows = np.flatnonzero(average < self.best)
+        rows = np.flatnonzero(average < self.hope)
         if not len(rows):
             return np.inf
         few = meshes.take(rows)
-        bounds = training.staging_bound_s(context, few, self.modes, limit, self.best / self.scale)
+        bounds = training.staging_bound_s(context, few, self.modes, limit, self.hope / self.scale)
         order = np.argsort(bounds.step_s, kind="stable")
         least = np.inf
         start, count = 0, FIRST
@@ -156,10 +165,10 @@ class _Dealing:
             some = order[start : start + count]
             bound = self.scale * float(bounds.step_s[some[0]])
             late = deadline is not None and time.monotonic() > deadline
-            if bound >= self.best * (1.0 - CLOSE) or start >= MOST_MESHES or late:
+            if bound >= self.hope * (1.0 - CLOSE) or start >= MOST_MESHES or late:
                 return min(least, bound)
             start, count = start + count, min(2 * count, TOGETHER)
-            some = some[self.scale * bounds.step_s[some] < self.best]
+            some = some[self.scale * bounds.step_s[some] < self.hope]
             for rows_alike in _alike(few, some):
                 least = min(least, self._deal_all(few, rows_alike, bounds))
         return least
@@ -167,7 +176,7 @@ class _Dealing:
     def _ordered(self, meshes: ParallelDims) -> ParallelDims:
         """Return the meshes that may be better than the best, in every order that matters."""
         least = training.least_s(self.context, meshes)
-        hopeful = meshes.take(self.scale * least < self.best)
+        hopeful = meshes.take(self.scale * least < self.hope)
         if not training.orders_are_free(self.job):
             return hopeful
         return training.unlike_orders(self.context, hopeful)[0]
@@ -184,39 +193,39 @@ class _Dealing:
             context, chosen, self.job.strategy, context.memory_limit_bytes, slowest,
             int(bounds.longest[rows].max()),
         )  # fmt: skip
-        least = np.inf
+        least, dealt = np.inf, []
         for i, row in enumerate(rows):
             bound = self.scale * float(bounds.step_s[row])
             if made is not None and made[i].weight > 0.0:
                 one = _Mesh(chosen.part(i, i + 1), made[i], float(bounds.rest_s[row]))
-                bound = max(bound, self._deal(one, float(slowest[i])))
+                proved, walks = self._walks(one, float(slowest[i]))
+                bound = max(bound, proved)
+                dealt += [(one.dims, staging) for staging in walks]
             least = min(least, bound)
+        self._price(dealt)
         return least
 
-    def _deal(self, one: "_Mesh", slowest_s: float) -> float:
-        """Search one mesh, price its best walks; return what no staging of it is below."""
+    def _walks(self, one: "_Mesh", slowest_s: float) -> tuple[float, list[Staging]]:
+        """Search one mesh; return what no staging of it is below, and the best stagings."""
         made = one.tables
         search = Search(made.weight)
         tables = Tables(made.start, made.cost, made.load, made.before, made.key)
         share = float(training.straggler_share(self.context, one.dims)[0])
         worth = self.scale * (1.0 + share)
-        pace = search.descend(tables, 0.0, slowest_s, self.best / worth - one.rest_s)
-        within = self.best / worth - one.rest_s
+        within = self.hope / worth - one.rest_s
+        pace = search.descend(tables, 0.0, slowest_s, within)
         walks = [w for w in search.seen if w.cost + made.weight * w.load < within]
         walks.sort(key=lambda w: w.cost + made.weight * w.load)
-        if walks:
-            self._price(one.dims, made, walks[:PRICED])
-        return worth * (pace + one.rest_s)
+        vpp = int(one.dims.vpp[0])
+        stagings = (training.staging_of_rows(made, w.rows, vpp) for w in walks[:PRICED])
+        return worth * (pace + one.rest_s), list(dict.fromkeys(stagings))
 
-    def _price(self, one: ParallelDims, made: training.StageTables, walks: list[Chosen]) -> None:
-        """Price walks as plans and keep the best, where it is better by `GAIN`."""
-        vpp = int(one.vpp[0])
-        stagings = dict.fromkeys(training.staging_of_rows(made, w.rows, vpp) for w in walks)
-        if not stagings:
+    def _price(self, dealt: list[tuple[ParallelDims, Staging]]) -> None:
+        """Price stagings of meshes as plans; keep each that is better than the best by `GAIN`."""
+        if not dealt:
             return
-        context = self.context
-        plans = one.part(0, 0)
-        for staging in stagings:
+        context, plans = self.context, dealt[0][0].part(0, 0)
+        for one, staging in dealt:
             context, plan = _plan(context, one, staging)
             plans = plans.joined(plan)
         used = np.asarray(training.memory_of(context, plans).total_bytes)
@@ -224,11 +233,11 @@ class _Dealing:
         fits = np.flatnonzero(used <= context.memory_limit_bytes)
         if len(fits):
             values[fits] = self.objective_of(context, plans.take(fits))
-        at = int(np.argmin(values))
-        if values[at] < self.best * (1.0 - GAIN):
-            self.best = float(values[at])
-            self.context, plan = _plan(self.context, one, list(stagings)[at])
-            self.found.append((plan, self.best))
+        for value, (one, staging) in zip(values, dealt, strict=True):
+            if value < self.best * (1.0 - GAIN):
+                self.best = float(value)
+                self.context, plan = _plan(self.context, one, staging)
+                self.found.append((plan, self.best))
 
     def made(self, dims: ParallelDims, bound: float) -> Refined:
         """Return what was found."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from costmodels.breakdown import Breakdown
-from planner.evened import evened
+from planner.evened import Evened
 from planner.job import Failure
 from planner.one_plan import OnePlan, scalar
 from planner.rejected import NOTHING_S, Alternative, rejected, said, step_s
@@ -95,9 +95,14 @@ def stage_flop(plan: OnePlan, layout: tuple[int, ...] | None = None) -> list[flo
     return stages
 
 
-def other_balance(plan: OnePlan) -> list[Alternative]:
-    """Return other layouts, and what even experts and no stragglers would be worth."""
-    made = [*_even_stages(plan), *_other_layouts(plan)]
+def other_balance(plan: OnePlan, even: Evened | None) -> list[Alternative]:
+    """Return other layouts, and what even experts and no stragglers would be worth.
+
+    Parameters
+    ----------
+    even : the plan with stages alike, where its own are not
+    """
+    made = [*([] if even is None else [_even_stages(plan, even)]), *_other_layouts(plan)]
     if plan.context.imbalance > 1.0:
         more_s = step_s(plan, replace(plan.context, imbalance=1.0)) - plan.step_s
         because = f"{said(more_s)}, if routing could be forced even at no loss in learning"
@@ -112,17 +117,14 @@ def other_balance(plan: OnePlan) -> list[Alternative]:
     return made
 
 
-def _even_stages(plan: OnePlan) -> list[Alternative]:
-    """Price stages that are alike, where the plan's are not."""
-    even = evened(plan)
-    if even is None:
-        return []
+def _even_stages(plan: OnePlan, even: Evened) -> Alternative:
+    """Say what stages that are alike would cost."""
     more_s = even.step_s - plan.step_s
     more_bytes = even.memory_bytes - plan.figure("memory_bytes")
     because = said(more_s) if even.fits else f"{said(more_s)}; it exceeds the memory limit"
     entry = rejected("stages alike", because, step_time_s=more_s, memory_bytes=more_bytes)
     strategy = {"layers_per_stage": list(even.layers), "recompute": even.recompute, "stages": None}
-    return [{**entry, "strategy": strategy}]
+    return {**entry, "strategy": strategy}
 
 
 def _other_layouts(plan: OnePlan) -> list[Alternative]:

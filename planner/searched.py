@@ -20,7 +20,14 @@ from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.fold import fold
 from planner.job import DeviceRange, Job
-from planner.pricing import Candidates, arithmetic_bound, bound_of, objective_of, worth_of_a_step
+from planner.pricing import (
+    Candidates,
+    arithmetic_bound,
+    bound_of,
+    longest_step_s,
+    objective_of,
+    worth_of_a_step,
+)
 from planner.refined import refined
 from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
@@ -132,6 +139,7 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         return result
     made = refined(
         job, result.context, result.dims, result.objective, scale,
+        longest_step_s(job, result.context),
         lambda context, dims: objective_of(job, context, dims)(np.arange(len(dims))), deadline,
     )  # fmt: skip
     added = len(result.dims) + np.arange(len(made.dims))

@@ -89,7 +89,7 @@ def _block(text: str, name: str) -> str | None:
 
 def _read(name: str, family: str, block: str) -> Card:
     try:
-        raw = YAML(typ="safe", pure=True).load(block)[name]
+        raw = YAML(typ="safe").load(block)[name]
         if "same_as" in raw:
             twin = card(raw["same_as"])
             config = twin.config.model_copy(update={"name": name})

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from planner import rejected_upkeep
+from planner.evened import evened
 from planner.one_plan import OnePlan
 from planner.rejected import Alternative
 
@@ -77,7 +78,8 @@ def test_another_layout_costs_what_pinning_it_costs(plan_of: Make) -> None:
     even = "layers_per_stage: [8, 8, 8, 8]"
     cut = f"tp: 2, cp: 1, pp: 4, vpp: 1, micro_batch: 1, zero: 1, {even}"
     plan = plan_of(**DENSE, strategy=cut)
-    cost = costs(rejected_upkeep.other_balance(plan))["a layer less on the last stage"]
+    entries = rejected_upkeep.other_balance(plan, evened(plan))
+    cost = costs(entries)["a layer less on the last stage"]
     less = plan_of(**DENSE, strategy=pinned(plan.strategy, layers_per_stage=[8, 9, 8, 7]))
     assert cost["step_time_s"] == less.step_s - plan.step_s != 0.0
 
@@ -85,7 +87,7 @@ def test_another_layout_costs_what_pinning_it_costs(plan_of: Make) -> None:
 def test_a_better_layout_is_offered_for_pinning(plan_of: Make) -> None:
     layout = "layers_per_stage: [6, 8, 8, 10]"
     plan = plan_of(**DENSE, strategy=f"tp: 2, cp: 1, pp: 4, vpp: 1, zero: 1, {layout}")
-    entries = rejected_upkeep.other_balance(plan)
+    entries = rejected_upkeep.other_balance(plan, evened(plan))
     better = next(e for e in entries if e["choice"] == "a layer less on the last stage")
     assert better["cost"]["step_time_s"] < 0
     assert "worth pinning" in better["because"]
@@ -96,5 +98,5 @@ def test_a_better_layout_is_offered_for_pinning(plan_of: Make) -> None:
 def test_even_experts_are_worth_what_imbalance_costs(plan_of: Make) -> None:
     common = {"model": "mixtral-8x7b", "devices": 64}
     plan = plan_of(**common, strategy="tp: 1, cp: 1, pp: 4, ep: 8, zero: 1")
-    found = costs(rejected_upkeep.other_balance(plan))
+    found = costs(rejected_upkeep.other_balance(plan, evened(plan)))
     assert found["experts in perfect balance"]["step_time_s"] < 0

@@ -25,7 +25,7 @@ from planner.workloads.training.pools import (
     stage_memory,
     times_of,
 )
-from planner.workloads.training.run import Economics, economics
+from planner.workloads.training.run import Economics, economics, economics_of_step
 from planner.workloads.training.savings import with_savings
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stage_bound import (
@@ -57,6 +57,7 @@ __all__ = [
     "cost",
     "doubts",
     "economics",
+    "economics_of_step",
     "end_to_end",
     "least_s",
     "limit_bytes",

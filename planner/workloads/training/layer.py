@@ -19,7 +19,16 @@ from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange
 from planner.workloads.training.context import Context
 
-__all__ = ["CATEGORIES", "BlockTime", "Pass", "Rows", "block_time", "combine", "recomputed"]
+__all__ = [
+    "CATEGORIES",
+    "BlockTime",
+    "OperatorTimes",
+    "Pass",
+    "Rows",
+    "block_time",
+    "combine",
+    "recomputed",
+]
 
 CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
 
@@ -104,16 +113,37 @@ Exchanges = Callable[[Context, Block, ParallelDims], Mapping[str, Mapping[str, N
 """Seconds of communication inside a block, alone, by phase and axis."""
 
 
+class OperatorTimes:
+    """Category and seconds of the ops of some plans, found once however many blocks hold one."""
+
+    def __init__(self, context: Context, dims: ParallelDims) -> None:
+        self._context, self._dims = context, dims
+        self._rows = Rows.of(context, dims)
+        self._found: dict[str, tuple[str, Num]] = {}
+
+    def __getitem__(self, op: Op) -> tuple[str, Num]:
+        """Return category and seconds of an op for one microbatch on one rank."""
+        first = self._context.graph.alike[op.name]
+        if first.name not in self._found:
+            self._found[first.name] = _op_s(self._context, first, self._rows, self._dims)
+        return self._found[first.name]
+
+
 def block_time(
     context: Context,
     block: Block,
     dims: ParallelDims,
     exchanges: Exchanges = exchange.inside_block_s,
+    times: OperatorTimes | None = None,
 ) -> BlockTime:
-    """Price one copy of `block` for one microbatch (see the module)."""
+    """Price one copy of `block` for one microbatch (see the module).
+
+    `times`: those of the ops of the plans, where several blocks share them.
+    """
     alone = exchanges(context, block, dims)
-    forward, _ = _pass(context, block, dims, "forward", alone["forward"])
-    backward, weight_s = _pass(context, block, dims, "backward", alone["backward"])
+    times = times or OperatorTimes(context, dims)
+    forward, _ = _pass(context, block, dims, "forward", alone["forward"], times)
+    backward, weight_s = _pass(context, block, dims, "backward", alone["backward"], times)
     return BlockTime(forward, backward, weight_s)
 
 
@@ -130,17 +160,21 @@ def recomputed(forward: Pass, mode: Num) -> Pass:
 
 
 def _pass(
-    context: Context, block: Block, dims: ParallelDims, phase: str, comm: Mapping[str, Num]
+    context: Context,
+    block: Block,
+    dims: ParallelDims,
+    phase: str,
+    comm: Mapping[str, Num],
+    ops: OperatorTimes,
 ) -> tuple[Pass, Num]:
     times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     launches: Num = 0.0
     weight_s: Num = 0.0
-    rows = Rows.of(context, dims)
     for op in block.phase(phase):
         if op.kind == "dispatch":
             launches = launches + op.launches
             continue
-        category, seconds = _op_s(context, op, rows, dims)
+        category, seconds = ops[op]
         times[category] = times[category] + seconds
         launches = launches + op.launches * _launch_factor(context, op, dims)
         if op.weight_gradient:

@@ -22,7 +22,7 @@ from planner.graph import Block
 from planner.workloads.training import consistency, exchange
 from planner.workloads.training.context import Context
 from planner.workloads.training.groups import every_order
-from planner.workloads.training.layer import BlockTime, block_time, recomputed
+from planner.workloads.training.layer import BlockTime, OperatorTimes, block_time, recomputed
 
 __all__ = ["least_s"]
 
@@ -94,7 +94,8 @@ def _least_blocks(
         nothing = dict.fromkeys(once, none)
         return {phase: once if block.phase(phase) else nothing for phase in ("forward", "backward")}
 
-    return [(b, block_time(context, b, dims, exchanges)) for b in context.graph.blocks]
+    times = OperatorTimes(context, dims)
+    return [(b, block_time(context, b, dims, exchanges, times)) for b in context.graph.blocks]
 
 
 def _fewest(seconds: Num, rows: NDArray[np.intp]) -> Column:

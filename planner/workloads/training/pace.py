@@ -21,7 +21,14 @@ from planner.fold import Folding, fold
 from planner.graph import Block
 from planner.workloads.training import exchange, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import BlockTime, Pass, block_time, combine, recomputed
+from planner.workloads.training.layer import (
+    BlockTime,
+    OperatorTimes,
+    Pass,
+    block_time,
+    combine,
+    recomputed,
+)
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.stretch import crossings
 
@@ -152,8 +159,9 @@ def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str
     few = np.ones(len(folded.few))
     made: dict[str, _Timed] = {}
     exchanges = partial(exchange.inside_block_s, spans=exchange.Spans(context, folded.few))
+    times = OperatorTimes(context, folded.few)
     for block in context.graph.blocks:
-        time = block_time(context, block, folded.few, exchanges)
+        time = block_time(context, block, folded.few, exchanges, times)
         again = [recomputed(time.forward, mode) for mode in range(len(RECOMPUTE))]
         again_s = np.array([one.total_s * few for one in again])
         again_spare_s = np.array([one.spare_s * few for one in again])

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from costmodels import energy
-from costmodels.breakdown import Breakdown
+from costmodels.breakdown import Breakdown, Term
 from costmodels.run import Run, run
 from costmodels.units import Num
 from planner.cluster import Cluster
@@ -23,7 +23,7 @@ from planner.workloads.training.learning import updates_factor
 from planner.workloads.training.pools import prices
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["Economics", "economics", "economics_of"]
+__all__ = ["Economics", "economics", "economics_of", "economics_of_step"]
 
 W = TypeVar("W", bound=BaseModel)
 
@@ -65,6 +65,19 @@ def economics(
     spent = prices(context, dims, price)
     written = checkpoint_bytes(context)
     return economics_of(job, context.cluster, price, steps, written, updates, spent)
+
+
+def economics_of_step(job: Job[TrainingSpec], context: Context, step_s: Num) -> Economics:
+    """Price runs of synchronous steps of given lengths on the context's cluster."""
+    spec = job.workload
+    steps = None if spec.tokens is None else np.ceil(
+        spec.tokens / (spec.global_batch * spec.sequence_length)
+    )  # fmt: skip
+    price = Breakdown((Term("step", "compute", step_s, "given"),))
+    fleet = context.cluster.each
+    return economics_of(
+        job, context.cluster, price, steps, checkpoint_bytes(context), spent=(price,) * len(fleet)
+    )
 
 
 def economics_of(

@@ -1,5 +1,7 @@
 """The graph of a transformer against published counts, sums over tokens and plain arithmetic."""
 
+from dataclasses import replace
+
 import pytest
 
 from planner.models.config import ModelConfig
@@ -123,3 +125,13 @@ def test_an_op_stands_once_in_the_digraph_and_flows_forward_then_backward():
     order = list(nx.topological_sort(digraph))  # raises where there is a cycle
     phases = [digraph.nodes[name]["op"].phase for name in order]
     assert phases.index("backward") == sum(p == "forward" for p in phases)
+
+
+def test_ops_alike_differ_in_their_block_alone():
+    graph = build(load("deepseek-v3"), WHOLE)
+    for _, op in graph.ops():
+        first = graph.alike[op.name]
+        assert replace(first, name=op.name) == op
+        assert first.name.partition("/")[2] == op.name.partition("/")[2]
+    shared = {op.name for op in graph.alike.values()}
+    assert len(shared) < len(graph.alike)  # attention stands in dense and in mixed layers
