@@ -58,9 +58,10 @@ def _accumulated(
     """Loss and gradients of the microbatches, one after the other."""
 
     def one(tokens: Array, labels: Array) -> tuple[Array, Weights]:
+        held, tokens = lax.optimization_barrier((w, tokens))  # else gathered once for all
         loss, gradients = jax.value_and_grad(
             lambda w: scale * plain_loss(w, tokens, labels, layout)
-        )(w)
+        )(held)
         return loss, states.reduced(gradients, layout) if often else gradients
 
     often = layout.mesh.zero >= 2

@@ -4,10 +4,11 @@ The same exchanges that the price is made of, counted instead of timed, each on 
 sends most of it. What a group sends is dealt to the levels that it crosses as a hierarchical
 collective would: (r - 1)/r of what is left at each, shared by the ranks inside.
 
-Parts: `traffic`, `sent_bytes` (before it is dealt to levels).
+Parts: `traffic`, `sent_bytes` (before it is dealt to levels), `inside_stages`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,7 @@ from planner.workloads.training.context import Context
 from planner.workloads.training.layer import RECOMPUTED
 from planner.workloads.training.stages import Slots
 
-__all__ = ["sent_bytes", "traffic"]
-
-AXES = ("tp", "cp", "ep", "pp", "dp")
+__all__ = ["InsideStages", "inside_stages", "sent_bytes", "traffic"]
 
 
 def traffic(context: Context, dims: ParallelDims) -> list[dict[str, object]]:
@@ -83,10 +82,9 @@ def sent_bytes(context: Context, dims: ParallelDims) -> dict[str, dict[str, floa
     """
     slots = stretch.slots_at(context, dims)
     m = float(dims.microbatches[0])
-    inside = {axis: m * held for axis, held in _inside_stages(context, dims, slots).items()}
-    sends, message = _sends(context, dims), exchange.stage_boundary_s(context, dims).sent_bytes
-    sent = {axis: _most(held) for axis, held in inside.items()}
-    boundary = m * sends * _one(message)
+    inside = inside_stages(context, dims, slots)
+    sent = {axis: m * float(np.max(held.layers + held.ends)) for axis, held in inside.items()}
+    boundary = m * _sends(context, dims) * _one(exchange.stage_boundary_s(context, dims).sent_bytes)
     if context.stack.scatters_boundaries and not dims.sp[0]:
         sent["tp"] += (float(dims.tp[0]) - 1.0) * boundary  # gathered where it arrives
     parameters = states.parameters_of(context, dims, slots).fullest()
@@ -104,28 +102,35 @@ def _one(value: Num) -> float:
     return float(np.asarray(value).reshape(-1)[0])
 
 
-def _most(value: NDArray[np.float64]) -> float:
-    return float(np.max(value))
+@dataclass(frozen=True, slots=True)
+class InsideStages:
+    """Bytes of one microbatch on every stage slot: of its layers, and of what stands at an end."""
+
+    layers: NDArray[np.float64]
+    ends: NDArray[np.float64]
 
 
-def _inside_stages(
-    context: Context, dims: ParallelDims, slots: Slots
-) -> dict[str, NDArray[np.float64]]:
-    """Bytes of one microbatch inside the blocks of every slot, by axis: tp, cp, ep."""
-    there = slots.multiplicity > 0
+def inside_stages(context: Context, dims: ParallelDims, slots: Slots) -> dict[str, InsideStages]:
+    """Bytes that a device sends inside the blocks of its stage, by axis: tp, cp, ep.
+
+    Of one microbatch: both passes, and what is recomputed of the forward pass.
+    """
     again = np.minimum(slots.recompute_layers, np.maximum(slots.layers, 1.0))
     again = again / np.maximum(slots.layers, 1.0)
-    sent = {axis: np.zeros_like(slots.multiplicity) for axis in ("tp", "cp", "ep")}
-    kind = 0
+    kinds = iter(slots.counts)
+    nothing = np.zeros_like(slots.multiplicity)
+    sent = {axis: InsideStages(nothing, nothing) for axis in ("tp", "cp", "ep")}
     for block in context.graph.blocks:
-        count = block.count * slots.end(block.at) if not block.layers else slots.counts[kind]
-        kind += bool(block.layers)
+        count = next(kinds) if block.layers else block.count * slots.end(block.at)
+        count = np.where(slots.multiplicity > 0, count, 0.0)
         forward = exchange.inside_block(context, block, dims, "forward")
         backward = exchange.inside_block(context, block, dims, "backward")
-        for axis in sent:
+        for axis, before in sent.items():
             share = _recomputed(slots, axis) * again if block.recomputed else 0.0
-            once = (1.0 + share) * forward[axis].sent_bytes + backward[axis].sent_bytes
-            sent[axis] = sent[axis] + np.where(there, count * once, 0.0)
+            more = (1.0 + share) * forward[axis].sent_bytes + backward[axis].sent_bytes
+            more = np.asarray(count * more)
+            layers, ends = (more, nothing) if block.layers else (nothing, more)
+            sent[axis] = InsideStages(before.layers + layers, before.ends + ends)
     return sent
 
 
