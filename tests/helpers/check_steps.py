@@ -16,31 +16,35 @@ MODEL = {
     "name": "toy", "layers": 2, "hidden": 32, "ffn_hidden": 64, "heads": 8, "kv_heads": 4,
     "head_dim": 8, "vocab": 64,
 }  # fmt: skip
-PLAIN = {**MODEL, "gated_mlp": False, "tied_embeddings": True, "position": "none"}
-EXPERTS = {**MODEL, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 32, "imbalance": 1.0,
-                            "shared_experts": 1}}  # fmt: skip
+EXPERTS = {**MODEL, "gated_mlp": False, "tied_embeddings": True, "position": "none",
+           "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 32, "imbalance": 1.0,
+                   "shared_experts": 1}}  # fmt: skip
 SEQUENCE, BATCH, STEPS = 32, 8, 2
 DEGREES = ("tp", "cp", "pp", "dp")
 
 CASES = {
-    "dp": (MODEL, {"dp": 8}),
-    "accumulated": (MODEL, {"dp": 4, "micro_batch": 1}),
-    "zero 1, groups": (MODEL, {"dp": 8, "zero": 1, "zero_group": 4}),
-    "zero 2": (MODEL, {"dp": 4, "zero": 2, "micro_batch": 1}),
-    "zero 3": (MODEL, {"dp": 8, "zero": 3}),
+    "zero 0": (MODEL, {"dp": 4, "micro_batch": 1}),
+    "zero 2, groups": (MODEL, {"dp": 4, "zero": 2, "zero_group": 2, "micro_batch": 1}),
     "zero 3, groups, full": (MODEL, {"dp": 4, "zero": 3, "zero_group": 2, "micro_batch": 1,
                                      "recompute": "full"}),
+    "tp, ring": (MODEL, {"tp": 2, "cp": 4, "zero": 3, "micro_batch": 4}),
+    "sp": (MODEL, {"tp": 4, "sp": True, "dp": 2, "zero": 1, "recompute": "projections"}),
+    "pp, gathered": (MODEL, {"pp": 2, "cp": 2, "cp_comm": "all-gather", "dp": 2, "zero": 3,
+                             "micro_batch": 1}),
+    "ep, etp": (EXPERTS, {"dp": 4, "tp": 2, "sp": True, "ep": 2, "etp": 2, "zero": 3}),
+    "ep, pp, exchanged": (EXPERTS, {"dp": 2, "pp": 2, "cp": 2, "cp_comm": "a2a", "ep": 4,
+                                    "micro_batch": 2}),
+}  # fmt: skip
+MORE = {
+    "dp": (MODEL, {"dp": 8}),
+    "zero 1, groups": (MODEL, {"dp": 8, "zero": 1, "zero_group": 4}),
+    "zero 3": (MODEL, {"dp": 8, "zero": 3}),
     "tp": (MODEL, {"tp": 4, "dp": 2}),
-    "tp, sp": (MODEL, {"tp": 4, "sp": True, "dp": 2, "zero": 1, "recompute": "projections"}),
     "ring": (MODEL, {"cp": 4, "dp": 2}),
-    "gathered": (MODEL, {"cp": 4, "cp_comm": "all-gather"}),
     "exchanged": (MODEL, {"cp": 4, "cp_comm": "a2a", "dp": 2, "zero": 3}),
-    "pp": (PLAIN, {"pp": 2, "dp": 2, "micro_batch": 1}),
-    "pp, zero 3": (MODEL, {"pp": 2, "dp": 4, "micro_batch": 1, "zero": 3}),
+    "pp": (MODEL, {"pp": 2, "dp": 2, "micro_batch": 1}),
     "all": (MODEL, {"pp": 2, "tp": 2, "cp": 2, "sp": True, "micro_batch": 4, "zero": 1}),
     "ep": (EXPERTS, {"dp": 8, "ep": 4, "zero": 1}),
-    "ep, etp": (EXPERTS, {"dp": 4, "tp": 2, "sp": True, "ep": 2, "etp": 2, "zero": 3}),
-    "ep, pp": (EXPERTS, {"dp": 2, "pp": 2, "cp": 2, "cp_comm": "a2a", "ep": 4, "micro_batch": 2}),
 }  # fmt: skip
 
 
@@ -66,7 +70,7 @@ def plan_of(model, strategy):
 
 
 def main():
-    """Run the cases that are named, or all."""
+    """Run CASES, or with `more` MORE."""
     import jax
     import numpy as np
 
@@ -92,9 +96,7 @@ def main():
 
     alone = {}
     found = {}
-    for name, (model, strategy) in CASES.items():
-        if sys.argv[1:] and name not in sys.argv[1:]:
-            continue
+    for name, (model, strategy) in (MORE if sys.argv[1:] == ["more"] else CASES).items():
         key = json.dumps(model)
         if key not in alone:
             alone[key] = run(model, {})
