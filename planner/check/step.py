@@ -7,7 +7,7 @@ out) with Adam; its collectives are those that the planner counts, but for
 
 - norms and routers under sequence parallelism: their gradients are added up over tp as well;
 - a pipeline runs m + p - 1 ticks, all of them with their sends and tensor-parallel collectives;
-- of tables sharded by zero 3, the embedding is gathered forward alone;
+- of what zero 3 shards, the embedding (and norms that are not recomputed) is gathered once;
 - under a pipeline, zero 3 gathers once a step;
 - the loss: three numbers a token over tp, and one number over all.
 

@@ -11,19 +11,17 @@ Shapes: queries (batch, tokens, groups, queries of a group, width); keys, values
 fourth dim. Source: Liu et al. 2023 (ring attention); Jacobs et al. 2023 (Ulysses).
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from planner.check.layout import Group, Layout
 from planner.check.spmd import parallel
+from planner.check.spmd.ring import ring
 
 __all__ = ["attend", "attention", "rope"]
 
 ROPE_BASE = 10_000.0
-MASKED = -1e30
 
 
 def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
@@ -60,7 +58,7 @@ def _exchanged(q: Array, k: Array, v: Array, layout: Layout, group: Group) -> Ar
         return parallel.swap(mixed, group, 1, 2)
     if kind == "all-gather":
         return jax.checkpoint(lambda q, k, v: _gathered(q, k, v, group, causal))(q, k, v)
-    return jax.checkpoint(lambda q, k, v: _ring(q, k, v, group, ranks, causal))(q, k, v)
+    return ring(q, k, v, group, ranks, causal)
 
 
 def attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None = None) -> Array:
@@ -68,14 +66,6 @@ def attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None = None
     heads = q.reshape(*q.shape[:2], -1, q.shape[-1])
     mixed = jax.nn.dot_product_attention(heads, k, v, is_causal=causal, mask=mask)
     return mixed.reshape(q.shape)
-
-
-def _scores(q: Array, k: Array, ahead: Array | int, causal: bool) -> Array:
-    scores = jnp.einsum("bsged,btgd->bgest", q, k).astype(jnp.float32)
-    scores = scores / math.sqrt(q.shape[-1])
-    if not causal:
-        return scores
-    return jnp.where(_seen(q, k, ahead), scores, MASKED)
 
 
 def _gathered(q: Array, k: Array, v: Array, group: Group, causal: bool) -> Array:
@@ -88,32 +78,3 @@ def _gathered(q: Array, k: Array, v: Array, group: Group, causal: bool) -> Array
 def _seen(q: Array, k: Array, ahead: Array | int) -> Array:
     """Tell which keys queries see that come `ahead` tokens after them."""
     return jnp.arange(k.shape[1])[None, :] <= ahead + jnp.arange(q.shape[1])[:, None]
-
-
-def _ring(q: Array, k: Array, v: Array, group: Group, ranks: int, causal: bool) -> Array:
-    """Mix block by block as keys and values come round, scaling by the largest score so far.
-
-    Own keys come first, so that every query has seen one before any that it must not see.
-    """
-    here, tokens = parallel.rank(group), q.shape[1]
-    mixed: Array | float = 0.0
-    total: Array | float = 0.0
-    largest: Array = jnp.full((), -jnp.inf)
-    for turn in range(ranks):
-        source = (here - turn) % ranks
-        scores = _scores(q, k, (here - source) * tokens, causal)
-        top = jax.lax.stop_gradient(jnp.maximum(largest, scores.max(-1)))
-        weights, fade = jnp.exp(scores - top[..., None]), jnp.exp(largest - top)
-        total = total * fade + weights.sum(-1)
-        part = jnp.einsum("bgest,btgd->bsged", weights.astype(v.dtype), v)
-        mixed = mixed * _beside(fade) + part
-        largest = top
-        if turn + 1 < ranks:
-            k, v = (parallel.shift(t, group, ranks, around=True) for t in (k, v))
-    assert isinstance(mixed, Array) and isinstance(total, Array)
-    return mixed / _beside(total)
-
-
-def _beside(x: Array) -> Array:
-    """(batch, groups, queries, tokens) laid beside (batch, tokens, groups, queries, width)."""
-    return jnp.moveaxis(x, -1, 1)[..., None]
