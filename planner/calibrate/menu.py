@@ -72,7 +72,7 @@ _MORE_LAYERS: tuple[Shape, ...] = (
 )  # fmt: skip
 _HELD_LAYERS: tuple[Shape, ...] = ((1024, 256, 1024), (512, 1024, 2048))
 _COPIES: tuple[Shape, ...] = ((512, 1024), (2048, 1024))
-_MORE_COPIES: tuple[Shape, ...] = ((128, 512), (4096, 2048))
+_MORE_COPIES: tuple[Shape, ...] = ((128, 512),)
 _EXPERTS: tuple[Shape, ...] = ((4, 256, 512, 256), (8, 128, 512, 512))
 _HELD_EXPERTS: tuple[Shape, ...] = ((4, 512, 1024, 256),)
 _MESSAGES = (1 << 12, 1 << 19, 1 << 22)

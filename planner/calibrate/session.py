@@ -31,7 +31,9 @@ __all__ = ["PATIENCE_S", "Session"]
 PATIENCE_S = 100.0
 """Seconds for a point until the process takes the others for lost."""
 _PROBE = Point("products", {"m": 256, "n": 256, "k": 256})
-_MOST_TURNS = 256
+_LEAST_TURNS, _MOST_TURNS = 4, 256
+"""Turns of one program: a few at least where memory binds, since a program's first touch of its
+results is slow (new pages)."""
 _LATENCY_S = 2e-4
 """About what a collective on few bytes takes, to choose how often to repeat it."""
 
@@ -160,7 +162,8 @@ class Session:
         if not kernel.flop and len(kernel.shapes) == 1:
             once_s += _LATENCY_S
         turns = max(1.0, 0.5 * self.effort.sample_s / max(once_s, 1e-9))
-        return int(min(_MOST_TURNS, 2 ** int(np.log2(turns))))
+        least = 1 if kernel.flop else _LEAST_TURNS
+        return int(np.clip(2 ** int(np.log2(turns)), least, _MOST_TURNS))
 
     def _probe(self) -> None:
         """Find roughly how fast a device is."""
