@@ -71,7 +71,8 @@ def test_a_relative_that_a_source_names_exists(profile: HardwareProfile) -> None
 
 def test_shares_and_order_of_peaks(profile: HardwareProfile) -> None:
     peak = {name: figure.value for name, figure in profile.peak_flop_per_s.items()}
-    assert peak["fp32"] <= peak["bf16"]
+    if profile.peak_flop_per_s["bf16"].basis != "measured":  # a processor may be slower in bf16
+        assert peak["fp32"] <= peak["bf16"]
     assert peak.get("fp16", peak["bf16"]) == peak["bf16"]
     assert peak["bf16"] <= peak.get("fp8", peak["bf16"]) <= peak.get("fp4", float("inf"))
     assert set(profile.kernels.matmul) <= set(peak)
@@ -164,7 +165,7 @@ def test_loading_is_quick(tmp_path: Path) -> None:
 def test_unknown_name_says_the_nearest() -> None:
     with pytest.raises(ProfileError, match="did you mean 'dgx-h100'") as caught:
         load("dgx-h10")
-    assert "shipped: cpu-host, dgx-a100-40gb" in str(caught.value)
+    assert "shipped: cpu-host, cpu-host-2-cores, dgx-a100-40gb" in str(caught.value)
 
 
 def test_a_profile_by_path_equals_the_shipped_one(tmp_path: Path) -> None:
