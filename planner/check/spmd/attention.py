@@ -13,6 +13,7 @@ fourth dim. Source: Liu et al. 2023 (ring attention); Jacobs et al. 2023 (Ulysse
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from planner.check.layout import Group, Layout
@@ -29,20 +30,28 @@ def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
     model, context = layout.model, layout.group("cp")
     qkv = jnp.einsum("bsh,hged->bsged", x, w["qkv"])
     queries, keys, values = qkv[..., :-2, :], qkv[..., -2, :], qkv[..., -1, :]
-    first = parallel.rank(context) * x.shape[1]
     if model.position == "rope":
-        place = first + jnp.arange(x.shape[1])
-        queries, keys = rope(queries, place), rope(keys, place)
+        first = parallel.rank(context) * x.shape[1]
+        turns = _turns(layout.sequence, queries.shape[-1] // 2)
+        cos, sin = (jax.lax.dynamic_slice_in_dim(t, first, x.shape[1]) for t in turns)
+        queries, keys = rope(queries, cos, sin), rope(keys, cos, sin)
     mixed = _exchanged(queries, keys, values, layout, context)
     return jnp.einsum("bsk,kh->bsh", mixed.reshape(*x.shape[:2], -1), w["out"])
 
 
-def rope(x: Array, place: Array) -> Array:
+def _turns(tokens: int, half: int) -> tuple[Array, Array]:
+    """Cosines and sines of every place, as constants: inside the step they cost too much.
+
+    A compiler fuses them into what uses them, and makes them again for every head.
+    """
+    angle = np.arange(tokens)[:, None] * ROPE_BASE ** (-np.arange(half) / half)
+    return jnp.asarray(np.cos(angle), jnp.float32), jnp.asarray(np.sin(angle), jnp.float32)
+
+
+def rope(x: Array, cos: Array, sin: Array) -> Array:
     """Turn pairs of a head's elements by an angle of their place (Su et al. 2021)."""
-    half = x.shape[-1] // 2
-    angle = place[:, None] * ROPE_BASE ** (-jnp.arange(half) / half)
-    angle = angle.reshape(1, len(place), *(1,) * (x.ndim - 3), half)
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    half = cos.shape[-1]
+    cos, sin = (t.reshape(1, len(t), *(1,) * (x.ndim - 3), half) for t in (cos, sin))
     one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return jnp.concatenate([one * cos - two * sin, two * cos + one * sin, rest], -1)
 
