@@ -114,6 +114,18 @@ def test_the_cheapest_protocol_carries_a_message_and_a_rank_copies_its_own_part(
     )
 
 
+def test_adding_up_costs_reductions_and_not_gathers() -> None:
+    plain, slow = (
+        (replace(NODE, transport=Transport(summed=summed)),) for summed in (0.0, 2.0)
+    )  # fmt: skip
+    added_s = 2.0 * 7 / 8 * 1e9 / 450e9
+    assert float(all_gather_s(1e9, slow)) == float(all_gather_s(1e9, plain))
+    scattered_s = float(reduce_scatter_s(1e9, plain))
+    assert float(reduce_scatter_s(1e9, slow)) == pytest.approx(scattered_s + added_s, rel=1e-12)
+    reduced_s = of(1e9, plain, "ring")
+    assert of(1e9, slow, "ring") == pytest.approx(reduced_s + added_s, rel=1e-12)
+
+
 def test_a_protocol_is_the_same_one_at_every_level() -> None:
     inner = Transport((Line(5e-6, 1.0, 0.1), Line(20e-6, 1.0, 1.0)))
     outer = Transport((Line(0.0, 1.0, 0.5), Line(0.0, 5.0, 1.0)))
