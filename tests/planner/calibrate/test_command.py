@@ -43,13 +43,13 @@ def address() -> str:
 def test_a_run_cut_short_continues_and_its_profile_plans(tmp_path: Path) -> None:
     out = tmp_path / "here.yaml"
     cut = start(out, until=6)
-    cut.communicate(timeout=60)
+    cut.communicate(timeout=300)
     assert cut.returncode == 9
     assert not out.exists()
     journal = journal_of(out).read_text().splitlines()
     assert len(journal) == 7
     whole = start(out, "--json", str(tmp_path / "said.json"))
-    printed, error = whole.communicate(timeout=90)
+    printed, error = whole.communicate(timeout=300)
     assert whole.returncode == 0, error
     assert journal_of(out).read_text().splitlines()[:7] == journal
     assert "wrote" in error
@@ -79,7 +79,7 @@ def test_two_processes_find_two_levels(tmp_path: Path) -> None:
               "--process-id", str(i))
         for i in range(2)
     ]  # fmt: skip
-    said = [one.communicate(timeout=120) for one in both]
+    said = [one.communicate(timeout=300) for one in both]
     assert [one.returncode for one in both] == [0, 0], said
     assert not (tmp_path / "1.yaml").exists()
     profile = load(str(tmp_path / "0.yaml"))
@@ -99,9 +99,9 @@ def test_a_lost_process_ends_the_others_with_one_message(tmp_path: Path) -> None
                   "--process-id", "0")  # fmt: skip
     lost = start(tmp_path / "b.yaml", "--coordinator", where, "--processes", "2",
                  "--process-id", "1", until=3)  # fmt: skip
-    lost.communicate(timeout=90)
+    lost.communicate(timeout=300)
     assert lost.returncode == 9
-    _, error = there.communicate(timeout=90)
+    _, error = there.communicate(timeout=300)
     assert there.returncode == 1, error
     assert error.count("another process of the job was lost") == 1
     assert not (tmp_path / "a.yaml").exists()
