@@ -5,9 +5,10 @@ with alpha and beta fitted on two and four hosts, for 3, 6 and 8. Steps: `sixfol
 with that profile, for the best count of hosts. Starts no hosts: it reads `profiles/` and
 `measured.csv`.
 
-Parts: `hosts_profile`, `Exchange`, `exchanges`, `median_error`, `Choice`, `choice`, `main`.
+Parts: `hosts_profiles`, `Exchange`, `exchanges`, `median_error`, `Choice`, `choice`, `main`.
 """
 
+import itertools
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cluster_runs import ANY, HERE, HOSTS, JOBS, SEEN, SETTINGS, Key, medians, recorded
 
 from costmodels.collectives import all_reduce_s
 from hardware_profiles.contention import with_busy
 from hardware_profiles.load import load
-from hardware_profiles.schema import Figure, HardwareProfile
+from hardware_profiles.schema import Figure, HardwareProfile, NetworkLevel
 from hardware_profiles.write import dumps
 from planner import recommend, spec
-from planner.calibrate.fitted import Measured
-from planner.calibrate.link_fit import fit_level, level_of
-from planner.calibrate.points import Point, Reading
 from planner.cluster import build
 
 __all__ = [
@@ -34,7 +33,7 @@ __all__ = [
     "Exchange",
     "choice",
     "exchanges",
-    "hosts_profile",
+    "hosts_profiles",
     "median_error",
 ]
 
@@ -83,41 +82,78 @@ class Choice:
         return self.measured_s[predicted] / self.measured_s[measured] - 1.0
 
 
-def hosts_profile(setting: str, measured_s: Mapping[Key, float]) -> HardwareProfile:
-    """Return the profile of a setting's hosts, from what two and four of them showed.
+def hosts_profiles(measured_s: Mapping[Key, float]) -> dict[str, HardwareProfile]:
+    """Return the profile of every setting's hosts, from what two and four of them showed.
 
     Kernels are those of `profiles/core.yaml`, a host with a whole core, at the share that hosts
-    have: so many of them could share a core. The link is fitted as `sixfold calibrate` fits one,
-    on the recorded all-reduces of two and of four hosts; what kernels reach in training over what
-    they reach alone (one factor for all), on their steps.
+    have: so many of them could share a core. Fitted are alpha and beta of each setting's link, and
+    one factor for what kernels reach in training over what they reach alone.
     """
     core = load(str(HERE / "profiles" / "core.yaml"))
-    sharing = round(1.0 / SETTINGS[setting].cores)
-    whole = Figure(value=1.0, basis="assumed", source=f"{sharing} hosts share a core")
-    shared = core.host.model_copy(update={"devices": sharing, "contention": whole, "busy": 1})
-    slow = with_busy(core.model_copy(update={"host": shared}), sharing)
-    seen = [
-        Measured(
-            Point("all_reduce", {"bytes": key.size, "ranks": key.hosts, "stride": 1}, level="link"),
-            Reading(seconds, 0.0, 0, 3),
-        )
-        for key, seconds in measured_s.items()
+    alone = {}
+    for name, setting in SETTINGS.items():
+        sharing = round(1.0 / setting.cores)
+        whole = Figure(value=1.0, basis="assumed", source=f"{sharing} hosts share a core")
+        shared = core.host.model_copy(update={"devices": sharing, "contention": whole, "busy": 1})
+        slow = with_busy(core.model_copy(update={"host": shared}), sharing)
+        network = (_link(name, core, measured_s),)
+        changed = {"name": name, "host": core.host, "network": network}
+        alone[name] = slow.model_copy(update=changed)
+    factor = _reached(alone, measured_s)
+    return {name: _training(profile, factor) for name, profile in alone.items()}
+
+
+def _link(setting: str, profile: HardwareProfile, measured_s: Mapping[Key, float]) -> NetworkLevel:
+    """Fit alpha and beta on the all-reduces of two and of four hosts, by relative least squares.
+
+    A price is  alpha times its latencies + its bytes / beta;  the columns are Sixfold's own prices
+    of a link that has the one alone.
+    """
+    rows = [
+        (key, seconds)
+        for key, seconds in sorted(measured_s.items())
         if (key.setting, key.what) == (setting, "all_reduce") and key.hosts in SEEN
     ]
-    link = fit_level("link", max(SEEN), [], core, seen)
-    network = (level_of("link", None, link.values, f"all-reduces over {setting}; {link.source}"),)
-    hosts = slow.model_copy(update={"name": setting, "host": core.host, "network": network})
-    return _training(hosts, _reached(setting, hosts, measured_s))
+    columns = [
+        [_all_reduce_s(key, profile, alpha_s, rate) / seconds for key, seconds in rows]
+        for alpha_s, rate in ((1.0, 1e30), (0.0, 1.0))
+    ]
+    alpha_s, per_byte_s = np.linalg.lstsq(np.array(columns).T, np.ones(len(rows)), rcond=None)[0]
+    return _level(float(alpha_s), float(1.0 / per_byte_s), f"{len(rows)} all-reduces of {setting}")
 
 
-def _reached(setting: str, alone: HardwareProfile, measured_s: Mapping[Key, float]) -> float:
+def _level(alpha_s: float, bytes_per_s: float, source: str = "a trial") -> NetworkLevel:
+    def figure(value: float) -> Figure:
+        return Figure(value=value, basis="fitted", source=source)
+
+    return NetworkLevel(
+        name="link",
+        latency_s=figure(alpha_s),
+        bytes_per_s=figure(bytes_per_s),
+        efficiency=figure(1.0),
+    )
+
+
+def _all_reduce_s(key: Key, profile: HardwareProfile, alpha_s: float, bytes_per_s: float) -> float:
+    level = _level(alpha_s, bytes_per_s)
+    return _priced_s(key, profile.model_copy(update={"network": (level,)}))
+
+
+def _priced_s(key: Key, profile: HardwareProfile) -> float:
+    """Return Sixfold's price of an all-reduce over the hosts of a profile."""
+    span = build(profile, key.hosts).span((float(key.hosts), 1.0))
+    return float(all_reduce_s(key.size, span))
+
+
+def _reached(alone: Mapping[str, HardwareProfile], measured_s: Mapping[Key, float]) -> float:
     """Return what kernels reach in the steps of two and four hosts, over what they reach alone.
 
     A step is  rest + kernels / factor;  two prices of each tell its two parts.
     """
     found = []
-    for job in JOBS:
-        once_s, twice_s = planned_s(job, alone), planned_s(job, _training(alone, 0.5))
+    for setting, job in itertools.product(alone, JOBS):
+        profile = alone[setting]
+        once_s, twice_s = planned_s(job, profile), planned_s(job, _training(profile, 0.5))
         for hosts, step_s in _steps(setting, job, measured_s).items():
             kernels_s = twice_s[hosts] - once_s[hosts]
             if hosts in SEEN:
@@ -145,9 +181,7 @@ def exchanges(
     found = []
     for key in sorted(key for key in measured_s if key.setting == setting):
         if key.what == "all_reduce":
-            cluster = build(profile, key.hosts)
-            predicted_s = float(all_reduce_s(key.size, cluster.span((float(key.hosts), 1.0))))
-            found.append(Exchange(key.hosts, key.size, measured_s[key], predicted_s))
+            found.append(Exchange(key.hosts, key.size, measured_s[key], _priced_s(key, profile)))
     return found
 
 
@@ -182,8 +216,7 @@ def _steps(setting: str, job: str, measured_s: Mapping[Key, float]) -> dict[int,
 def main() -> None:
     """Print the tables of README.md."""
     measured_s = medians(recorded())
-    for setting in SETTINGS:
-        profile = hosts_profile(setting, measured_s)
+    for setting, profile in hosts_profiles(measured_s).items():
         _print_exchanges(setting, exchanges(setting, profile, measured_s))
         for job in JOBS:
             _print_choice(setting, job, choice(setting, job, profile, measured_s))
@@ -192,12 +225,16 @@ def main() -> None:
 def _print_exchanges(setting: str, rows: Sequence[Exchange]) -> None:
     counts = sorted({row.hosts for row in rows})
     print(f"\n### All-reduce, {setting}: measured ms (predicted)\n")
-    print("| bytes | " + " | ".join(f"{n} hosts" for n in counts) + " |")
+    print("| bytes | " + " | ".join(_hosts(n) for n in counts) + " |")
     print("| ---: |" + " ---: |" * len(counts))
     for size in sorted({row.size for row in rows}):
         cells = [_cell(row.measured_s, row.predicted_s) for row in rows if row.size == size]
         print(f"| {size:,} | " + " | ".join(cells) + " |")
     print(f"\nMedian error at 3, 6 and 8 hosts from 256 KiB: {median_error(rows):.1%}.")
+
+
+def _hosts(count: int) -> str:
+    return f"{count} host" if count == 1 else f"{count} hosts"
 
 
 def _cell(measured_s: float, predicted_s: float) -> str:
@@ -208,13 +245,15 @@ def _cell(measured_s: float, predicted_s: float) -> str:
 def _print_choice(setting: str, job: str, found: Choice) -> None:
     counts = [n for n in HOSTS if n in found.measured_s]
     print(f"\n### Step of the job `{job}`, {setting}: measured ms (predicted)\n")
-    print("| " + " | ".join(f"{n} hosts" for n in counts) + " |")
+    print("| " + " | ".join(_hosts(n) for n in counts) + " |")
     print("|" + " ---: |" * len(counts))
     cells = [_cell(found.measured_s[n], found.predicted_s[n]) for n in counts]
     print("| " + " | ".join(cells) + " |")
     best, predicted = found.best
-    print(f"\nBest: {best} hosts measured, {predicted} predicted: {found.steps_apart} apart in the list of counts;"
-          f" the predicted one's step is {found.regret:.0%} longer.")  # fmt: skip
+    print(
+        f"\nBest: {_hosts(best)} measured, {predicted} predicted, {found.steps_apart} apart in the"
+        f" list of counts; a step on the predicted one is {found.regret:.0%} longer."
+    )
 
 
 if __name__ == "__main__":

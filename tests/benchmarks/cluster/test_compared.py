@@ -30,8 +30,8 @@ def test_every_count_was_measured(setting: str) -> None:
 @pytest.fixture(scope="module")
 def profiles() -> dict[str, HardwareProfile]:
     """Profiles from what two and four hosts showed; of the others they know nothing."""
-    seen = {key: s for key, s in MEASURED.items() if key.what == "all_reduce" and key.hosts in SEEN}
-    return {setting: compare_hosts.hosts_profile(setting, seen) for setting in SETTINGS}
+    seen = {key: seconds for key, seconds in MEASURED.items() if key.hosts in SEEN}
+    return compare_hosts.hosts_profiles(seen)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -44,11 +44,9 @@ def test_two_and_four_hosts_tell_of_three_six_and_eight(profiles, setting: str) 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_fitted_rate_is_the_configured_one(profiles, setting: str) -> None:
     (link,) = profiles[setting].network
-    assert link.protocols is not None
-    reached = link.bytes_per_s.value * link.protocols.rings[0].share
-    assert reached == pytest.approx(SETTINGS[setting].bytes_per_s, rel=0.15)
+    assert link.bytes_per_s.value == pytest.approx(SETTINGS[setting].bytes_per_s, rel=0.1)
     # a ring step waits for a word that the receiver is ready, then for the data: two delays
-    assert 1.5 <= link.latency_s.value / SETTINGS[setting].delay_s <= 3.5
+    assert 2.0 <= link.latency_s.value / SETTINGS[setting].delay_s <= 3.0
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
