@@ -3,7 +3,7 @@
 `measured.csv` has one row a measurement: the median over the repeats of one run, the slowest host
 counting. Runs accumulate; what is told of them is the median over runs. Pure data: starts nothing.
 
-Parts: `SETTINGS`, `HOSTS`, `SIZES`, `JOBS`, `Key`, `recorded`, `record`, `medians`.
+Parts: `SETTINGS`, `ANY`, `HOSTS`, `SEEN`, `SIZES`, `JOBS`, `Key`, `recorded`, `record`, `medians`.
 """
 
 import csv
@@ -15,12 +15,25 @@ from typing import NamedTuple
 
 from cluster_box import Setting
 
-__all__ = ["HOSTS", "JOBS", "SEEN", "SETTINGS", "SIZES", "Key", "medians", "record", "recorded"]
+__all__ = [
+    "ANY",
+    "HOSTS",
+    "JOBS",
+    "SEEN",
+    "SETTINGS",
+    "SIZES",
+    "Key",
+    "medians",
+    "record",
+    "recorded",
+]
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured.csv"
 SETTINGS = {each.name: each for each in (Setting(25e6, 1e-3, 0.2), Setting(6.25e6, 5e-3, 0.2))}
 """200 Mbit/s and 1 ms; 50 Mbit/s and 5 ms. A host has a fifth of a core: eight have 1.6 of 2."""
+ANY = "any"
+"""Setting of what one host does: it has no link."""
 HOSTS = (1, 2, 3, 4, 6, 8)
 SEEN = (2, 4)
 """Hosts of which a calibration knows; it is judged on the others."""

@@ -1,8 +1,10 @@
-"""Measure in the box: `python benchmarks/cluster/measure.py SETTING HOSTS (all_reduce | JOB...)`.
+"""Measure in the box.
+
+    python benchmarks/cluster/measure_hosts.py SETTING HOSTS (all_reduce | JOB)...
 
 Starts so many hosts with the setting's links, runs the all-reduces or the jobs' steps in them, and
-adds what was measured to `measured.csv`. One call takes less than 90 s; medians over several calls
-are what is compared (see `compare.py`). Nothing else should be at work on the machine meanwhile.
+adds what was measured to `measured.csv`. Medians over several calls are what is compared (see
+`compare_hosts.py`). Nothing else should be at work on the machine meanwhile.
 """
 
 import json
@@ -13,13 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster_box import Refused, box
-from cluster_runs import HOSTS, JOBS, SETTINGS, SIZES, Key, record
+from cluster_runs import ANY, HOSTS, JOBS, SETTINGS, SIZES, Key, record
 
 __all__ = ["ONE_THREAD", "measured", "pinned"]
 
 RANK = Path(__file__).with_name("host_rank.py")
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 """A host computes on one thread, of which it has a share."""
+KEPT = {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "cluster-in-a-box"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+"""Compiled programs are kept: eight hosts that share two cores take a minute to compile a step."""
 LIMIT_S = 3.0
 """For the repeats of one measurement."""
 
@@ -36,12 +43,12 @@ def measured(setting: str, hosts: int, what: Sequence[str]) -> list[tuple[Key, f
         with box(hosts, SETTINGS[setting]) as up:
             run = [sys.executable, str(RANK)]
             ranks = [[*run, str(i), str(hosts), file.name] for i in range(hosts)]
-            printed = up.run(ranks, ONE_THREAD)
+            printed = up.run(ranks, {**ONE_THREAD, **KEPT})
     told = [json.loads(text.splitlines()[-1]) for text in printed]
     rows = []
     for name in told[0]:
         kind, _, size = name.partition(" ")
-        key = Key(setting, hosts, kind, int(size or 0))
+        key = Key(setting if hosts > 1 else ANY, hosts, kind, int(size or 0))
         rows.append((key, max(each[name] for each in told)))
     return rows
 
