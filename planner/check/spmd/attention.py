@@ -51,7 +51,8 @@ def _turns(tokens: int, half: int) -> tuple[Array, Array]:
 def rope(x: Array, cos: Array, sin: Array) -> Array:
     """Turn pairs of a head's elements by an angle of their place (Su et al. 2021)."""
     half = cos.shape[-1]
-    cos, sin = (t.reshape(1, len(t), *(1,) * (x.ndim - 3), half) for t in (cos, sin))
+    shape = (1, len(cos), *(1,) * (x.ndim - 3), half)
+    cos, sin = (t.reshape(shape).astype(x.dtype) for t in (cos, sin))
     one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return jnp.concatenate([one * cos - two * sin, two * cos + one * sin, rest], -1)
 
