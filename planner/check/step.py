@@ -2,12 +2,13 @@
 
 `build` takes a plan (what `plan.json` holds: `job` and `strategy`) and as many devices as it has,
 real ones or compile-only ones. The step is one `jax.shard_map` over grid axes that are the common
-refinement of the plan's cuts, in float32. It is a plain decoder (see `reduced` for what it leaves
-out) with Adam; its collectives are those that the planner counts, but for
+refinement of the plan's cuts, in float32 unless told otherwise. It is a plain decoder (see
+`reduced` for what it leaves out) with Adam; its collectives are those that the planner counts, but
+for
 
 - norms and routers under sequence parallelism: their gradients are added up over tp as well;
 - a pipeline runs m + p - 1 ticks, all of them with their sends and tensor-parallel collectives;
-- of what zero 3 shards, the embedding (and norms that are not recomputed) is gathered once;
+- of what zero 3 shards, tables (and norms that are not recomputed) are gathered once;
 - under a pipeline, zero 3 gathers once a step;
 - the loss: three numbers a token over tp, and one number over all.
 
