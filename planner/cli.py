@@ -353,9 +353,21 @@ def check(
         int | None, typer.Option(min=1, metavar="N", help="Devices to use, at most 8 by default.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Steps to time.")] = 5,
+    compile_for: Annotated[
+        str | None,
+        typer.Option(metavar="CHIP:SHAPE", help="Compile for absent chips: tpu-v5p:4x4x4."),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Run a small real step of a job's plan here: predicted against measured."""
+    if compile_for is not None:
+        from planner.check.ahead import ahead
+        from planner.check.targets import parse
+        from planner.report.ahead import ahead_sections
+
+        made = ahead(job, parse(compile_for))
+        _show_sections(made, json, lambda: ahead_sections(made))
+        return
     from planner.check.run import Asked
     from planner.check.run import check as run
     from planner.report.check import check_sections

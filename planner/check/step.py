@@ -2,12 +2,13 @@
 
 `build` takes a plan (what `plan.json` holds: `job` and `strategy`) and as many devices as it has,
 real ones or compile-only ones. The step is one `jax.shard_map` over grid axes that are the common
-refinement of the plan's cuts, in float32. It is a plain decoder (see `reduced` for what it leaves
-out) with Adam; its collectives are those that the planner counts, but for
+refinement of the plan's cuts, in float32 unless told otherwise. It is a plain decoder (see
+`reduced` for what it leaves out) with Adam; its collectives are those that the planner counts, but
+for
 
 - norms and routers under sequence parallelism: their gradients are added up over tp as well;
 - a pipeline runs m + p - 1 ticks, all of them with their sends and tensor-parallel collectives;
-- of what zero 3 shards, the embedding (and norms that are not recomputed) is gathered once;
+- of what zero 3 shards, tables (and norms that are not recomputed) are gathered once;
 - under a pipeline, zero 3 gathers once a step;
 - the loss: three numbers a token over tp, and one number over all.
 
@@ -98,8 +99,15 @@ class Step:
         return WEIGHT * key.standard_normal(shape, np.float32)
 
 
-def build(plan: Mapping[str, object], devices: Sequence[jax.Device]) -> Step:
+def build(
+    plan: Mapping[str, object], devices: Sequence[jax.Device], dtype: str = "float32"
+) -> Step:
     """Build the train step of a plan on as many devices as the plan has.
+
+    Parameters
+    ----------
+    devices : real ones, or such as one can only compile for
+    dtype   : of parameters, gradients and activations; moments and loss are float32
 
     Raises
     ------
@@ -114,7 +122,7 @@ def build(plan: Mapping[str, object], devices: Sequence[jax.Device]) -> Step:
     sizes = dict(layout.axes.sizes) or {"dp": 1}
     mesh = Mesh(np.asarray(devices).reshape(tuple(sizes.values())), tuple(sizes))
     specs = _specs(layout)
-    arguments = _arguments(layout, mesh, specs)
+    arguments = _arguments(layout, mesh, specs, jnp.dtype(dtype))
 
     def body(
         state: State[jax.Array], batch: Batch[jax.Array]
@@ -149,25 +157,25 @@ def _specs(layout: Layout) -> tuple[State[P], Batch[P]]:
 
 
 def _arguments(
-    layout: Layout, mesh: Mesh, specs: tuple[State[P], Batch[P]]
+    layout: Layout, mesh: Mesh, specs: tuple[State[P], Batch[P]], dtype: jnp.dtype
 ) -> tuple[State[jax.ShapeDtypeStruct], Batch[jax.ShapeDtypeStruct]]:
-    """Return shapes of state and batch with their shardings."""
+    """Return shapes of state and batch with their shardings; `dtype`: of parameters."""
     shapes = {name: p.shape for name, p in layout.parameters.items()}
     tokens = (layout.mesh.microbatches, layout.batch, layout.sequence)
 
     def one(shape: tuple[int, ...], spec: P, dtype: jnp.dtype) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
-    def each(part: Mapping[str, P]) -> dict[str, jax.ShapeDtypeStruct]:
-        return {name: one(shapes[name], spec, jnp.dtype("float32")) for name, spec in part.items()}
+    def each(part: Mapping[str, P], dtype: jnp.dtype) -> dict[str, jax.ShapeDtypeStruct]:
+        return {name: one(shapes[name], spec, dtype) for name, spec in part.items()}
 
     state, batch = specs
-    whole = jnp.dtype("int32")
+    whole, moment = jnp.dtype("int32"), jnp.dtype("float32")
     return (
         State(
-            parameters=each(state.parameters),
-            first=each(state.first),
-            second=each(state.second),
+            parameters=each(state.parameters, dtype),
+            first=each(state.first, moment),
+            second=each(state.second, moment),
             taken=one((), state.taken, whole),
         ),
         Batch(tokens=one(tokens, batch.tokens, whole), labels=one(tokens, batch.labels, whole)),

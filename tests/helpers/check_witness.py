@@ -44,6 +44,7 @@ CASES = {
     "ep": (MOE, {"ep": 4}),
     "ep, etp": (MOE, {"tp": 2, "sp": True, "ep": 2, "etp": 2, "zero": 3}),
     "full": (MODEL, {"tp": 2, "cp": 2, "recompute": "full"}),
+    "full, gathered": (MODEL, {"cp": 2, "cp_comm": "all-gather", "recompute": "full"}),
     "all": (MOE, {"tp": 2, "sp": True, "cp": 2, "pp": 2, "ep": 2, "zero": 1}),
     "512": (
         {**MOE, "heads": 16, "kv_heads": 16, "moe": {**MOE["moe"], "imbalance": 1.3}},

@@ -51,7 +51,8 @@ def _turns(tokens: int, half: int) -> tuple[Array, Array]:
 def rope(x: Array, cos: Array, sin: Array) -> Array:
     """Turn pairs of a head's elements by an angle of their place (Su et al. 2021)."""
     half = cos.shape[-1]
-    cos, sin = (t.reshape(1, len(t), *(1,) * (x.ndim - 3), half) for t in (cos, sin))
+    shape = (1, len(cos), *(1,) * (x.ndim - 3), half)
+    cos, sin = (t.reshape(shape).astype(x.dtype) for t in (cos, sin))
     one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return jnp.concatenate([one * cos - two * sin, two * cos + one * sin, rest], -1)
 
@@ -65,8 +66,12 @@ def _exchanged(q: Array, k: Array, v: Array, layout: Layout, group: Group) -> Ar
         q, k, v = (parallel.swap(t, group, 2, 1) for t in (q, k, v))
         mixed = jax.checkpoint(lambda q, k, v: attend(q, k, v, causal))(q, k, v)
         return parallel.swap(mixed, group, 1, 2)
+    if kind == "all-gather" and layout.mesh.recompute == "full":
+        k, v = _all(k, v, group)  # again with the whole layer, and kept from then on
+        return jax.checkpoint(lambda q, k, v: _placed(q, k, v, group, causal))(q, k, v)
     if kind == "all-gather":
-        return jax.checkpoint(lambda q, k, v: _gathered(q, k, v, group, causal))(q, k, v)
+        gathered = jax.checkpoint(lambda q, k, v: _placed(q, *_all(k, v, group), group, causal))
+        return gathered(q, k, v)
     return ring(q, k, v, group, ranks, causal)
 
 
@@ -77,8 +82,13 @@ def attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None = None
     return mixed.reshape(q.shape)
 
 
-def _gathered(q: Array, k: Array, v: Array, group: Group, causal: bool) -> Array:
-    k, v = parallel.gather(k, group, 1), parallel.gather(v, group, 1)
+def _all(k: Array, v: Array, group: Group) -> tuple[Array, Array]:
+    """Gather keys and values of all ranks."""
+    return parallel.gather(k, group, 1), parallel.gather(v, group, 1)
+
+
+def _placed(q: Array, k: Array, v: Array, group: Group, causal: bool) -> Array:
+    """Mix values of all ranks for this rank's queries."""
     if not causal:
         return attend(q, k, v, False)
     return attend(q, k, v, False, _seen(q, k, parallel.rank(group) * q.shape[1])[None, None])

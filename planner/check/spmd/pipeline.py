@@ -11,7 +11,7 @@ from jax import Array
 
 from planner.check.layout import Layout
 from planner.check.spmd import parallel
-from planner.check.spmd.decoder import Weights, keeping, layers, whole
+from planner.check.spmd.decoder import Weights, layers, whole
 from planner.check.spmd.tables import embed, loss_sum
 
 __all__ = ["piped_loss", "plain_loss"]
@@ -31,8 +31,7 @@ def plain_loss(w: Weights, tokens: Array, labels: Array, layout: Layout) -> Arra
     first = whole({"embedding": tables["embedding"]}, layout)
     x = layers(embed(first["embedding"], tokens, layout), stacked, layout)
     last = {n: t for n, t in tables.items() if n != "embedding" or "head" not in tables}
-    end = keeping(lambda x, w: loss_sum(x, whole(w, layout), labels, layout), layout, "none")
-    return end(x, last)
+    return loss_sum(x, whole(last, layout), labels, layout)  # at work when the backward begins
 
 
 def piped_loss(w: Weights, tokens: Array, labels: Array, layout: Layout) -> Array:

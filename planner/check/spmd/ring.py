@@ -36,7 +36,7 @@ def _forward(
     q: Array, k: Array, v: Array, group: Group, ranks: int, causal: bool
 ) -> tuple[Array, Kept]:
     own_k, own_v = k, v
-    mixed = jnp.zeros(q.shape, q.dtype)
+    mixed = jnp.zeros(q.shape, jnp.float32)
     total = jnp.zeros((q.shape[0], *q.shape[2:4], q.shape[1]), jnp.float32)
     largest = jnp.full(total.shape, MASKED, jnp.float32)
     for turn in range(ranks):
@@ -44,11 +44,12 @@ def _forward(
         top = jnp.maximum(largest, scores.max(-1))
         weights, fade = jnp.exp(scores - top[..., None]), jnp.exp(largest - top)
         total = total * fade + weights.sum(-1)
-        mixed = mixed * _beside(fade) + jnp.einsum("bgest,btgd->bsged", weights, v)
+        part = jnp.einsum("bgest,btgd->bsged", weights.astype(v.dtype), v)
+        mixed = mixed * _beside(fade) + part
         largest = top
         if turn + 1 < ranks:
             k, v = _on(k, group, ranks), _on(v, group, ranks)
-    out = mixed / _beside(total)
+    out = (mixed / _beside(total)).astype(q.dtype)
     return out, (q, own_k, own_v, out, largest + jnp.log(total))
 
 
@@ -62,9 +63,9 @@ def _backward(
     away: tuple[Array, Array] | None = None
     for turn in range(ranks):
         weights = jnp.exp(_scores(q, k, turn, group, causal) - normal[..., None])
-        dv = jnp.einsum("bgest,bsged->btgd", weights, g)
+        dv = jnp.einsum("bgest,bsged->btgd", weights.astype(g.dtype), g)
         slope = jnp.einsum("bsged,btgd->bgest", g, v) - inner[..., None]
-        slope = weights * slope / math.sqrt(q.shape[-1])
+        slope = (weights * slope / math.sqrt(q.shape[-1])).astype(q.dtype)
         dq = dq + jnp.einsum("bgest,btgd->bsged", slope, k)
         dk = jnp.einsum("bgest,bsged->btgd", slope, q)
         if turn == 0:

@@ -96,6 +96,7 @@ def adam(
         one = FIRST * first[name] + (1.0 - FIRST) * g
         two = SECOND * second[name] + (1.0 - SECOND) * g * g
         scale = jnp.sqrt(two / (1.0 - SECOND**count)) + EPSILON
-        out[name] = w[name] - RATE * one / (1.0 - FIRST**count) / scale
+        moved = w[name] - RATE * one / (1.0 - FIRST**count) / scale
+        out[name] = moved.astype(w[name].dtype)
         moments[0][name], moments[1][name] = one, two
     return out, *moments

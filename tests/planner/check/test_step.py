@@ -52,8 +52,8 @@ def test_what_each_axis_sends(found) -> None:
     # two microbatches reduced over 2 shards and 2 copies of them, parameters gathered once
     halves = 4 * parameters / 2
     assert found["zero 2, groups"]["sent"]["dp"] == 2 * (halves + halves) + halves
-    # gathered twice for each of two microbatches, but for the embedding and the last norm once
-    once = 4 * (64 + 1) * hidden / 2
+    # gathered twice for each of two microbatches, but for the tables and the last norm once
+    once = 4 * (64 + 64 + 1) * hidden / 2
     assert found["zero 3, groups, full"]["sent"]["dp"] == 2 * (4 * halves - once)
     # two all-reduces a layer in each pass, one behind the embedding, one before the head
     rank_tokens = tokens // 4 // 2  # of one of two microbatches on one of 4 context ranks

@@ -22,6 +22,7 @@ SENDS = {
     "tp": ["tp", "dp"], "tp, sp": ["tp", "dp"], "ring": ["cp", "dp"], "gathered": ["cp", "dp"],
     "exchanged": ["cp", "dp"], "pp": ["pp", "dp"], "pp, zero 3": ["pp", "dp"], "ep": ["ep", "dp"],
     "ep, etp": ["ep", "tp", "dp"], "full": ["tp", "cp", "dp"],
+    "full, gathered": ["cp", "dp"],
     "all": ["tp", "cp", "pp", "ep", "dp"], "512": ["tp", "cp", "pp", "ep", "dp"],
 }  # fmt: skip
 """Axes of the plan that each case must be seen to send on."""
