@@ -40,7 +40,6 @@ CASES = {
     "gathered": (MODEL, {"cp": 4, "cp_comm": "all-gather"}),
     "exchanged": (MODEL, {"cp": 4, "cp_comm": "a2a"}),
     "pp": (TIED, {"pp": 4}),
-    "pp, zero 3": (MODEL, {"pp": 2, "zero": 3}),
     "ep": (MOE, {"ep": 4}),
     "ep, etp": (MOE, {"tp": 2, "sp": True, "ep": 2, "etp": 2, "zero": 3}),
     "full": (MODEL, {"tp": 2, "cp": 2, "recompute": "full"}),
