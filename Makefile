@@ -10,7 +10,7 @@ plan: $(VENV)/installed
 	@$(BIN)/sixfold plan $(JOB)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

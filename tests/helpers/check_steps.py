@@ -12,9 +12,10 @@ from importlib.metadata import version
 FLAGS = "--xla_force_host_platform_device_count=8"
 if version("jaxlib").startswith("0.10."):  # knows the flag; steps compile four times as fast
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = FLAGS
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiles in seconds
+if __name__ == "__main__":  # before JAX is imported, and not in who imports the cases alone
+    os.environ["XLA_FLAGS"] = FLAGS
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiles in seconds
 
 MODEL = {
     "name": "toy", "layers": 2, "hidden": 32, "ffn_hidden": 64, "heads": 8, "kv_heads": 4,

@@ -10,11 +10,12 @@ import sys
 import time
 
 MOST = 512
-os.environ["XLA_FLAGS"] = (
-    f"--xla_force_host_platform_device_count={MOST} --xla_backend_optimization_level=0"
-    " --xla_cpu_use_fusion_emitters=false"  # the same collectives, a third of the time
-)
-os.environ["JAX_PLATFORMS"] = "cpu"
+if __name__ == "__main__":  # before JAX is imported, and not in who imports the cases alone
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_force_host_platform_device_count={MOST} --xla_backend_optimization_level=0"
+        " --xla_cpu_use_fusion_emitters=false"  # the same collectives, a third of the time
+    )
+    os.environ["JAX_PLATFORMS"] = "cpu"
 
 MODEL = {
     "name": "toy", "layers": 4, "hidden": 64, "ffn_hidden": 128, "heads": 8, "kv_heads": 8,

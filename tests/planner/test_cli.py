@@ -224,8 +224,8 @@ def test_help_and_version() -> None:
     assert run() == (0, out, "")
     names = [line.split()[0] for line in out.split("Commands:\n")[1].splitlines()]
     assert " ".join(names) == (
-        "plan predict validate emit explain what-if solve speedup report schema systems models "
-        "targets init"
+        "plan predict validate calibrate emit explain what-if solve speedup check report schema "
+        "systems models targets init"
     )
     assert all(run(name, "--help")[0] == 0 for name in names)
     assert run("--version") == (0, f"sixfold {planner.__version__}\n", "")

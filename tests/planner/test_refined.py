@@ -74,7 +74,7 @@ def test_every_staging_of_a_small_pipeline_is_no_better(given_, mesh, memory_byt
     seconds, used = priced(context, one, stagings)
     fits = used <= context.memory_limit_bytes
     found = refined(
-        job, context, one, np.inf, 1.0,
+        job, context, one, np.inf, 1.0, np.inf,
         lambda here, dims: np.asarray(training.times_of(here, dims).total_s),
     )  # fmt: skip
     if not fits.any():

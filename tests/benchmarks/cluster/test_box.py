@@ -10,6 +10,8 @@ import pytest
 import verify_links
 from cluster_box import CPU_GROUPS, Box, Refused, Setting, box
 
+# hosts are forked; other tests may have loaded JAX, which warns of that
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
 RANK = Path(verify_links.__file__).with_name("host_rank.py")
 SETTING = Setting(25e6, 2e-3, 0.0)
 SIZE = 1 << 18

@@ -9,6 +9,7 @@ from pathlib import Path
 import check_steps
 import pytest
 
+pytestmark = pytest.mark.xdist_group("steps")  # one process compiles for all
 PROGRAM = Path(check_steps.__file__)
 
 

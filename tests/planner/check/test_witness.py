@@ -16,6 +16,7 @@ from planner.check.grid import family, over
 from planner.check.hlo import Collective, Communication
 from planner.check.witness import compare
 
+pytestmark = pytest.mark.xdist_group("witness")  # one process compiles for all
 PROGRAM = Path(check_witness.__file__)
 SENDS = {
     "dp": ["dp"], "zero 1": ["dp"], "zero 2": ["dp"], "zero 3": ["dp"], "hsdp": ["dp"],
