@@ -68,13 +68,13 @@ def _crossed(hop: Hop, load: Num) -> Num:
     return np.where(hop.ranks > 1, load / hop.bytes_per_s, 0.0)
 
 
-def _ring_s(message_bytes: Num, span: Span, passes: float) -> Num:
+def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
     """Price `passes` turns of a flat ring: n - 1 steps each, one of them leaving each domain.
 
-        start + passes (n - 1) alpha + (passes (n - 1) + own) / n V / beta
+        start + passes (n - 1) alpha + (passes (n - 1) + sums summed (n - 1) + own) / n V / beta
 
-    One pass gathers or scatters, two reduce to all. Every level carries the whole ring, whose
-    order visits a domain's ranks before it leaves.
+    One pass gathers or scatters, two reduce to all; `sums` of them add up. Every
+    level carries the whole ring, whose order visits a domain's ranks before it leaves.
     """
     n = size_of(span)
     sent, left = passes * (n - 1.0), n
@@ -83,15 +83,16 @@ def _ring_s(message_bytes: Num, span: Span, passes: float) -> Num:
     for hop in span:  # inner to outer: domains of this level still to visit
         left = left / hop.ranks
         latencies.append(passes * hop.pass_steps * left * hop.alpha_s)
-        loads.append(_crossed(hop, (sent + hop.transport.own_part) / n))
+        added = sums * hop.transport.summed * (n - 1.0)
+        loads.append(_crossed(hop, (sent + added + hop.transport.own_part) / n))
     return _cheapest_s(message_bytes, span, latencies, loads)
 
 
-def _levels_s(message_bytes: Num, span: Span, passes: float) -> Num:
+def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
     """Price `passes` turns level by level, inwards or outwards.
 
         start + passes (sum over levels of (r - 1) alpha)
-              + max over levels of (passes (r - 1) + own) / r V / beta
+              + max over levels of ((passes + sums summed) (r - 1) + own) / r V / beta
 
     An outer level gathers one rank's share of the levels inside it, and all ranks of a domain
     fill its link together, so what crosses a domain's link is (r - 1)/r of V at every level. In
@@ -99,7 +100,11 @@ def _levels_s(message_bytes: Num, span: Span, passes: float) -> Num:
     """
     latencies = [passes * hop.pass_steps * hop.alpha_s for hop in span]
     loads = [
-        _crossed(hop, (passes * (hop.ranks - 1.0) + hop.transport.own_part) / hop.ranks)
+        _crossed(
+            hop,
+            ((passes + sums * hop.transport.summed) * (hop.ranks - 1.0) + hop.transport.own_part)
+            / hop.ranks,
+        )
         for hop in span
     ]
     return _cheapest_s(message_bytes, span, latencies, loads)
@@ -156,10 +161,10 @@ def _named_by_levels(span: Span) -> str:
     return "hierarchical" if sum(bool(np.any(hop.ranks > 1)) for hop in span) > 1 else "ring"
 
 
-def _pass_s(message_bytes: Num, span: Span) -> Num:
+def _pass_s(message_bytes: Num, span: Span, sums: float) -> Num:
     if _by_levels(span):
-        return _levels_s(message_bytes, span, 1.0)
-    return _ring_s(message_bytes, span, 1.0)
+        return _levels_s(message_bytes, span, 1.0, sums)
+    return _ring_s(message_bytes, span, 1.0, sums)
 
 
 def all_gather_s(gathered_bytes: Num, span: Span) -> Num:
@@ -175,12 +180,15 @@ def all_gather_s(gathered_bytes: Num, span: Span) -> Num:
     rings fill the links between domains with (n - 1)/n V whatever the number of domains.
     Source: Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005; NCCL, src/graph/tuning.cc.
     """
-    return np.where(size_of(span) > 1, _pass_s(gathered_bytes, span), 0.0)
+    return np.where(size_of(span) > 1, _pass_s(gathered_bytes, span, 0.0), 0.0)
 
 
 def reduce_scatter_s(input_bytes: Num, span: Span) -> Num:
-    """Time to sum `input_bytes` over the ranks and leave each an n-th; costs as `all_gather_s`."""
-    return all_gather_s(input_bytes, span)
+    """Time to sum `input_bytes` over the ranks and leave each an n-th: `all_gather_s` and sums.
+
+    Adding up what is received costs `Transport.summed` as much as receiving it.
+    """
+    return np.where(size_of(span) > 1, _pass_s(input_bytes, span, 1.0), 0.0)
 
 
 def _offered(span: Span) -> tuple[str, ...]:
@@ -193,18 +201,18 @@ def _offered(span: Span) -> tuple[str, ...]:
 
 def _reduced_s(message_bytes: Num, span: Span, algorithm: str) -> Num:
     if algorithm == "ring":
-        return _ring_s(message_bytes, span, 2.0)
+        return _ring_s(message_bytes, span, 2.0, 1.0)
     if algorithm == "tree":
         return _tree_s(message_bytes, span)
     if algorithm == "hierarchical":
-        return _levels_s(message_bytes, span, 2.0)
+        return _levels_s(message_bytes, span, 2.0, 1.0)
     return _in_switch_s(message_bytes, span) if span[0].in_switch else np.inf
 
 
 def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num:
     """Time of an all-reduce of `message_bytes` per rank: the cheapest algorithm's, or the named.
 
-        ring          2 (n - 1) alpha + (2 (n - 1) + own) / n V / beta
+        ring          2 (n - 1) alpha + ((2 + summed) (n - 1) + own) / n V / beta
         tree          2 ((r - 1) alpha_in + 2 alpha_out log2 domains)
                       + max(2 V / beta_in, min(2, domains / 2) V / beta_out)
         hierarchical  reduce-scatter inwards, all-gather outwards, level by level
@@ -219,8 +227,9 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
 
     Notes
     -----
-    Ignores the reduction's arithmetic. Where a group cannot use the named algorithm (no switch
-    that reduces, two ranks), the library's own choice is priced, as it falls back.
+    Ignores the reduction's arithmetic in trees and switches; in rings it is `summed`. Where a
+    group cannot use the named algorithm (no switch that reduces, two ranks), the library's own
+    choice is priced, as it falls back.
     Source: Thakur et al. 2005; Sanders, Speck, Traeff, Parallel Computing 35(12), 2009 (two
     trees); the NCCL tuning model (the tree is a chain of r ranks inside a domain; in-switch
     reduction moves each byte once).

@@ -43,6 +43,7 @@ class Transport:
     own_part       : what a rank's own part of a gathered buffer costs (copied, not sent), as a
                      multiple of what a part that is received costs
     own_exchanged  : the same in an all-to-all
+    summed         : what adding up a part that is received costs, as a multiple of receiving it
     by_levels      : the library gathers and reduces level by level instead of round one ring
     """
 
@@ -51,6 +52,7 @@ class Transport:
     switch: Line = Line(25e-6, 0.0, 0.85)
     own_part: float = 0.0
     own_exchanged: float = 0.0
+    summed: float = 0.0
     by_levels: bool = False
 
 

@@ -47,8 +47,9 @@ class Protocols(Frozen):
     `rings` gather, scatter and reduce, by rings and trees; `exchanges` carry all-to-all and
     sends; `switch` is in-switch reduction, where the level has it. `own_part` is what a rank's
     own part of a gathered buffer costs (copied, not sent) as a multiple of one that is received,
-    `own_exchanged` the same in an all-to-all. The lines of one fit hold together, so that they
-    have one basis and one source.
+    `own_exchanged` the same in an all-to-all; `summed` is what adding up a received part costs
+    (processors add slowly; 0 where links are what binds). The lines of one fit hold together, so
+    that they have one basis and one source.
     """
 
     basis: Basis
@@ -58,6 +59,7 @@ class Protocols(Frozen):
     switch: Protocol | None = None
     own_part: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     own_exchanged: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    summed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class NetworkLevel(Frozen):

@@ -25,6 +25,7 @@ def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
         switch=_line(given.switch) if given.switch else PLAIN.switch,
         own_part=given.own_part,
         own_exchanged=given.own_exchanged,
+        summed=given.summed,
         by_levels=by_levels,
     )
 

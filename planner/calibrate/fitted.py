@@ -42,6 +42,8 @@ class Fitted:
     inside   : median absolute error of the points that were fitted
     held     : of those held back, by constants fitted without them; None where there are none
     rows     : every point: (point, measured, predicted by constants that never saw it if held)
+    judged   : which points the errors are of, where not all
+    far      : rows of these off by more than a factor of two: what the form does not describe
     """
 
     name: str
@@ -51,12 +53,15 @@ class Fitted:
     inside: float
     held: float | None
     rows: tuple[tuple[Point, float, float], ...]
+    judged: str = ""
+    far: tuple[tuple[Point, float, float], ...] = ()
 
     @property
     def source(self) -> str:
         """What a profile says of where these figures are from."""
         told = f"; {self.held:.1%} on shapes held back" if self.held is not None else ""
-        return f"{self.name}: {self.points} points, median error {self.inside:.1%}{told}"
+        of = f", {self.judged}" if self.judged else ""
+        return f"{self.name}: {self.points} points, median error {self.inside:.1%}{told}{of}"
 
 
 def fitted(
@@ -66,6 +71,7 @@ def fitted(
     start: Mapping[str, float],
     tops: Mapping[str, float],
     weight: Callable[[Point], float] = lambda point: 1.0,
+    judged: str = "",
 ) -> Fitted:
     """Fit a class without what is held back, judge it on that, then fit it on all.
 
@@ -73,7 +79,7 @@ def fitted(
     ----------
     price  : seconds of points under constants
     start  : where the search starts, and what constants that no point tells stay near
-    weight : of a point's error
+    weight : of a point's error; the errors told are of points that weigh 1, named by `judged`
     """
 
     def solve(rows: Sequence[Measured], first: Mapping[str, float]) -> Found:
@@ -98,14 +104,17 @@ def fitted(
         for row, seconds in zip(rows, price(values, [row.point for row in rows]), strict=True)
     }
     table = tuple((row.point, row.reading.time_s, predicted[row.point.key]) for row in measured)
+    full = [row for row in table if weight(row[0]) >= 1.0]
     return Fitted(
         name=name,
         values={path: four(value) for path, value in whole.values.items()},
         errors=whole.deviations,
         points=len(measured),
-        inside=_median_error([row for row in table if not row[0].held]) or 0.0,
-        held=_median_error([row for row in table if row[0].held]),
+        inside=_median_error([row for row in full if not row[0].held]) or 0.0,
+        held=_median_error([row for row in full if row[0].held]),
         rows=table,
+        judged=judged,
+        far=tuple(row for row in full if not 0.5 <= row[2] / row[1] <= 2.0),
     )
 
 

@@ -28,13 +28,14 @@ START: dict[str, float] = {
     "exchanges.share": 1.0,
     "own_part": 0.5,
     "own_exchanged": 0.5,
+    "summed": 0.5,
 }
 """Where the search starts; paths are relative to a level. A collective starts once, innermost."""
-_TOPS = {"own_part": 4.0, "own_exchanged": 4.0, "rings.share": 20.0, "exchanges.share": 20.0,
-         "exchanges.steps": 20.0}  # fmt: skip
+_TOPS = {"own_part": 4.0, "own_exchanged": 4.0, "summed": 4.0, "rings.share": 20.0,
+         "exchanges.share": 20.0, "exchanges.steps": 20.0}  # fmt: skip
 
 LARGE_BYTES = 2.0**19
-"""Size from which messages count in full."""
+"""Size from which messages count in full, and errors are told."""
 
 _PRICES: dict[str, Callable[[float, Span], object]] = {
     "all_reduce": collectives.all_reduce_s,
@@ -78,6 +79,7 @@ def level_of(
         protocols=Protocols(
             basis="fitted", source=source, rings=(ring,), exchanges=(exchange,),
             own_part=values["own_part"], own_exchanged=values["own_exchanged"],
+            summed=values["summed"],
         ),
     )  # fmt: skip
 
@@ -101,7 +103,8 @@ def fit_level(
         return [max(exchange_s(cluster, point), 1e-9) for point in points]
 
     start = {k: v for k, v in START.items() if not inner or not k.endswith("start_s")}
-    return fitted(name, rows, price, start, _TOPS, _weight)
+    judged = f"messages from {LARGE_BYTES / 1024:.0f} KiB"
+    return fitted(name, rows, price, start, _TOPS, _weight, judged)
 
 
 def _weight(point: Point) -> float:

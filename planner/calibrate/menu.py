@@ -41,6 +41,11 @@ class Scope:
     levels: Sequence[Level]
     quick: bool
 
+    @property
+    def brief(self) -> bool:
+        """Quick, and shared with levels beyond a process: every program is compiled in each."""
+        return self.quick and any(level.name != "process" for level in self.levels)
+
 
 CONTENDED = ("products", "attention", "layer")
 """Kinds that are also measured with few devices at work."""
@@ -106,6 +111,8 @@ def _shaped(
         fitted = few if scope.quick else (*few, *more)
         if scope.quick and precision != "fp32":
             fitted = fitted[1:4]
+        if scope.brief:
+            fitted = fitted[: 4 if precision == "fp32" else 2]
         for shapes, back in ((fitted, False), (held[:1] if scope.quick else held, True)):
             for shape in shapes:
                 sizes = dict(zip(names, _wider(shape, scope.wide), strict=True))
@@ -126,6 +133,7 @@ def _gradients(scope: Scope) -> Iterator[Point]:
 def _attention(scope: Scope) -> Iterator[Point]:
     names = ("batch", "tokens", "heads", "kv_heads", "head_dim")
     fitted = _ATTENTION if scope.quick else (*_ATTENTION, *_MORE_ATTENTION)
+    fitted = fitted[:4] if scope.brief else fitted
     back = _HELD_ATTENTION[:1] if scope.quick else _HELD_ATTENTION
     for kind in ("attention", "attention backward"):
         for shapes, held in ((fitted, False), (back, True)):
@@ -180,7 +188,7 @@ def _exchanged(level: Level, scope: Scope) -> Iterator[Point]:
         more = counts[0] < ranks and 2 * ranks > level.members
         sizes = {size: more for size in messages}
         sizes |= dict.fromkeys(_HELD_MESSAGES[1:] if scope.quick else _HELD_MESSAGES, True)
-        for size, held in sizes.items():
+        for size, held in sorted(sizes.items(), reverse=True):  # sockets grow to large messages
             if scope.quick and more and size not in (_MESSAGES[1], _MESSAGES[2]):
                 continue
             for kind in _EXCHANGES:

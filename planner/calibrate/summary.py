@@ -82,8 +82,13 @@ def head(found: Findings) -> str:
     ]
     for fit in found.fits:
         held = "nothing held back" if fit.held is None else f"{fit.held:.1%} held back"
-        lines.append(f"  {fit.name}: {fit.points} points, {fit.inside:.1%}, {held}")
+        of = f" ({fit.judged})" if fit.judged else ""
+        lines.append(f"  {fit.name}: {fit.points} points, {fit.inside:.1%}, {held}{of}")
         lines += [f"    {told_of(fit, path)}" for path in fit.values]
+        lines += [
+            f"    far off: {point}: {1e3 * seconds:.3g} ms, {1e3 * said:.3g} by the fit"
+            for point, seconds, said in fit.far
+        ]
     return "\n".join(lines)
 
 

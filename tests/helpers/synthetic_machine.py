@@ -29,7 +29,7 @@ TRUTH = {
 LINK = {
     "latency_s": 2e-5, "bytes_per_s": 8e8, "rings.start_s": 4e-5, "rings.share": 1.4,
     "exchanges.start_s": 9e-5, "exchanges.steps": 2.0, "exchanges.share": 0.6, "own_part": 1.0,
-    "own_exchanged": 0.5,
+    "own_exchanged": 0.5, "summed": 0.8,
 }  # fmt: skip
 SHARE = 0.8
 
