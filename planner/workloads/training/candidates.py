@@ -126,16 +126,19 @@ def _narrowest(context: Context) -> float:
 
 
 def _sequence(table: Table, context: Context, wants: Wants) -> None:
+    """Shard the sequence over tp too where its tokens divide by tp and cp; else tp goes alone."""
     policy = context.stack.supports.sequence_parallel
     several = table["tp"] > 1
+    shards = several & _whole(context.spec.sequence_length / (table["tp"] * table["cp"]))
     options = [(0.0, ~several)]
     if not wants.free("sp"):
         for value in wants.values("sp", ()):
-            options.append((value, several))
+            options.append((value, shards if value else several))
     elif policy == "free":
-        options += [(0.0, several), (1.0, several)]
+        options += [(0.0, several), (1.0, shards)]
     else:
-        options.append((float(policy == "always"), several))
+        always = policy == "always"
+        options += [(1.0, shards & always), (0.0, several & ~(shards & always))]
     table.choose("sp", options)
 
 

@@ -4,7 +4,7 @@ Source of the shapes: Vaswani et al. 2017; Korthikanti et al. 2022 (what is kept
 2024 (multi-latent attention). Knows the architecture; no mesh, machine or time.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.graph import Dim, Op
 from planner.models.config import ModelConfig
@@ -12,6 +12,9 @@ from planner.workloads.training.documents import Documents, LayerKind
 from planner.workloads.training.operators import Adapters, adapt, matmul, memory, norm
 
 __all__ = ["layer_ops"]
+
+_LINEAR_CHUNK = 64.0
+"""Tokens of a chunk of linear attention: assumed, the default of public kernels."""
 
 
 def layer_ops(
@@ -25,7 +28,7 @@ def layer_ops(
     hidden = float(model.hidden)
     ops = [norm(f"{prefix}/input norm", model)]
     if model.attention.kind == "mla":
-        ops += _latent_attention(prefix, model, documents)
+        ops += _latent_attention(prefix, model, kind, documents)
     else:
         ops += _grouped_attention(prefix, model, kind, documents)
     if model.post_norms:
@@ -44,8 +47,7 @@ def _grouped_attention(
 ) -> list[Op]:
     width, hidden = model.head_dim_or_even, Dim("hidden", model.hidden)
     queries, keys = model.heads * width, model.kv_heads_or_all * width
-    window = model.attention.window if kind.attention == "sliding_attention" else None
-    pairs = documents.pairs(model.attention.causal, window)
+    seen = _seen(model, kind, documents, float(width))
     bias = model.qkv_bias or model.linear_bias
     ops = [
         matmul(
@@ -63,14 +65,14 @@ def _grouped_attention(
             f"{prefix}/attention",
             "attention",
             split="heads",
-            flop=4.0 * pairs * queries,
+            flop=4.0 * seen.pairs * queries,
             traffic=2.0 * queries + 2.0 * keys,
             output=float(queries),
             saved=float(queries + 2 * keys),
-            extra_saved=_softmax_saved(model, documents, window),
-            scores=_scores(model, documents),
+            extra_saved=seen.kept * model.heads,
+            scores=seen.scores * model.heads,
             head_dim=float(width),
-            row_flop=4.0 * width * documents.pairs(False, window),
+            row_flop=4.0 * width * seen.longest,
         )
     )
     out = matmul(
@@ -80,17 +82,52 @@ def _grouped_attention(
     return [*ops, out]
 
 
-def _softmax_saved(model: ModelConfig, documents: Documents, window: float | None) -> float:
-    """Elements per token that unfused attention keeps: 2.5 per head and key (softmax, dropout)."""
-    return 2.5 * model.heads * min(documents.sequence, window or documents.sequence)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a query and head of a layer meets, in keys.
+
+    Parameters
+    ----------
+    pairs   : on average; FLOP are 4 per key and number of the head
+    longest : of the query that meets the most
+    scores  : made by attention that is not fused, those it masks too
+    kept    : elements that such attention keeps: 2.5 per key (softmax, dropout)
+    """
+
+    pairs: float
+    longest: float
+    scores: float
+    kept: float
 
 
-def _scores(model: ModelConfig, documents: Documents) -> float:
-    """Entries of the score matrix per token: unfused attention makes those it masks too."""
-    return model.heads * documents.sequence
+def _seen(model: ModelConfig, kind: LayerKind, documents: Documents, width: float) -> _Seen:
+    """Keys of a layer: all, those of a window, or what a chunk and a state are worth."""
+    if kind.attention == "linear_attention":
+        return _linear(width)
+    window = model.attention.window if kind.attention == "sliding_attention" else None
+    return _Seen(
+        pairs=documents.pairs(model.attention.causal, window),
+        longest=documents.pairs(False, window),
+        scores=documents.sequence,
+        kept=2.5 * min(documents.sequence, window or documents.sequence),
+    )
 
 
-def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> list[Op]:
+def _linear(width: float) -> _Seen:
+    """Linear attention by chunks of C tokens, with a state of d x d numbers a head.
+
+    A token and head does 4 d C/2 FLOP inside its chunk (the causal half), 2 d^2 to read the state
+    and 2 d^2 to add to it: as much as d + C/2 keys, whatever the sequence. The state is kept once a
+    chunk, d^2/C numbers a token. Decays, gates and the delta rule's solve are not counted.
+    Source: Yang et al., Gated Linear Attention Transformers, ICML 2024, section 4; C assumed.
+    """
+    pairs = width + _LINEAR_CHUNK / 2.0
+    return _Seen(pairs, width + _LINEAR_CHUNK, _LINEAR_CHUNK, width * width / _LINEAR_CHUNK)
+
+
+def _latent_attention(
+    prefix: str, model: ModelConfig, kind: LayerKind, documents: Documents
+) -> list[Op]:
     a = model.attention
     assert a.kv_lora_rank and a.qk_nope_head_dim and a.qk_rope_head_dim and a.v_head_dim
     hidden = Dim("hidden", model.hidden)
@@ -110,7 +147,7 @@ def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> 
     latent = Dim("kv rank", a.kv_lora_rank + a.qk_rope_head_dim)
     up = Dim("heads", model.heads * (a.qk_nope_head_dim + a.v_head_dim))
     rank = Dim("kv rank", a.kv_lora_rank)
-    pairs = documents.pairs(a.causal, None)
+    seen = _seen(model, kind, documents, (query + value) / (2.0 * model.heads))
     ops += [
         matmul(f"{prefix}/kv down", latent, hidden, ""),
         norm(f"{prefix}/kv norm", model, float(a.kv_lora_rank)),
@@ -120,14 +157,14 @@ def _latent_attention(prefix: str, model: ModelConfig, documents: Documents) -> 
             f"{prefix}/attention",
             "attention",
             split="heads",
-            flop=2.0 * pairs * (query + value),
+            flop=2.0 * seen.pairs * (query + value),
             traffic=2.0 * query + 2.0 * value,
             output=float(value),
             saved=float(2 * query + value),
-            extra_saved=_softmax_saved(model, documents, None),
-            scores=_scores(model, documents),
+            extra_saved=seen.kept * model.heads,
+            scores=seen.scores * model.heads,
             head_dim=(query + value) / (2.0 * model.heads),
-            row_flop=2.0 * (query + value) / model.heads * documents.pairs(False, None),
+            row_flop=2.0 * (query + value) / model.heads * seen.longest,
         ),
         matmul(f"{prefix}/attention out", hidden, Dim("heads", value), "heads", saved=float(value)),
     ]
