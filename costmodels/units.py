@@ -8,7 +8,7 @@ written once, as arithmetic, and prices one plan or a million.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DAY_S", "GB", "GIB", "HOUR_S", "MICRO", "MIB", "TERA", "Column", "Num"]
+__all__ = ["DAY_S", "GB", "GIB", "HOUR_S", "MICRO", "MIB", "TERA", "Column", "Num", "scalar"]
 
 Column = NDArray[np.float64]
 Num = float | Column
@@ -20,3 +20,8 @@ TERA = 1e12
 MICRO = 1e-6
 HOUR_S = 3600.0
 DAY_S = 86400.0
+
+
+def scalar(value: Num) -> float:
+    """Return the number of a column of one candidate."""
+    return float(np.asarray(value).reshape(-1)[0])

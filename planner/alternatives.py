@@ -9,6 +9,7 @@ from itertools import groupby, islice
 import numpy as np
 
 from costmodels.breakdown import Breakdown
+from costmodels.units import scalar
 from planner.dims import ParallelDims
 from planner.job import Job
 from planner.prediction import prediction
@@ -183,11 +184,9 @@ def frontier(job: Job[TrainingSpec], results: Sequence[Searched]) -> list[dict[s
                 "devices": cluster.devices,
                 "strategy": training.strategy_of(result.context, result.best, 0),
                 "step_time_s": float(np.asarray(price.total_s)),
-                "cost_usd": float(np.asarray(run.cost_usd).reshape(-1)[0]),
-                "time_to_train_s": (
-                    None if seconds is None else float(np.asarray(seconds).reshape(-1)[0])
-                ),
-                "energy_j": float(np.asarray(run.energy_j).reshape(-1)[0]),
+                "cost_usd": scalar(run.cost_usd),
+                "time_to_train_s": (None if seconds is None else scalar(seconds)),
+                "energy_j": scalar(run.energy_j),
             }
         )
     return points

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from costmodels.units import scalar
 from planner import infeasible, spec
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
@@ -91,7 +92,7 @@ def step_s(chosen: Chosen, job: TrainingJob, cluster: Cluster) -> float:
     """Return a plan's seconds of a step on a changed machine."""
     context = training.rebuilt(chosen.context, job, cluster)
     price = training.cost(context, chosen.dims)
-    return float(np.asarray(price.total_s).reshape(-1)[0])
+    return scalar(price.total_s)
 
 
 def rebuild(plan: Mapping[str, object]) -> Chosen:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from costmodels.units import GB, Num
+from costmodels.units import GB, Num, scalar
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job, Metric
@@ -135,4 +135,4 @@ def _best_by(job: Job[TrainingSpec], metric: Metric) -> tuple[float, training.Ec
 
 
 def _one(value: Num | None) -> float:
-    return float("nan") if value is None else float(np.asarray(value).reshape(-1)[0])
+    return float("nan") if value is None else scalar(value)

@@ -10,9 +10,6 @@ Parts: `OnePlan`, `COMMUNICATION`, `COMPUTE`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from costmodels.units import Num
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.errors import InternalError
 from planner.job import Job
@@ -22,7 +19,7 @@ from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stages import lean_layout
 from planner.workloads.training.staging import Staging, staging_of
 
-__all__ = ["COMMUNICATION", "COMPUTE", "OnePlan", "scalar"]
+__all__ = ["COMMUNICATION", "COMPUTE", "OnePlan"]
 
 COMMUNICATION = ("tp", "cp", "ep", "dp", "pp")
 """Kinds of terms that are communication."""
@@ -30,11 +27,6 @@ COMPUTE = ("compute", "hbm", "host")
 """Kinds of terms that are work of a device or its host."""
 DEGREES = ("tp", "sp", "cp", "pp", "vpp", "dp", "ep", "etp", "zero", "zero_group", "micro_batch",
            "microbatches")  # fmt: skip
-
-
-def scalar(value: Num) -> float:
-    """Return a column of length one as a number."""
-    return float(np.asarray(value).reshape(-1)[0])
 
 
 @dataclass(frozen=True)

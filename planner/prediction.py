@@ -7,6 +7,7 @@ Every number is read from the breakdown that chose the plan, or follows from it 
 import numpy as np
 
 from costmodels.breakdown import Breakdown
+from costmodels.units import scalar
 from hardware_profiles.lookup import peak_flop_per_s
 from planner.comparable import Interval, interval, likeness
 from planner.dims import ParallelDims
@@ -21,10 +22,6 @@ __all__ = ["interval_figures", "prediction", "run_figures", "time_terms"]
 
 _LEVELS = tuple((i + 0.5) / 10.0 for i in range(10))
 """Quantiles of a run's time that stand for all of it."""
-
-
-def _one(value: object) -> float:
-    return float(np.asarray(value).reshape(-1)[0])
 
 
 def _model_flop_per_token(graph: WorkloadGraph) -> float:
@@ -69,11 +66,11 @@ def prediction(
     """
     price = training.cost(context, dims).at(0) if price is None else price
     run = training.economics(job, context, dims, price)
-    step_s, used = _one(price.total_s), _one(price.total_bytes)
+    step_s, used = scalar(price.total_s), scalar(price.total_bytes)
     spec, cluster = job.workload, context.cluster
     tokens_per_s = spec.global_batch * spec.sequence_length / step_s / cluster.devices
     flop_per_s = tokens_per_s * _model_flop_per_token(context.graph)
-    limit = _one(training.limit_bytes(context, dims))
+    limit = scalar(training.limit_bytes(context, dims))
     sure = interval(likeness(context, dims))
     made: dict[str, object] = {
         "step_time_s": step_s,
@@ -84,7 +81,7 @@ def prediction(
         **run_figures(run, job.constraints.confidence),
         "time": time_terms(price),
         "memory": [
-            {"name": m.name, "kind": m.kind, "bytes": _one(m.bytes), "source": m.source}
+            {"name": m.name, "kind": m.kind, "bytes": scalar(m.bytes), "source": m.source}
             for m in price.memory
         ],
         "memory_bytes": used,
@@ -114,8 +111,8 @@ def interval_figures(sure: Interval, step_s: float, run: training.Economics) -> 
         "interval_s": sure.around(step_s),
         "interval_coverage": sure.coverage,
         "interval_basis": sure.basis,
-        "time_to_train_interval_s": None if mean_s is None else sure.around(_one(mean_s)),
-        "cost_usd_interval": sure.around(_one(run.cost_usd)),
+        "time_to_train_interval_s": None if mean_s is None else sure.around(scalar(mean_s)),
+        "cost_usd_interval": sure.around(scalar(run.cost_usd)),
     }
 
 
@@ -138,7 +135,8 @@ def _deadline_chance(
         limits = job.constraints.model_copy(update={"confidence": level})
         asked = job.model_copy(update={"constraints": limits})
         finish_s = training.economics(asked, context, dims, price).finish_s
-        chances.append(sure.chance(deadline_s / _one(finish_s)))
+        assert finish_s is not None  # a deadline needs a number of tokens
+        chances.append(sure.chance(deadline_s / scalar(finish_s)))
     return float(np.mean(chances))
 
 
@@ -146,9 +144,9 @@ def _updates(context: training.Context, dims: ParallelDims) -> dict[str, object]
     """Return updates to the target over synchronous ones: as priced, by the law, their range."""
     found = training.updates(context, dims)
     return {
-        "factor": _one(found.factor),
-        "law": _one(found.law),
-        "range": [_one(found.least), _one(found.factor)],
+        "factor": scalar(found.factor),
+        "law": scalar(found.law),
+        "range": [scalar(found.least), scalar(found.factor)],
         "source": "training.learning; costmodels.staleness",
     }
 
@@ -156,21 +154,21 @@ def _updates(context: training.Context, dims: ParallelDims) -> dict[str, object]
 def run_figures(run: training.Economics, confidence: float) -> dict[str, object]:
     """Return what the run of a plan costs and how often it fails, as plan.json holds it."""
     return {
-        "cost_usd": _one(run.cost_usd),
-        "energy_j": _one(run.energy_j),
-        "time_to_train_s": None if run.time_to_train_s is None else _one(run.time_to_train_s),
-        "finish_s": None if run.finish_s is None else _one(run.finish_s),
+        "cost_usd": scalar(run.cost_usd),
+        "energy_j": scalar(run.energy_j),
+        "time_to_train_s": None if run.time_to_train_s is None else scalar(run.time_to_train_s),
+        "finish_s": None if run.finish_s is None else scalar(run.finish_s),
         "finish_confidence": confidence,
-        "steps": None if run.steps is None else _one(run.steps),
-        "goodput": _one(run.run.goodput),
-        "checkpoint_interval_s": _one(run.run.checkpoint_interval_s),
-        "checkpoint_s": _one(run.run.checkpoint_s),
-        "mtbf_s": _one(run.run.mtbf_s),
+        "steps": None if run.steps is None else scalar(run.steps),
+        "goodput": scalar(run.run.goodput),
+        "checkpoint_interval_s": scalar(run.run.checkpoint_interval_s),
+        "checkpoint_s": scalar(run.run.checkpoint_s),
+        "mtbf_s": scalar(run.run.mtbf_s),
         "failures_expected": (
-            None if run.run.failures_expected is None else _one(run.run.failures_expected)
+            None if run.run.failures_expected is None else scalar(run.run.failures_expected)
         ),
         "preemptions_expected": (
-            None if run.run.preemptions_expected is None else _one(run.run.preemptions_expected)
+            None if run.run.preemptions_expected is None else scalar(run.run.preemptions_expected)
         ),
     }
 
@@ -181,8 +179,8 @@ def time_terms(price: Breakdown) -> list[dict[str, object]]:
         {
             "name": term.name,
             "kind": term.kind,
-            "exposed_s": _one(term.time_s),
-            "hidden_s": _one(term.hidden_s),
+            "exposed_s": scalar(term.time_s),
+            "hidden_s": scalar(term.hidden_s),
             "source": term.source,
         }
         for term in price.terms

@@ -17,8 +17,9 @@ from dataclasses import replace
 import numpy as np
 
 from costmodels.collectives import ALGORITHMS, all_reduce_s, point_to_point_s, usable
+from costmodels.units import scalar
 from planner.dims import CP_COMM, ParallelDims
-from planner.one_plan import OnePlan, scalar
+from planner.one_plan import OnePlan
 from planner.workloads import training
 from planner.workloads.training import exchange
 from planner.workloads.training.groups import segments

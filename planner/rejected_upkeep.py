@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from costmodels.breakdown import Breakdown
+from costmodels.units import scalar
 from planner.evened import Evened
 from planner.job import Failure
-from planner.one_plan import OnePlan, scalar
+from planner.one_plan import OnePlan
 from planner.rejected import NOTHING_S, Alternative, rejected, said, step_s
 from planner.workloads import training
 from planner.workloads.training.documents import layer_kinds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from costmodels.units import Column
+from costmodels.units import Column, scalar
 from planner import spec
 from planner.errors import NoFeasiblePlan
 from planner.levers import Lever, levers
@@ -194,12 +194,8 @@ def _figures(
     run = training.economics(job, context, one, price)
     whole = run.time_to_train_s
     return {
-        "step_time_s": _scalar(price.total_s),
-        "time_to_train_s": None if whole is None else _scalar(whole),
-        "cost_usd": _scalar(run.cost_usd),
-        "goodput": _scalar(run.run.goodput),
+        "step_time_s": scalar(price.total_s),
+        "time_to_train_s": None if whole is None else scalar(whole),
+        "cost_usd": scalar(run.cost_usd),
+        "goodput": scalar(run.run.goodput),
     }
-
-
-def _scalar(value: object) -> float:
-    return float(np.asarray(value).reshape(-1)[0])

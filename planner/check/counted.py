@@ -1,7 +1,7 @@
 """One plan as the planner prices it on the stack of the checked step, and the grid of its step.
 
 Parts: `Counted`, `counted`; `fullest_of` and `dense_of_the_step`, parameters of the plan's fullest
-stage and of the step, whose stages are all alike; `scalar`, the number of a column of one plan.
+stage and of the step, whose stages are all alike.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from costmodels.units import Num
+from costmodels.units import scalar
 from planner.choices import clusters
 from planner.dims import ParallelDims
 from planner.errors import SpecError
@@ -19,14 +19,9 @@ from planner.workloads import training
 from planner.workloads.training import states
 from planner.workloads.training.stages import Slots, slots_of
 
-__all__ = ["Counted", "counted", "dense_of_the_step", "fullest_of", "scalar"]
+__all__ = ["Counted", "counted", "dense_of_the_step", "fullest_of"]
 
 STACK = "jax-explicit"
-
-
-def scalar(value: Num) -> float:
-    """Return the number of a column of one plan."""
-    return float(np.asarray(value).reshape(-1)[0])
 
 
 @dataclass(frozen=True)

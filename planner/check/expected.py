@@ -14,7 +14,8 @@ from math import ceil
 
 import numpy as np
 
-from planner.check.counted import Counted, dense_of_the_step, fullest_of, scalar
+from costmodels.units import scalar
+from planner.check.counted import Counted, dense_of_the_step, fullest_of
 from planner.check.grid import Family
 from planner.dims import CODES
 from planner.workloads.training import exchange, sharing
@@ -98,8 +99,8 @@ def _statistics(plan: Counted) -> Iterator[Part]:
     tensor, everyone = plan.axes("tp"), plan.axes("pp", *REPLICAS)
     each = 3.0 * plan.at("microbatches") * plan.tokens * LOSS_BYTES
     yield Part("loss statistics", "tp", "reduce", tensor, 2.0 * plan.ring(tensor) * each)
-    scalar = 2.0 * plan.ring(everyone) * LOSS_BYTES
-    yield Part("loss", "dp", "reduce", everyone, scalar)
+    one = 2.0 * plan.ring(everyone) * LOSS_BYTES
+    yield Part("loss", "dp", "reduce", everyone, one)
 
 
 def _whole_parameters(plan: Counted) -> Iterator[Part]:

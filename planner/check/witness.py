@@ -11,7 +11,8 @@ Parts: `Line`, `Held`, `Witness`, `compare`, `argument_parts`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.check.counted import Counted, dense_of_the_step, fullest_of, scalar
+from costmodels.units import scalar
+from planner.check.counted import Counted, dense_of_the_step, fullest_of
 from planner.check.expected import Part
 from planner.check.grid import Family, family, over
 from planner.check.hlo import Collective, Communication

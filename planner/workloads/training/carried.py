@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodels.collectives import all_gather_choice, all_reduce_choice
-from costmodels.units import Num
+from costmodels.units import scalar
 from planner.dims import ParallelDims
 from planner.workloads.training import exchange, sharing, stages, states
 from planner.workloads.training.context import Context
@@ -39,7 +39,7 @@ def carried(context: Context, dims: ParallelDims) -> list[Carried]:
     made: list[Carried] = []
     if dims.tp[0] > 1:
         block = max(context.layer_blocks, key=lambda b: b.count)
-        message = _one(exchange.tensor_message_bytes(context, block, dims))
+        message = scalar(exchange.tensor_message_bytes(context, block, dims))
         made.append(_pair(context, dims, "tp", "tp", message, bool(dims.sp[0] > 0)))
     if context.parts:  # pools share gradients by a ring of their own
         return made
@@ -47,9 +47,9 @@ def carried(context: Context, dims: ParallelDims) -> list[Carried]:
     parameters = states.parameters_of(context, dims, slots).fullest()
     layers = np.maximum(1.0, slots.layers.max(axis=0))
     calls = sharing.calls_of(context, dims, parameters.dense, layers)
-    made += _shared(context, dims, _one(parameters.dense / calls), False)
+    made += _shared(context, dims, scalar(parameters.dense / calls), False)
     if context.spec.model.moe is not None:
-        made += _shared(context, dims, _one(parameters.expert / calls), True)
+        made += _shared(context, dims, scalar(parameters.expert / calls), True)
     return made
 
 
@@ -61,15 +61,15 @@ def _shared(
     shards = dims.expert_shards if experts else dims.shards
     prefix, among = ("expert ", "experts") if experts else ("", "")
     gradients = parameters * context.gradient_bytes
-    if _one(ranks) <= 1.0:
+    if scalar(ranks) <= 1.0:
         return []
-    if _one(dims.zero) == 0.0:
+    if scalar(dims.zero) == 0.0:
         return [_pair(context, dims, "dp", f"{prefix}replicas", gradients, False, among)]
     made = []
-    if _one(shards) > 1.0:
+    if scalar(shards) > 1.0:
         made.append(_pair(context, dims, "dp", f"{prefix}shards", gradients, True, among))
-    if _one(ranks / shards) > 1.0:
-        reduced = gradients / _one(shards)
+    if scalar(ranks / shards) > 1.0:
+        reduced = gradients / scalar(shards)
         among = "copies of experts" if experts else "copies"
         made.append(_pair(context, dims, "dp", f"{prefix}copies", reduced, False, among))
     return made
@@ -86,7 +86,3 @@ def _pair(
         return Carried(axis, "reduce-scatter and all-gather", message_bytes, algorithm, among)
     algorithm = all_reduce_choice(message_bytes, span, context.algorithm(axis))
     return Carried(axis, "all-reduce", message_bytes, algorithm, among)
-
-
-def _one(value: Num) -> float:
-    return float(np.asarray(value).reshape(-1)[0])

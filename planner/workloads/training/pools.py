@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.breakdown import Breakdown, Memory, Term
-from costmodels.units import Column, Num
+from costmodels.units import Column, Num, scalar
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.job import Job
@@ -85,7 +85,7 @@ def over(cluster: Cluster, parts: Sequence[Part], common: Mapping[str, float]) -
     """
     joined = replace(parts[0].context, beside=None, stretch=None, parts=tuple(parts))
     any_row = ParallelDims.from_columns({**common, **parts[0].own})
-    seconds = [_one(price.total_s) for price in _each(joined, any_row)]
+    seconds = [scalar(price.total_s) for price in _each(joined, any_row)]
     lead = int(np.argmax(seconds))
     first = parts[lead].context
     network = (*first.cluster.levels, cluster.levels[-1])
@@ -217,7 +217,7 @@ def own_row(part: Part, dims: ParallelDims) -> ParallelDims:
 
 def slowest(context: Context, dims: ParallelDims) -> tuple[Context, ParallelDims]:
     """Return the pool that sets the step of one plan, and its own row."""
-    lead = int(np.argmax([_one(price.total_s) for price in _each(context, dims)]))
+    lead = int(np.argmax([scalar(price.total_s) for price in _each(context, dims)]))
     part = context.parts[lead]
     return part.context, own_row(part, dims)
 
@@ -237,8 +237,8 @@ def pool_figures(context: Context, dims: ParallelDims) -> list[dict[str, object]
                 "sequences": int(row.dp[0] * row.micro_batch[0] * row.microbatches[0]),
                 "stages": len(layers),
                 "layers": sum(layers),
-                "step_time_s": _one(price.total_s),
-                "memory_bytes": _one(one_kind.memory_of(part.context, row).total_bytes),
+                "step_time_s": scalar(price.total_s),
+                "memory_bytes": scalar(one_kind.memory_of(part.context, row).total_bytes),
                 "memory_limit_bytes": part.context.memory_limit_bytes,
             }
         )
@@ -297,7 +297,3 @@ def _fullest(context: Context, each: Sequence[Breakdown]) -> NDArray[np.intp]:
 def _picked(columns: Sequence[Num], which: NDArray[np.intp]) -> Column:
     spread = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns), which)[:-1]
     return np.asarray(np.take_along_axis(np.stack(spread), which[None, :], axis=0)[0])
-
-
-def _one(value: Num) -> float:
-    return float(np.asarray(value).reshape(-1)[0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.units import Num
+from costmodels.units import scalar
 from planner.dims import RECOMPUTE, ParallelDims
 from planner.workloads.training import consistency, exchange, pools, sharing, states, stretch
 from planner.workloads.training.context import Context
@@ -53,7 +53,7 @@ def _dealt(context: Context, dims: ParallelDims, group: str, total: float) -> Ma
     hops = exchange.axis_span(context, dims, group)
     weights, inside = [], 1.0
     for hop in hops:
-        ranks = float(np.asarray(hop.ranks).reshape(-1)[0])
+        ranks = scalar(hop.ranks)
         weights.append((ranks - 1.0) / ranks / inside)
         inside *= ranks
     whole = sum(weights)
@@ -84,7 +84,9 @@ def sent_bytes(context: Context, dims: ParallelDims) -> dict[str, dict[str, floa
     m = float(dims.microbatches[0])
     inside = inside_stages(context, dims, slots)
     sent = {axis: m * float(np.max(held.layers + held.ends)) for axis, held in inside.items()}
-    boundary = m * _sends(context, dims) * _one(exchange.stage_boundary_s(context, dims).sent_bytes)
+    boundary = (
+        m * _sends(context, dims) * scalar(exchange.stage_boundary_s(context, dims).sent_bytes)
+    )
     if context.stack.scatters_boundaries and not dims.sp[0]:
         sent["tp"] += (float(dims.tp[0]) - 1.0) * boundary  # gathered where it arrives
     parameters = states.parameters_of(context, dims, slots).fullest()
@@ -94,12 +96,8 @@ def sent_bytes(context: Context, dims: ParallelDims) -> dict[str, dict[str, floa
         "cp": {"cp": sent["cp"]},
         "ep": _experts(dims, sent["ep"]),
         "pp": {"pp": boundary},
-        "dp": {group: _one(held) for group, held in shared.items()},
+        "dp": {group: scalar(held) for group, held in shared.items()},
     }
-
-
-def _one(value: Num) -> float:
-    return float(np.asarray(value).reshape(-1)[0])
 
 
 @dataclass(frozen=True, slots=True)
