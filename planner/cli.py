@@ -198,13 +198,13 @@ def calibrate(
 ) -> None:
     """Measure this machine with JAX and write its profile."""
     from planner.adjusted import check_name
-    from planner.calibrate.need import need_jax, set_devices
+    from planner.jax_here import divide, need_jax
     from planner.report.calibration import calibration_sections
     from planner.report.plan_file import write_text
 
     check_name(out, "--out")
     need_jax()
-    set_devices(devices, processes or 1)
+    divide(devices, processes or 1)
     from hardware_profiles.write import dumps
     from planner.calibrate.launch import Joining
     from planner.calibrate.run import Options, calibrate

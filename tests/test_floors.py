@@ -55,6 +55,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planner.findings",
         "planner.flow",
         "planner.grammar",
+        "planner.jax_here",
         "planner.levers",
         "planner.notes",
         "planner.one_plan",

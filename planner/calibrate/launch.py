@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import SpecError
+from planner.jax_here import first_line
 
 __all__ = ["Joining", "everywhere", "is_first", "join", "largest", "meet"]
 
@@ -61,8 +62,8 @@ def join(how: Joining, environment: Mapping[str, str] = os.environ) -> None:
             initialization_timeout=_START_S, heartbeat_timeout_seconds=_HEARTBEAT_S,
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
-        line = str(error).splitlines()[0][:200]
-        raise SpecError(f"the processes of the job did not find each other: {line}") from None
+        said = first_line(error)
+        raise SpecError(f"the processes of the job did not find each other: {said}") from None
 
 
 def several(environment: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from planner.calibrate.launch import everywhere
 from planner.errors import SpecError
+from planner.jax_here import first_line
 
 __all__ = ["Machine", "discover", "load_per_core"]
 
@@ -75,7 +76,7 @@ def discover() -> Machine:
     try:
         local = jax.local_devices()
     except RuntimeError as error:
-        raise SpecError(f"JAX offers no backend: {str(error).splitlines()[0][:200]}") from None
+        raise SpecError(f"JAX offers no backend: {first_line(error)}") from None
     names = everywhere(_named(socket.gethostname()))
     counts = everywhere(np.array([len(local)]))
     _, processes = np.unique(names, axis=0, return_counts=True)

@@ -1,11 +1,10 @@
 """Programs that keep devices at work: a kernel run again and again on all of them at once.
 
 A benchmark gives a kernel, a function of one device's arrays. Here it is put on every device and
-repeated inside one compiled program, so that a sample is well above the cost of a launch. Arrays
-and results pass a barrier from turn to turn, so that no turn is left out or moved out of the loop,
-and none touches the arrays (writing to them would copy them).
+repeated inside one compiled program (`planner.check.turns`), so that a sample is well above the
+cost of a launch.
 
-Parts: `Kernel`, `DTYPES`, `mesh_of`, `on_devices`, `repeated`, `placed`.
+Parts: `Kernel`, `DTYPES`, `mesh_of`, `on_devices`, `placed`.
 """
 
 import math
@@ -18,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["DTYPES", "Kernel", "mesh_of", "on_devices", "placed", "repeated"]
+__all__ = ["DTYPES", "Kernel", "mesh_of", "on_devices", "placed"]
 
 DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
 AXIS = "device"
@@ -52,22 +51,6 @@ class Kernel:
 def mesh_of(devices: Sequence[object]) -> Mesh:
     """Return the line of these devices."""
     return Mesh(np.array(devices), (AXIS,))
-
-
-def repeated(kernel: Callable[..., object], turns: int) -> Callable[..., object]:
-    """Return the kernel run `turns` times, each after the one before."""
-
-    def run(*arrays: jax.Array) -> object:
-        shapes = jax.eval_shape(kernel, *arrays)
-        empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-        def turn(_: object, carry: tuple[tuple[jax.Array, ...], object]) -> object:
-            inputs, _before = jax.lax.optimization_barrier(carry)
-            return inputs, kernel(*inputs)
-
-        return jax.lax.fori_loop(0, turns, turn, (arrays, empty))[1]
-
-    return run
 
 
 def on_devices(run: Callable[..., object], mesh: Mesh, arrays: int) -> Callable[..., object]:

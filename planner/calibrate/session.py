@@ -22,9 +22,11 @@ from planner.calibrate.journal import Journal
 from planner.calibrate.launch import everywhere, largest, meet
 from planner.calibrate.machine import Machine
 from planner.calibrate.points import Point, Reading
-from planner.calibrate.programs import Kernel, mesh_of, on_devices, placed, repeated
+from planner.calibrate.programs import Kernel, mesh_of, on_devices, placed
 from planner.calibrate.timing import Effort, read, runs_of, sampled
+from planner.check.turns import repeated
 from planner.errors import PlannerError, SpecError
+from planner.jax_here import first_line, out_of_memory
 
 __all__ = ["PATIENCE_S", "Session"]
 
@@ -103,8 +105,8 @@ class Session:
         try:
             return self._reading(point)
         except (RuntimeError, ValueError) as error:  # jax.errors.JaxRuntimeError is one
-            text = str(error).splitlines()[0][:300]
-            if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+            text = first_line(error)
+            if out_of_memory(error):
                 raise SpecError(f"too little memory for {point}: {text}") from None
             if jax.process_count() > 1:
                 _lost(point, text)

@@ -14,6 +14,7 @@ from planner import recommend, spec
 from planner.check.counted import counted
 from planner.check.expected import expected
 from planner.check.hlo import communication
+from planner.check.planned import planned
 from planner.check.reduced import Budget, reduce
 from planner.check.targets import Target, devices_of
 from planner.check.witness import Line, Witness, argument_parts, compare
@@ -37,7 +38,7 @@ def ahead(job_file: Path, target: Target) -> dict[str, object]:
     """
     devices = devices_of(target)
     job = spec.load(job_file)
-    plan = _planned(job, target)
+    plan = _placed(job, target)
     from planner.check.step import build
 
     step = build(plan, devices, _dtype(job))
@@ -96,17 +97,14 @@ def _job(plan: Mapping[str, object]) -> Mapping[str, object]:
     return job
 
 
-def _planned(job: TrainingJob, target: Target) -> dict[str, object]:
+def _placed(job: TrainingJob, target: Target) -> dict[str, object]:
     """Return the plan of the step on the target: pinned as the job has it, or searched there."""
     hardware = job.hardware.model_copy(
         update={"system": target.system, "devices": target.devices, "slice": None}
     )
     placed = job.model_copy(update={"hardware": hardware})
-    pins = ("tp", "cp", "pp", "micro_batch", "zero")
-    pinned = all(job.strategy.pinned(key) is not None for key in pins)
-    found = recommend.predict(placed) if pinned else recommend.plan(placed)
     everything = Budget(target.devices, UNBOUNDED, UNBOUNDED)
-    made = reduce(read(found), everything, target.system)
+    made = reduce(read(planned(placed)), everything, target.system)
     precision = job.workload.precision
     narrow = {} if precision == "fp32" else {"grad_dtype": precision, "master_weights": False}
     raw = dict(made.job)

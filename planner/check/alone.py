@@ -19,6 +19,7 @@ from planner.check.layout import Group
 from planner.check.spmd import parallel
 from planner.check.spmd.state import adam
 from planner.check.step import Step
+from planner.check.turns import repeated
 
 __all__ = ["adam_alone", "exchanges_alone"]
 
@@ -49,16 +50,10 @@ def _compiled(step: Step, found: Mapping[Exchange, int]) -> Run:
 
 
 def _repeated(exchange: Exchange, times: int, seed: Array) -> Array:
-    """Run an exchange again and again, each time after the one before by a single element."""
+    """Run an exchange again and again, after what `seed` comes from."""
     first = jnp.broadcast_to(seed, exchange.shape).astype(exchange.dtype)
-
-    def turn(_: Array, x: Array) -> Array:
-        made = _once(exchange, x)
-        corner = made[(0,) * made.ndim]
-        again: Array = lax.optimization_barrier(x.at[(0,) * x.ndim].set(corner))
-        return again
-
-    last: Array = lax.fori_loop(0, times, turn, first)
+    last = repeated(lambda x: _once(exchange, x), times)(first)
+    assert isinstance(last, Array)
     return last[(0,) * last.ndim].astype(jnp.float32)
 
 

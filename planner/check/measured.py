@@ -14,6 +14,7 @@ from planner.check.alone import adam_alone, exchanges_alone
 from planner.check.exchanges import exchanges_of, sent_bytes
 from planner.check.step import Step
 from planner.errors import SpecError
+from planner.jax_here import first_line, out_of_memory
 
 __all__ = ["Measured", "Timed", "measure"]
 
@@ -72,10 +73,11 @@ def measure(step: Step, repeats: int, progress: Callable[[str, int, int], None])
         progress("running the step", 1, 3)
         whole, losses = _steps(step, compiled, repeats)
     except jax.errors.JaxRuntimeError as error:
-        line = str(error).splitlines()[0][:200]
-        if "RESOURCE_EXHAUSTED" not in line and "memory" not in line.lower():
+        if not out_of_memory(error):
             raise
-        raise SpecError(f"too little memory for the step: {line}; give fewer --devices") from None
+        raise SpecError(
+            f"too little memory for the step: {first_line(error)}; give fewer --devices"
+        ) from None
     found = exchanges_of(step)
     progress("running its parts alone", 2, 3)
     calls = {**exchanges_alone(step, found), "optimizer": adam_alone(step)}

@@ -3,32 +3,29 @@
 Parts: `Asked`, `check`.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from hardware_profiles.load import ProfileError, load
 from hardware_profiles.load import names as profile_names
 from hardware_profiles.schema import HardwareProfile
 from planner import recommend, spec
+from planner.check.planned import planned
 from planner.check.reduced import Budget, Reduced, reduce
 from planner.emit.view import PlanView, read
 from planner.errors import SpecError
+from planner.jax_here import DEVICES, divide, divided, first_line, need_jax
 from planner.workloads.training.function import FunctionSpec
 from planner.workloads.training.spec import TrainingJob
 
 __all__ = ["Asked", "check"]
 
-DEVICES = 8
-"""Devices that a processor is made to look like, where nothing says how many."""
 STEP_S, REACHED = 1.0, 0.3
 """Seconds that a reduced step should take, and the share of the peak that it is taken to reach."""
 FREE = 0.7
 """Share of the machine's memory that a reduced job may take."""
-COUNT_FLAG = "--xla_force_host_platform_device_count"
 Progress = Callable[[str, int, int], None]
 
 
@@ -58,7 +55,7 @@ def check(job_file: Path, asked: Asked, progress: Progress) -> dict[str, object]
     """
     job = _job(job_file)
     system = _system(job, asked)
-    plan = _planned(job, progress)
+    plan = planned(job, progress)
     view = read(plan)
     made = reduce(view, _budget(view, system, asked), system)
     priced = recommend.predict(spec.load_mapping(made.job))
@@ -77,18 +74,9 @@ def _job(job_file: Path) -> TrainingJob:
     return spec.load(job_file)
 
 
-def _planned(job: TrainingJob, progress: Progress) -> Mapping[str, object]:
-    """Return the plan: searched where the job leaves its mesh open, else as pinned."""
-    pins = ("tp", "cp", "pp", "micro_batch", "zero")
-    if all(job.strategy.pinned(key) is not None for key in pins):
-        return recommend.predict(job)
-    return recommend.plan(job, progress=progress)
-
-
 def _system(job: TrainingJob, asked: Asked) -> str:
     """Return the profile of this machine: the one that is given, or the job's own file."""
-    if find_spec("jax") is None:
-        raise SpecError("a check runs JAX, which is not installed: pip install 'sixfold[jax]'")
+    need_jax()
     if asked.profile is not None:
         return str(asked.profile)
     own = job.hardware.systems
@@ -121,16 +109,14 @@ def _budget(view: PlanView, system: str, asked: Asked) -> Budget:
 
 def _devices(wanted: int) -> int:
     """Return how many devices there are, a processor made to look like as many as are wanted."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "jax" not in sys.modules and COUNT_FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {COUNT_FLAG}={wanted}".strip()
+    if "jax" not in sys.modules and not divided():
+        divide(wanted)
     import jax
 
     try:
         there = len(jax.local_devices())
     except RuntimeError as error:
-        line = str(error).splitlines()[0][:200]
-        raise SpecError(f"JAX has no device to run on: {line}") from None
+        raise SpecError(f"JAX has no device to run on: {first_line(error)}") from None
     if there < wanted:
         raise SpecError(f"{wanted} devices were asked for, JAX has {there}", key="--devices")
     return wanted

@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import SpecError
+from planner.jax_here import first_line, need_module
 from planner.nearest import hint
 
 if TYPE_CHECKING:
@@ -119,13 +119,7 @@ def devices_of(target: Target) -> "Sequence[jax.Device]":
 
 
 def _need(module: str, extra: str) -> None:
-    parent = module.partition(".")[0]
-    if find_spec(parent) is None or find_spec(module) is None:
-        raise SpecError(
-            f"{module} is not installed, and compiling for this chip needs it:"
-            f" pip install '{extra}'",
-            key="--compile-for",
-        )
+    need_module(module, extra, "a step is compiled for this chip", "--compile-for")
 
 
 def _tpu(target: Target) -> "Sequence[jax.Device]":
@@ -176,6 +170,7 @@ def _gpu(target: Target) -> "Sequence[jax.Device]":
 
 
 def _refused(target: Target, error: Exception) -> SpecError:
-    line = (str(error).splitlines() or [type(error).__name__])[0][:200]
     shape = "x".join(map(str, target.shape))
-    return SpecError(f"no topology {shape} of {target.chip}: {line}", key="--compile-for")
+    return SpecError(
+        f"no topology {shape} of {target.chip}: {first_line(error)}", key="--compile-for"
+    )
