@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -352,12 +351,6 @@ def test_init_writes_a_job_that_loads(tmp_path: Path) -> None:
     assert (tmp_path / "job.yaml").read_text("utf-8") == example.read_text("utf-8")
 
 
-def _timed(arguments: Sequence[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - start
-
-
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from planner.cli import app\n"
@@ -368,11 +361,6 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Usage: sixfold" in done.stdout or "Usage: " in done.stdout
     assert not HEAVY & set(done.stderr.split())
-
-
-def test_help_answers_at_once() -> None:
-    bare = min(_timed(["-c", "import typer"]) for _ in range(3))
-    assert min(_timed(["-m", "planner", "--help"]) for _ in range(3)) - bare < 0.25
 
 
 def test_a_reader_that_leaves_is_no_fault_of_ours() -> None:
