@@ -20,6 +20,7 @@ PROFILE = Path(planner.__file__).parent.parent / "hardware_profiles" / "dgx-h100
 
 
 def test_help(benchmark: BenchmarkFixture) -> None:
+    """Start a process and print help."""
     done = benchmark(
         lambda: subprocess.run(
             [sys.executable, "-m", "planner", "--help"], check=True, capture_output=True, text=True
@@ -29,9 +30,11 @@ def test_help(benchmark: BenchmarkFixture) -> None:
 
 
 def test_read_a_machine(benchmark: BenchmarkFixture) -> None:
+    """Read a profile from a user's path."""
     assert benchmark(lambda: load(str(PROFILE))).name == "dgx-h100"
 
 
 def test_print_a_plan(benchmark: BenchmarkFixture) -> None:
+    """Lay a plan out as text."""
     plan = recommend.plan(spec.load(EXAMPLE))
     assert "design" in plan and benchmark(lambda: render(plan))
