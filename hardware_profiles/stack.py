@@ -135,6 +135,7 @@ class Stack(_Frozen):
     Parameters
     ----------
     default_zero      : `zero` where a measured run does not say
+    default_adapters  : which products carry adapters where a measured run does not say
     serial_broadcast  : owners of optimizer shards broadcast their parameters one after the other
     optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
                         and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
@@ -155,6 +156,7 @@ class Stack(_Frozen):
     switches: Switches
     supports: Supports
     default_zero: Annotated[int, Field(ge=0, le=3)]
+    default_adapters: Literal["all-linear", "attention", "mlp"] = "all-linear"
     serial_broadcast: bool = False
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING

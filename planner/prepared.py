@@ -21,7 +21,7 @@ from planner.job import Job
 from planner.runs import Run, RunsFile, job_of, load_runs
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
-from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.spec import Lora, TrainingSpec
 
 __all__ = ["Price", "Priced", "logged_stages", "prepare", "prepare_all", "price"]
 
@@ -56,7 +56,7 @@ class Priced:
 
 
 def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
-    """Fill `zero`, `sp` and `schedule` with the stack's defaults."""
+    """Fill `zero`, `sp`, `schedule` and what adapters are on with the stack's defaults."""
     from hardware_profiles.stack import load_stack
 
     stack, given = load_stack(job.software.preset), job.strategy
@@ -72,7 +72,10 @@ def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
         devices = job.hardware.fixed_devices or 1
         stages = given.pinned_count("pp") or 1
         filled["zero_group"] = max(1, devices // tensor // stages)
-    return job.model_copy(update={"strategy": given.model_copy(update=filled)})
+    work = job.workload
+    if work.task == "lora" and work.lora is None:
+        work = work.model_copy(update={"lora": Lora(targets=stack.default_adapters)})
+    return job.model_copy(update={"strategy": given.model_copy(update=filled), "workload": work})
 
 
 def _measured(run: Run, file: RunsFile, job: Job[TrainingSpec]) -> tuple[str, float | None, float]:

@@ -71,7 +71,7 @@ CONSTANTS = (
     _family("megatron overlap dp", "megatron", 0.81, "overlap.dp", "overlap_compiled.dp",
             spread=0.12, top=0.99),
     _family("megatron jitter", "megatron", 0.006, "jitter"),
-    _family("megatron step", "megatron", 5e-3, "step_s"),
+    _family("megatron step", "megatron", 2e-3, "step_s"),
     _family("megatron serial broadcast", "megatron", 3e-3, "shard_rank_s"),
     _family("fsdp launch", "fsdp", 2.7e-5, "launch_s"),
     _family("fsdp overlap", "fsdp", 0.45, "overlap.dp", spread=0.2, top=0.99),

@@ -157,10 +157,19 @@ class Job(Model, Network):
             moving = touched * given.passes.value / self.bandwidth
             busy = wider * ((flop + last) / rate + moving)
             return fixed * (1 if layer.image else p["cp"]) + busy
-        passes = (6.5 if forward else 9.0) * (1.0 if self.on.fused_kernels else 2.0)
-        scores = passes * op.seen * tokens * self.act
-        product = (2.0 if causal else 1.0) * flop / self.rate["wide"][0]
-        return product + (touched + scores) / self.bandwidth + 5 * self.memory_fixed
+        # the scores stand in memory: made by products over a head's width, read by sums over keys
+        scores = op.seen * tokens
+        keys, rows = self.tokens, op.seen * tokens / self.tokens
+        each = (
+            self.matmul(rows, keys, op.head, True, cast=False),
+            self.matmul(rows, op.head, keys, True, cast=False),
+        )
+        softmax = (1.5 if forward else 2.0) if causal and self.on.fused_kernels else (
+            2.0 if forward else 3.0
+        )  # fmt: skip
+        moved = (softmax + 2.5) * (1.0 if self.on.fused_kernels else 2.0) * scores * self.act
+        products = each[0] + (1.0 if forward else 3.0) * each[1]
+        return products + moved / self.bandwidth + 2 * self.memory_fixed
 
     def run(self, layer: Layer, forward: bool) -> tuple[dict[str, float], float, float]:
         """Exposed seconds of a pass by flow, those with nothing under them, those of weights."""
@@ -177,12 +186,15 @@ class Job(Model, Network):
                 share = {"sequence": 1, "heads": heads, "experts": p["etp"]}[op.region]
                 moved = op.touched * (1.0 if forward else 1.6) * self.local(op.region) / share
                 moved *= layer.patches * self.act
+                more = 1.0 if fused else 4.0
                 if op.loss:
-                    moved *= 0.5 if self.on.fused_loss or self.on.compile else 1.4
+                    one = self.on.fused_loss or self.on.compile
+                    moved *= 0.5 if one else 1.4
+                    more = 1.0 if one else 3.0
                 elif not fused:
                     moved *= 2.2
                 times["memory"] += moved / self.bandwidth + self.memory_fixed * op.starts
-                starts += op.starts * (1.0 if fused else 4.0)
+                starts += op.starts * more
             elif op.kind == "attention":
                 times["attention"] += self.attend(layer, op, forward)
                 starts += (1.0 if forward else 2.0) * (1.0 if self.on.flash_attention else 5.0)

@@ -18,6 +18,7 @@ from planner.dims import RECOMPUTE, ParallelDims
 from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange
 from planner.workloads.training.context import Context
+from planner.workloads.training.scores import unfused_attention_s
 
 __all__ = [
     "CATEGORIES",
@@ -38,14 +39,14 @@ FUSED_LOSS_TRAFFIC, UNFUSED_LOSS_TRAFFIC = 0.5, 1.4
 """Of 20 bytes a logit in both passes: 10 where one kernel reads 16-bit logits, twice forward and
 once backward, and writes their gradient; 28 where fp32 copies are made of logits, softmax and
 gradients (assumed from the operations)."""
+_LOSS = ("/loss", "/loss.backward")
+UNFUSED_LOSS_LAUNCHES = 3.0
+"""Launches of the loss over those of a fused one: some 18 in each pass (counted in Megatron-LM's
+vocabulary-parallel cross-entropy: maximum, mask, exponent, sums, each with copies)."""
 UNFUSED_LAUNCHES = 4.0
 """Launches of memory-bound work without fused kernels over with them (assumed)."""
 EXPERT_LAUNCHES = 0.15
 """Launches that the products of one more expert cost: a library's own loop over them (assumed)."""
-SCORE_PASSES = {"forward": 6.5, "backward": 9.0}
-"""Elements read and written per head and key where attention is not fused: products, scale and
-mask, softmax, dropout, each once."""
-
 RECOMPUTED: Mapping[str, Mapping[str, float]] = {
     "none": {},
     "selective": {"attention": 1.0},
@@ -206,9 +207,15 @@ def _fused(context: Context) -> bool:
     return context.switches.fused_kernels or context.switches.compile
 
 
+def _fused_loss(context: Context) -> bool:
+    return context.switches.fused_loss or context.switches.compile
+
+
 def _launch_factor(context: Context, op: Op, dims: ParallelDims) -> Num:
     if op.kind == "grouped" and context.spec.model.moe is not None:
         return 1.0 + EXPERT_LAUNCHES * context.spec.model.moe.experts / dims.ep
+    if op.name.endswith(_LOSS):
+        return 1.0 if _fused_loss(context) else UNFUSED_LOSS_LAUNCHES
     if op.kind == "memory" and not _fused(context):
         return UNFUSED_LAUNCHES
     if op.kind == "attention" and not context.switches.flash_attention:
@@ -271,11 +278,9 @@ def _op_s(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> tuple[s
 
 def _traffic_factor(context: Context, op: Op) -> float:
     """Traffic over that of 16-bit values that each fused kernel reads and writes once."""
-    fused = _fused(context)
-    if op.name.endswith(("/loss", "/loss.backward")):
-        fused = context.switches.fused_loss or context.switches.compile
-        return FUSED_LOSS_TRAFFIC if fused else UNFUSED_LOSS_TRAFFIC
-    return 1.0 if fused else UNFUSED_TRAFFIC
+    if op.name.endswith(_LOSS):
+        return FUSED_LOSS_TRAFFIC if _fused_loss(context) else UNFUSED_LOSS_TRAFFIC
+    return 1.0 if _fused(context) else UNFUSED_TRAFFIC
 
 
 def _low_precision(op: Op) -> bool:
@@ -327,8 +332,4 @@ def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:
         reached = rates.attention_forward if op.phase == "forward" else rates.attention_backward
         steps = 1.0 if op.on_patches else np.where(dims.cp > 1, dims.cp, 1.0)
         return reached.seconds(flop, traffic, op.row_flop, op.head_dim, steps)
-    passes = SCORE_PASSES[op.phase] * (1.0 if context.switches.fused_kernels else 2.0)
-    scores = passes * op.scores * tokens * context.activation_bytes
-    causal = 2.0 if context.spec.model.attention.causal and not op.on_patches else 1.0
-    product_s = causal * flop / rates.bf16_matmul.flop_per_s
-    return product_s + (traffic + scores) / rates.memory_bytes_per_s + 5.0 * rates.memory_fixed_s
+    return unfused_attention_s(context, op, dims)

@@ -122,7 +122,7 @@ def test_without_fused_attention_the_scores_cost_time():
         taken(block_time(c, dense(c), row(c)).forward.exposed["attention"])
         for c in (unfused, fused)
     )
-    scores = 6.5 * GPT["heads"] * 2048 * 2048 * 2 / fused.rates.memory_bytes_per_s
+    scores = 4.0 * GPT["heads"] * 2048 * 2048 * 2 / fused.rates.memory_bytes_per_s
     assert slow > scores > fast
 
 
