@@ -44,8 +44,9 @@ class ProfileError(Exception):
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the valid name nearest to `word`, or nothing."""
-    close = get_close_matches(word[:80], list(valid), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    known = {name.lower(): name for name in valid}
+    close = get_close_matches(word[:80].lower(), list(known), n=1, cutoff=0.5)
+    return f" (did you mean {known[close[0]]!r}?)" if close else ""
 
 
 def from_validation(

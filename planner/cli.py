@@ -76,6 +76,10 @@ def _show_sections(
     show(answer, json, lambda: render_sections(sections(), width=width(), colour=colour()))
 
 
+def _wrote(files: Mapping[str, str], out: Path) -> str:
+    return f"wrote {len(files)} {'file' if len(files) == 1 else 'files'} to {out}"
+
+
 def _note(text: str) -> None:
     typer.echo(text, err=True)
 
@@ -98,8 +102,8 @@ def plan(
     from planner.report import terminal  # noqa: F401  (loaded before the plan is made)
 
     loaded = spec.load_any(job)
-    check_targets(loaded.emit)
-    with Progress() as progress:
+    with spec.located(job), Progress() as progress:
+        check_targets(loaded.emit)
         answer = recommend.plan(loaded, time_limit_s=time_limit, progress=progress)
     _show_plan(answer, json)
     if out is not None:
@@ -116,7 +120,7 @@ def _write_plan(answer: Mapping[str, object], out: Path) -> None:
     files = {"plan.json": dumps(answer), "report.html": html.render(answer)}
     files |= emit_all(answer, emit_targets(answer))
     write_files(files, out)
-    _note(f"wrote {len(files)} files to {out}")
+    _note(_wrote(files, out))
 
 
 @app.command()
@@ -124,7 +128,10 @@ def predict(job: Job, json: Json = None) -> None:
     """Price a job whose strategy is pinned, in whole or in part."""
     from planner import recommend, spec
 
-    _show_plan(recommend.predict(spec.load_any(job)), json)
+    loaded = spec.load_any(job)
+    with spec.located(job):
+        answer = recommend.predict(loaded)
+    _show_plan(answer, json)
 
 
 @app.command()
@@ -240,7 +247,7 @@ def emit(
     files = emit_all(read_plan(plan), target)
     if out is not None:
         write_files(files, out)
-        _note(f"wrote {len(files)} files to {out}")
+        _note(_wrote(files, out))
         return
     for path, text in files.items():
         put(f"==> {path} <==\n{text}\n" if len(files) > 1 else text)

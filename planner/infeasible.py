@@ -1,10 +1,13 @@
 """Why nothing is feasible: what fell to which rule, the nearest miss, and what would fit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log2
 
 import numpy as np
 
 from costmodels.units import GB, Num, scalar
+from hardware_profiles.load import load
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job, Metric
@@ -15,6 +18,10 @@ from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["explain"]
+
+DAY = 86400.0
+LITTLE = 0.7
+"""Goodput below which failures, rather than too few devices, are what a run waits for."""
 
 
 def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
@@ -93,34 +100,78 @@ def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | 
     return None
 
 
+@dataclass(frozen=True)
+class _Nearest:
+    """The best plan by a metric where nothing but memory limits it."""
+
+    context: training.Context
+    step_s: float
+    economics: training.Economics
+
+
 def _by_limits(job: Job[TrainingSpec]) -> str:
     """Plans fit in memory, but none keeps the deadline, the budget or the rate: say the nearest."""
     limits = job.constraints
     confidence = f"with probability {limits.confidence:g}"
-    said = []
+    said, cures = [], []
     if limits.deadline_s is not None:
-        _, run = _best_by(job, "time_to_train")
+        best = _best_by(job, "time_to_train")
+        needs = _one(best.economics.finish_s)
         said.append(
-            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs"
-            f" {_one(run.finish_s):.6g} s {confidence}"
+            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {needs:.6g} s"
+            f" ({needs / DAY:.3g} days) {confidence}"
         )
+        cures.append(_faster(job, best, needs / limits.deadline_s))
     if limits.max_cost_usd is not None:
-        _, run = _best_by(job, "cost")
-        said.append(
-            f"max_cost_usd {limits.max_cost_usd:.6g}: the cheapest costs"
-            f" {_one(run.finish_cost_usd):.6g} {confidence}"
-        )
+        best = _best_by(job, "cost")
+        costs = _one(best.economics.finish_cost_usd)
+        said.append(f"max_cost_usd {limits.max_cost_usd:.6g}: the cheapest costs {costs:.6g}"
+                    f" {confidence}")  # fmt: skip
+        cures.append("allow more money, cheaper machines or fewer tokens")
     if limits.min_tokens_per_s is not None:
-        step_s, _ = _best_by(job, "step_time")
-        rate = job.workload.global_batch * job.workload.sequence_length / step_s
+        best = _best_by(job, "step_time")
+        rate = job.workload.global_batch * job.workload.sequence_length / best.step_s
         said.append(
             f"min_tokens_per_s {limits.min_tokens_per_s:.6g}: the fastest reaches {rate:.6g}"
         )
-    return "plans fit in memory, but none keeps " + "; ".join(said) + ". Allow more devices or time"
+        cures.append(_faster(job, best, limits.min_tokens_per_s / rate))
+    text = "; ".join(dict.fromkeys(cures))
+    return f"plans fit in memory, but none keeps {'; '.join(said)}. {text[0].upper()}{text[1:]}"
 
 
-def _best_by(job: Job[TrainingSpec], metric: Metric) -> tuple[float, training.Economics]:
-    """Step time and run of the best plan by a metric when nothing but memory limits it."""
+def _faster(job: Job[TrainingSpec], best: _Nearest, times: float) -> str:
+    """Say what would make the run `times` as fast: less waiting for hosts, or more devices."""
+    run, now = best.economics.run, best.context.cluster.devices
+    goodput = _one(run.goodput)
+    if job.workload.tokens is not None and goodput < LITTLE:
+        return (
+            f"failures and preemptions leave {goodput:.0%} of the time to the run on its {now}"
+            " devices: allow failure.spare_nodes, hosts that are taken less often, or a sooner"
+            " replacement"
+        )
+    hardware = job.hardware
+    if hardware.pools is not None or hardware.levels or not 1.0 <= times <= 64.0:
+        return "allow more devices or time"
+    first = now << max(1, ceil(log2(times)))
+    for devices in (first, 2 * first):
+        if _holds(job, best.context, devices):
+            return f"it would hold with {devices} devices, or allow more time"
+    return f"neither {first} nor {2 * first} devices do: allow more time"
+
+
+def _holds(job: Job[TrainingSpec], context: training.Context, devices: int) -> bool:
+    """Tell whether some plan on a machine and a count keeps all limits."""
+    system = next(
+        name
+        for name in job.hardware.systems
+        if context.cluster.profile.name in (name, load(name).name)
+    )
+    one = {"system": system, "devices": devices, "slice": None}
+    hardware = job.hardware.model_copy(update=one)
+    return best_of(search(job.model_copy(update={"hardware": hardware}), staged=False)) is not None
+
+
+def _best_by(job: Job[TrainingSpec], metric: Metric) -> _Nearest:
     limits = {"deadline_s": None, "max_cost_usd": None, "min_tokens_per_s": None}
     free = job.model_copy(
         update={
@@ -131,7 +182,8 @@ def _best_by(job: Job[TrainingSpec], metric: Metric) -> tuple[float, training.Ec
     best = best_of(search(free))
     assert best is not None and best.best is not None  # some plan fits in memory
     price = training.cost(best.context, best.best).at(0)
-    return _one(price.total_s), training.economics(job, best.context, best.best, price)
+    money = training.economics(job, best.context, best.best, price)
+    return _Nearest(best.context, _one(price.total_s), money)
 
 
 def _one(value: Num | None) -> float:

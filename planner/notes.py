@@ -4,7 +4,8 @@ Each note is one sentence that follows from the job, the machine or the figures.
 number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
 from hardware_profiles.lookup import compute_class
@@ -20,19 +21,53 @@ WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
 
 
 def notes(
-    job: Job[TrainingSpec], context: training.Context, strategy: Mapping[str, object]
+    job: Job[TrainingSpec],
+    context: training.Context,
+    strategy: Mapping[str, object],
+    figures: Mapping[str, object],
 ) -> list[str]:
-    """Return the notes of a plan, most important first."""
-    profile = context.cluster.profile
+    """Return the notes of a plan, most important first; `figures` are its prediction's."""
+    machines = {each.profile.name: each.profile for each in context.cluster.each}
     found = [
-        _precision(profile, job.workload.precision),
-        _unmeasured(profile),
-        _foreign(profile, context.stack.family.name),
+        _vendors(list(machines.values())),
+        *(_precision(profile, job.workload.precision) for profile in machines.values()),
+        *(_unmeasured(profile) for profile in machines.values()),
+        *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
+        _deadline(job, figures),
         _offload(strategy),
         _imbalance(job, strategy),
         _failures(job, context),
     ]
     return [note for note in found if note]
+
+
+def _vendors(machines: Sequence[HardwareProfile]) -> str:
+    """Say what a job over accelerators of several vendors asks of its software."""
+    vendors = list(dict.fromkeys(profile.vendor for profile in machines))
+    if len(vendors) < 2:
+        return ""
+    return (
+        f"accelerators of {' and '.join(vendors)} in one job: their collective libraries do not"
+        " talk to each other, so the exchange between the pools needs one that runs on both"
+    )
+
+
+def _deadline(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
+    """Say so where the deadline holds less surely than asked, for what predictions may miss."""
+    chance, wanted = figures.get("deadline_chance"), job.constraints.confidence
+    deadline_s, ends = job.constraints.deadline_s, figures.get("interval_s")
+    step_s, coverage = figures.get("step_time_s"), figures.get("interval_coverage")
+    if not isinstance(chance, float) or chance >= wanted or deadline_s is None:
+        return ""
+    assert isinstance(ends, list) and isinstance(step_s, float) and isinstance(coverage, float)
+    normal = NormalDist()
+    share = normal.inv_cdf(wanted) / normal.inv_cdf(0.5 + coverage / 2.0)
+    late = (ends[1] / step_s) ** max(0.0, share)
+    return (
+        f"confidence {wanted:g} is of failures: with what the prediction itself may miss, the"
+        f" deadline holds with {chance:.0%}; asking for deadline_s {deadline_s / late:.3g} makes"
+        " up for that"
+    )
 
 
 def _precision(profile: HardwareProfile, precision: str) -> str:

@@ -56,7 +56,7 @@ def make(
         "alternatives": others,
         "frontier": points,
     }
-    said = [*training.doubts(context, dims), *notes(job, context, strategy)]
+    said = [*training.doubts(context, dims), *notes(job, context, strategy, made)]
     if said:
         document["notes"] = said
     if pins is not None:

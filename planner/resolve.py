@@ -48,9 +48,9 @@ LATER_KINDS = (
 )
 LATER: dict[PathKey, str] = {
     ("parts",): "a job of several parts",
-    ("strategy", "sharding"): "a choice for each operator",
+    ("strategy", "sharding"): "a choice for each operator of a transformer",
 }
-"""Keys of the grammar that wait for the solver."""
+"""Keys of the grammar that this version does not plan for."""
 
 
 def without_nulls(value: Value) -> Value:
@@ -63,7 +63,7 @@ def without_nulls(value: Value) -> Value:
 
 
 def refuse_later(document: Document, besides: tuple[PathKey, ...] = ()) -> None:
-    """Raise SpecError for a key that waits for the solver; `besides` are keys that do not."""
+    """Raise SpecError for a key that is not planned for; `besides` are keys that are."""
     for path, what in LATER.items():
         if path in besides:
             continue
@@ -71,7 +71,7 @@ def refuse_later(document: Document, besides: tuple[PathKey, ...] = ()) -> None:
         for part in path:
             value = value.get(str(part)) if isinstance(value, dict) else None
         if value is not None:
-            said = f"{what} comes with the solver: not supported yet (got {shown(value)})"
+            said = f"{what} is not supported yet (got {shown(value)})"
             raise document.error(said, path)
 
 
@@ -79,6 +79,9 @@ def check_kind(document: Document) -> None:
     """Raise SpecError unless `workload.kind` is a kind that this version plans."""
     raw = document.value
     workload = raw.get("workload") if isinstance(raw, dict) else None
+    if isinstance(raw, dict) and workload is None and raw.get("parts") is not None:
+        said = "a job of several parts is not supported yet: give one workload, a file each"
+        raise document.error(said, ("parts",))
     if not isinstance(workload, dict):
         raise document.error("is needed: a mapping with key kind", ("workload",))
     path = ("workload", "kind")
@@ -123,9 +126,7 @@ def _named_model(name: str, document: Document, base_dir: Path) -> Value:
             said = "or the path of a Hugging Face config.json"
             raise SpecError(f"no model preset {shown(name)}; {hint(name, model_names())}; {said}")
     except SpecError as error:
-        if error.file:
-            raise _elsewhere(error) from None
-        raise document.error(error.message, ("workload", "model")) from None
+        raise _of_file(error, document, ("workload", "model")) from None
     except (OSError, ValueError) as error:
         raise document.error(f"cannot read {shown(name)}: {error}", ("workload", "model")) from None
     made: Value = config.model_dump(mode="json", exclude_none=True)
@@ -198,8 +199,16 @@ def _resolve_pools(
     )
 
 
-def _elsewhere(error: SpecError | ProfileError) -> SpecError:
-    """Return the error of another file than the job's, which it names itself."""
+def _of_file(error: SpecError | ProfileError, document: Document, at: PathKey) -> SpecError:
+    """Return the error of a file that the job names at `at`.
+
+    What is wrong inside the file is told at its own line; a file that cannot be read at all, at
+    the job's.
+    """
+    if not error.file:
+        return document.error(error.message, at)
+    if error.line is None and not error.key and not Path(error.file).is_file():
+        return document.error(f"{error.file}: {error.message}", at)
     file = clean(error.file)
     return SpecError(clean(error.message), key=clean(error.key), file=file, line=error.line)
 
@@ -215,7 +224,7 @@ def _profile(name: str, at: PathKey, given: HardwareSet, document: Document) -> 
         return with_overrides(load(name), given.given())
     except ProfileError as error:
         if error.file:
-            raise _elsewhere(error) from None
+            raise _of_file(error, document, at) from None
         path: PathKey = tuple(error.key.split(".")) if error.key else at
         if "pools" in at and error.key:
             path = (*at[:-1], *path[1:])

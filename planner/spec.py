@@ -3,13 +3,14 @@
 The only door for jobs: YAML or JSON text, files, plain mappings, `--set` overrides; and the way
 back, `dump`. Prices nothing.
 
-Parts: `load_any` and `load`, `load_mapping`, `dump`, `with_set`, `schema`.
+Parts: `load_any` and `load`, `load_mapping`, `located`, `dump`, `with_set`, `schema`.
 """
 
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from planner.document import (
     read_text,
 )
 from planner.errors import SpecError
+from planner.job import Job
 from planner.nearest import shown
 from planner.resolve import (
     check_kind,
@@ -40,7 +42,7 @@ from planner.workloads.training import function, limits, pins
 from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingJob
 
-__all__ = ["dump", "load", "load_any", "load_mapping", "schema", "with_set"]
+__all__ = ["dump", "load", "load_any", "load_mapping", "located", "schema", "with_set"]
 
 
 def load_any(
@@ -98,6 +100,19 @@ def load_mapping(
     """
     document = Document(_plain(raw, 0), file, {} if line is None else {(): line})
     return _transformer(_resolved(_with_sets(document, sets), base_dir or Path()))
+
+
+@contextmanager
+def located(source: Path) -> Iterator[None]:
+    """Give an error about a job that is read already the file and the line of its key."""
+    try:
+        yield
+    except SpecError as error:
+        if error.file or error.key.partition(".")[0] not in Job.model_fields:
+            raise
+        path = tuple(int(part) if part.isdecimal() else part for part in error.key.split("."))
+        document = read_text(read_file(source), file=str(source))
+        raise document.error(error.message, path) from None
 
 
 def dump(job: TrainingJob | FunctionJob) -> dict[str, object]:

@@ -143,12 +143,18 @@ def seconds(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Write US dollars: cents below 100, whole below a million, then $12.3 M."""
+    """Write US dollars: cents below 100, whole below a million, then $12.3 M.
+
+    Of less than ten cents, two digits that count.
+    """
     if value is None or not math.isfinite(value):
         return plain(value)
     if abs(value) >= 1e6:
         number, prefix = _prefixed(value, "").split(" ")
         return f"${number} {prefix.replace('G', 'B')}".rstrip()
+    if 0 < abs(value) < 0.1:
+        digits = 1 - math.floor(math.log10(abs(value)))
+        return f"${value:.{digits}f}" if digits <= 6 else f"${value:.2g}"
     return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
 
 

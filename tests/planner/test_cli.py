@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,7 +62,9 @@ def planned(stand_in: Callable[..., None], sample: dict[str, Any]) -> list[dict[
     def load(path: Path, sets: tuple[str, ...] = ()) -> SimpleNamespace:
         return SimpleNamespace(path=str(path), emit=())
 
-    stand_in("spec", load_any=load, schema=lambda: {"type": "x"})
+    stand_in(
+        "spec", load_any=load, located=lambda path: nullcontext(), schema=lambda: {"type": "x"}
+    )
     stand_in("recommend", plan=plan, predict=lambda job: sample)
     return calls
 
@@ -247,7 +250,7 @@ def test_emit_prints_files_or_writes_them(stand_in: Callable[..., None]) -> None
     assert (code, out) == (0, "==> t/a.sh <==\necho a\n\n==> t/b.py <==\nb = 1\n\n")
     assert run("emit", str(SAMPLE), "--target", "t", "--out", "o")[1:] == (
         "",
-        "wrote 1 files to o\n",
+        "wrote 1 file to o\n",
     )
     assert written == {"t/a.sh": "echo a\n"}
 

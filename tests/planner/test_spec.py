@@ -218,8 +218,8 @@ LATER = [
 
 
 @pytest.mark.parametrize("override", LATER)
-def test_what_waits_for_the_solver_says_so(override: str) -> None:
-    assert "comes with the solver: not supported yet" in message(override)
+def test_what_is_not_planned_for_says_so(override: str) -> None:
+    assert "is not supported yet" in message(override)
 
 
 @pytest.mark.parametrize(

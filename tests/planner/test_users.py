@@ -1,6 +1,7 @@
 """Jobs that users brought, through the command line: each once had a wrong or a poor answer."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,100 @@ strategy: {tp: [4, 8], cp: [16, 32], pp: [1, 2, 4]}
     given = {"hardware": plan["job"]["hardware"], "workload": plan["job"]["workload"]}
     again = predicted(json.dumps({**given, "strategy": plan["strategy"]}))
     assert again == plan["prediction"]
+
+
+MODEL_8B = "{kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 256%s}"
+
+
+def job(more: str = "", system: str = "{system: dgx-h100, devices: 16}", **sections: str) -> str:
+    lines = [f"workload: {MODEL_8B % more}", f"hardware: {system}"]
+    return "\n".join([*lines, *(f"{name}: {text}" for name, text in sections.items())]) + "\n"
+
+
+def told(text: str, code: int, command: str = "plan") -> str:
+    """Return the message of a refusal."""
+    Path("job.yaml").write_text(text, "utf-8")
+    result = CliRunner().invoke(app, [command, "job.yaml", "--json", "-"])
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    return result.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (job(emit="[megatorn]"), "job.yaml:3: emit: no target 'megatorn'; nearest: megatron"),
+        (job(system="{system: ./gone.yaml, devices: 8}"),
+         "job.yaml:2: hardware.system: gone.yaml: no such file"),
+        (job().replace("llama-3.1-8b", "./gone.json"),
+         "job.yaml:1: workload.model: gone.json: cannot be read"),
+        (job(system="{system: DGX-H100, devices: 8}"), "did you mean 'dgx-h100'?"),
+        (job(system="\n  system: dgx-h100\n  devices: 64\n  levels:\n"
+             "  - {name: a, devices: 32, bytes_per_s: 1e11, latency_s: 1e-6}"),
+         "job.yaml:5: hardware.levels: the outermost level"),
+        (job(strategy="{recompute: {full: 40}}"),
+         "job.yaml:3: strategy.recompute.full: 40 layers of each stage, but the model has 32"),
+        (job(strategy="{pp: 4, recompute: {full: 9}}"), "but a stage holds at most 8"),
+        ("parts:\n- {workload: {}}\nhardware: {system: dgx-h100, devices: 8}\n",
+         "job.yaml:1: parts: a job of several parts is not supported yet"),
+    ],
+)  # fmt: skip
+def test_a_wrong_job_is_told_where_and_what(text: str, said: str) -> None:
+    assert said in told(text, 2)
+
+
+def test_a_wrong_function_is_told_where():
+    Path("shapes.py").write_text("def init(key):\n    return {}\n", "utf-8")
+    model = '{jax: "shapes:loss", inputs: {x: [4, 8]}}'
+    text = f"workload: {{kind: training, model: {model}, global_batch: 64}}\n"
+    message = told(text + "hardware: {system: dgx-h100, devices: 8}\n", 2)
+    assert message == "error: job.yaml:1: workload.model.jax: module shapes has no function loss"
+
+
+def test_a_deadline_that_more_devices_would_keep_says_how_many():
+    text = job(", tokens: 1.0e11", constraints="{deadline_s: 2.0e5}")
+    message = told(text, 3)
+    found = re.search(r"needs [\d.e+]+ s \(([\d.]+) days\).*would hold with (\d+) devices", message)
+    assert found, message
+    assert float(found[1]) * 86400 > 2.0e5
+    text = text.replace("devices: 16", f"devices: {found[2]}")
+    Path("job.yaml").write_text(text, "utf-8")
+    assert CliRunner().invoke(app, ["plan", "job.yaml"]).exit_code == 0
+
+
+def test_a_deadline_lost_to_preemptions_asks_for_spares_and_those_help():
+    lost = job(
+        ", tokens: 2.0e11",
+        system="{system: dgx-a100-80gb, devices: 256}",
+        constraints="{deadline_s: 8.0e5}",
+        failure="{preemption_mean_s: 2.16e4, notice_s: 30, replacement_s: 900}",
+    )
+    message = told(lost, 3)
+    assert "of the time to the run" in message
+    assert "failure.spare_nodes" in message
+    Path("job.yaml").write_text(lost.replace("900}", "900, spare_nodes: 12}"), "utf-8")
+    assert CliRunner().invoke(app, ["plan", "job.yaml"]).exit_code == 0
+
+
+def notes_of(text: str) -> str:
+    Path("job.yaml").write_text(text, "utf-8")
+    result = CliRunner().invoke(app, ["plan", "job.yaml", "--json", "-"])
+    assert result.exit_code == 0, result.stderr
+    return " | ".join(json.loads(result.stdout).get("notes", []))
+
+
+def test_a_deadline_that_the_interval_may_break_is_said():
+    said = notes_of(job(", tokens: 1.0e11", constraints="{deadline_s: 6.2e5, confidence: 0.95}"))
+    found = re.search(r"deadline holds with (\d+)%; asking for deadline_s ([\d.e+]+)", said)
+    assert found, said
+    assert int(found[1]) < 95
+    assert 3e5 < float(found[2]) < 6.2e5
+    assert "asking for" not in notes_of(job(", tokens: 1.0e11", constraints="{deadline_s: 8.5e6}"))
+
+
+def test_pools_of_two_vendors_say_what_that_asks_for():
+    pools = ("\n  pools:\n  - {name: a, system: mi300x, devices: 8}\n"
+             "  - {name: n, system: dgx-h100, devices: 8}")  # fmt: skip
+    said = notes_of(job(system=pools))
+    assert "amd and nvidia in one job" in said
+    assert "no measurement of mi300x" in said

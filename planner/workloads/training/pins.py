@@ -6,9 +6,10 @@ are rules of convenience (powers of two, even splits), which never bind a pinned
 """
 
 from collections.abc import Callable
-from math import prod
+from math import ceil, prod
 
 from planner.errors import SpecError
+from planner.strategy import RecomputeFull
 from planner.workloads.training import pool_pins
 from planner.workloads.training.spec import TrainingJob
 
@@ -167,6 +168,23 @@ def stages_add_up(job: TrainingJob) -> Finding:
     return None
 
 
+def recomputed_layers_are_there(job: TrainingJob) -> Finding:
+    """Refuse {full: n} with n above the layers of the largest stage."""
+    given, layers = job.strategy.pinned("recompute"), job.workload.model.layers
+    stages = job.strategy.pinned_count("pp") or 1
+    if not isinstance(given, RecomputeFull) or job.strategy.stages is not None:
+        return None
+    dealt = job.strategy.layers_per_stage or ()
+    if dealt and len(dealt) % stages == 0:
+        most = max(sum(dealt[stage::stages]) for stage in range(stages))
+    else:
+        most = ceil(layers / stages)
+    if given.full <= most:
+        return None
+    held = f"a stage holds at most {most}" if stages > 1 else f"the model has {most}"
+    return "strategy.recompute.full", f"{given.full} layers of each stage, but {held}"
+
+
 def stages_are_of_one_pool(job: TrainingJob) -> Finding:
     """Refuse a pool, a tp or a micro_batch of a stage: stages of one pool have the job's."""
     for index, stage in enumerate(job.strategy.stages or ()):
@@ -224,6 +242,7 @@ RULES: tuple[Rule, ...] = (
     stages_have_layers,
     layers_per_stage_add_up,
     stages_add_up,
+    recomputed_layers_are_there,
     stages_are_of_one_pool,
     experts_are_there,
     experts_fit_a_stage,
