@@ -61,6 +61,8 @@ class Family(_Frozen):
                         the tensor ranks; otherwise these are gathered again
     keeps_tables      : of sharded parameters, embedding and head stay gathered through the step
     keeps_boundaries  : pipelines hold outputs of stages, and buffers for all gradients to receive
+    gathers_apart     : sharded parameters are gathered in buffers of a stream of its own, and
+                        copied out of them: the allocator keeps both
     logit_bytes       : held per logit at the loss: 16-bit logits, fp32 copies, softmax, gradients;
                         logit_bytes_split: where tensor ranks share the vocabulary;
                         logit_bytes_fused: where the loss is fused or compiled
@@ -87,6 +89,7 @@ class Family(_Frozen):
     keeps_gathered: bool
     keeps_tables: bool
     keeps_boundaries: bool
+    gathers_apart: bool = False
     shard_rank_s: Figure
     logit_bytes: Figure
     logit_bytes_split: Figure
@@ -140,14 +143,22 @@ class Stack(_Frozen):
     optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
                         and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
                         where parameters and gradients are sharded too
+    whole_transient_bytes : per parameter of a stage: flat buffers that whole weights and gradients
+                        pass through as they are gathered and reduced
     fused_accumulation : products of weight gradients add to the gradients held, in one kernel
     scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
                         crosses a stage boundary, and the ranks there gather it
     attention_kernels : `chip`: those written for the chip; `flash-2`: of an older generation,
                         which reaches less on newer chips
+    unfused_loss_under : recompute modes that belong to a framework of this preset whose loss is
+                        not fused, though `fused_loss` is on for the others
+    extra_layers      : stages that get one layer more where a measured run does not say and they
+                        do not divide: `early`, the planner's own choice, or the `last` ones
     bucket_bytes      : standing buffers for reduction and gathering
     logged_stage      : whose memory the stack's log prints: of the fullest device, or of the
                         first pipeline stage, that of rank 0
+    logged_bytes      : what that memory is: all that the device holds, or what the framework's
+                        allocator reserved: no context, no buffers of communicators
     """
 
     name: str
@@ -160,11 +171,15 @@ class Stack(_Frozen):
     serial_broadcast: bool = False
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING
+    whole_transient_bytes: Figure = _NOTHING
     bucket_bytes: Figure = _NOTHING
     logged_stage: Literal["fullest", "first"] = "fullest"
+    logged_bytes: Literal["device", "allocator"] = "device"
     fused_accumulation: bool = False
     scatters_boundaries: bool = False
     attention_kernels: Literal["chip", "flash-2"] = "chip"
+    unfused_loss_under: tuple[str, ...] = ()
+    extra_layers: Literal["early", "last"] = "early"
 
 
 def _read(path: Path) -> dict[str, object]:

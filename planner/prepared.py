@@ -22,6 +22,7 @@ from planner.runs import Run, RunsFile, job_of, load_runs
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
 from planner.workloads.training.spec import Lora, TrainingSpec
+from planner.workloads.training.stages import last_layout
 
 __all__ = ["Price", "Priced", "logged_stages", "prepare", "prepare_all", "price"]
 
@@ -56,7 +57,7 @@ class Priced:
 
 
 def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
-    """Fill `zero`, `sp`, `schedule` and what adapters are on with the stack's defaults."""
+    """Fill in what the stack does by default: `zero`, `sp`, `schedule`, layers, adapters."""
     from hardware_profiles.stack import load_stack
 
     stack, given = load_stack(job.software.preset), job.strategy
@@ -68,11 +69,13 @@ def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
         filled["sp"] = tensor > 1 and stack.supports.sequence_parallel != "never"
     if given.schedule is None:
         filled["schedule"] = "interleaved" if virtual > 1 else "1f1b"
+    stages = given.pinned_count("pp") or 1
     if given.zero_group is None and given.pinned_count("dp") is None:
         devices = job.hardware.fixed_devices or 1
-        stages = given.pinned_count("pp") or 1
         filled["zero_group"] = max(1, devices // tensor // stages)
     work = job.workload
+    if stack.extra_layers == "last" and virtual == 1 and given.layers_per_stage is None:
+        filled["layers_per_stage"] = last_layout(work.model.layers, stages)
     if work.task == "lora" and work.lora is None:
         work = work.model_copy(update={"lora": Lora(targets=stack.default_adapters)})
     return job.model_copy(update={"strategy": given.model_copy(update=filled), "workload": work})
@@ -142,7 +145,8 @@ class Price:
     Parameters
     ----------
     used_bytes   : of the fullest device
-    logged_bytes : the peak that the stack's log prints: the same, or that of the first stage
+    logged_bytes : the peak that the stack's log prints: the same, or that of the first stage, or
+                   what the allocator holds of it
     kinds_s      : exposed seconds of a step by kind
     """
 
@@ -158,17 +162,31 @@ def price(run: Priced) -> Price:
     row, fits = _chosen(run)
     price = training.cost(run.context, row).at(0)
     used = float(price.total_bytes)
-    rank_0 = run.context.stack.logged_stage == "first"
-    logged = float(logged_stages(run).max()) if rank_0 else used
+    stack = run.context.stack
+    as_used = (stack.logged_stage, stack.logged_bytes) == ("fullest", "device")
+    logged = used if as_used else float(logged_stages(run).max())
     kinds = {kind: float(seconds) for kind, seconds in price.by_kind().items()}
     return Price(float(price.total_s), used, logged, fits, kinds)
 
 
 def logged_stages(run: Priced) -> Column:
-    """Return the bytes of the stages whose memory the stack's log prints: of all, or the first."""
+    """Return what the stack's log prints of memory, of all stages or of the first."""
     row, _ = _chosen(run)
-    held = np.array(training.stage_bytes(run.context, row))
+    held = np.array(training.stage_bytes(_as_logged(run.context), row))
     return held[:1] if run.context.stack.logged_stage == "first" else held
+
+
+def _as_logged(context: training.Context) -> training.Context:
+    """Return the context without what the stack's log leaves out."""
+    stack = context.stack
+    if stack.logged_bytes == "device":
+        return context
+    nothing = {
+        name: getattr(stack.family, name).model_copy(update={"value": 0.0})
+        for name in ("base_bytes", "group_bytes")
+    }
+    stack = stack.model_copy(update={"family": stack.family.model_copy(update=nothing)})
+    return dataclasses.replace(context, stack=stack)
 
 
 def _chosen(run: Priced) -> tuple[ParallelDims, bool]:

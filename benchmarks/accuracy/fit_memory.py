@@ -90,6 +90,7 @@ def peak_of(run: Priced) -> Peak:
     none = dict.fromkeys(mine, 0.0)
     still = logged_stages(_under(run, none))
     slopes = {knob: logged_stages(_under(run, none | {knob: 1.0})) - still for knob in mine}
+    slopes = {knob: slope for knob, slope in slopes.items() if slope.any()}
     measured = run.run.measured.peak_memory_bytes
     assert measured is not None
     return Peak(run, measured, still, slopes)

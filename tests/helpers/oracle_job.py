@@ -28,6 +28,7 @@ class Job(Model, Network):
         self.family = self.stack.family
         given = {k: v for k, v in software.items() if k not in ("preset", "runtime")}
         self.on = self.stack.switches.model_copy(update=given)
+        self.loss_said = "fused_loss" in given
         self.precision = work.get("precision", "bf16")
         wide = self.precision != "fp32"
         self.act = 2.0 if wide else 4.0

@@ -41,6 +41,8 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         gathered = job.act * (layers + tables if family.keeps_tables else max(layers, tables))
         if pp > 1:
             gathered = (job.act + job.grad) * whole + job.grad * widest
+        if family.gathers_apart:
+            gathered += job.act * max(widest * family.gathered_layers, tables)
     count = max(1, len(stage.layers))
     if "parameters" in stage.offload:
         gathered += 2 * weights / count
@@ -63,10 +65,11 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     loss = 0.0
     if stage.last:
         each = family.logit_bytes if p["tp"] == 1 else family.logit_bytes_split
-        if job.on.fused_loss:
+        if job.on.fused_loss and (job.loss_said or stage.mode not in job.stack.unfused_loss_under):
             each = family.logit_bytes_fused
         loss = p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"] * each.value
         loss /= 8.0 if job.on.chunked_loss else 1.0
+        loss += _parts(job, job.head())[0]
     work = max(0.0, work - loss)
     tower = sum(kept_bytes(job, layer, stage) for layer in stage.tower)
     in_flight = kept * flight / vpp + tower * (flight if vpp == 1 else min(m, 2 * pp - 1))
@@ -85,7 +88,7 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         "gradients": job.grad * over(2),
         "optimizer states": states,
         "gathered layers": gathered,
-        "optimizer's copies": copies * over(1),
+        "optimizer's copies": copies * over(1) + job.stack.whole_transient_bytes.value * whole,
         "activations in flight": in_flight,
         "working layer": work,
         "logits and loss": loss,
@@ -163,4 +166,14 @@ def _working(job: Job, layer: Layer, mode: Any) -> float:
     every, _, _, _, _, largest, _ = _parts(job, layer)
     plain = mode in ("none", "selective") or layer.name in ("patches", "projector")
     again = 0.0 if plain else every - _mode(job, layer, mode)
-    return again + largest * (1 if job.on.compile else 2)
+    return again + max(largest * (1 if job.on.compile else 2), _summed(job, layer))
+
+
+def _summed(job: Job, layer: Layer) -> float:
+    """Gradients of a product's result, a share of it, and of its input, whole before the sum."""
+    most, whole = 0.0, job.local("heads")
+    for op in layer.ops:
+        if op.kind == "matmul" and op.split == "out" and job.plan["tp"] > 1:
+            mine = op.result / job.split(layer, op)
+            most = max(most, (mine + op.width_in) * whole * job.act * layer.patches)
+    return most

@@ -1,5 +1,6 @@
 """Runs made ready: whose memory a measured peak is of."""
 
+import pytest
 from measured import job, runs_file
 
 from planner.prepared import logged_stages, prepare_all, price
@@ -13,11 +14,32 @@ def priced(tmp_path, preset):
     return run, price(run), training.stage_bytes(run.context, run.dims)
 
 
+def unlogged(run):
+    """Bytes that an allocator does not hold: the context, and the buffers of two groups."""
+    family = run.context.stack.family
+    axes = sum(float(degree[0]) > 1 for degree in (run.dims.pp, run.dims.dp))
+    return family.base_bytes.value + axes * family.group_bytes.value
+
+
 def test_a_log_of_rank_0_is_compared_with_the_first_stage(tmp_path):
     run, made, stages = priced(tmp_path, "megatron-deepspeed")
     assert made.used_bytes == max(stages)
-    assert made.logged_bytes == stages[0]
-    assert list(logged_stages(run)) == stages[:1]
+    assert made.logged_bytes == pytest.approx(stages[0] - unlogged(run), rel=1e-12)
+    assert list(logged_stages(run)) == [made.logged_bytes]
+
+
+def test_a_log_of_the_allocator_leaves_out_what_it_does_not_hold(tmp_path):
+    run, made, stages = priced(tmp_path, "fsdp-compile")
+    assert made.used_bytes == max(stages)
+    assert made.logged_bytes == pytest.approx(max(stages) - unlogged(run), rel=1e-12)
+    assert len(logged_stages(run)) == 4
+
+
+def test_a_stack_deals_the_layers_that_are_over_to_its_last_stages(tmp_path):
+    for preset, layers in (("internevo", (2, 3, 3)), ("megatron-core", None)):
+        made = job(devices=3, preset=preset, pp=3)
+        (run,) = prepare_all([runs_file(tmp_path / f"{preset}.yaml", [made])])
+        assert run.job.strategy.layers_per_stage == layers
 
 
 def test_other_logs_are_compared_with_the_fullest_device(tmp_path):

@@ -239,6 +239,8 @@ def make(
     stack = stack or load_stack(software.preset)
     given = {k: v for k, v in software.switches().items() if k != "gemm_efficiency"}
     switches = stack.switches.model_copy(update=given)
+    if software.fused_loss is not None:  # the job's own word on the loss goes before the preset's
+        stack = stack.model_copy(update={"unfused_loss_under": ()})
     adapters = _adapters(spec)
     stored = stored_bytes(spec.precision, spec.optimizer, stack, switches)
     base = spec.adapters.base_precision if spec.adapters else None

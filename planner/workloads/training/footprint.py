@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from costmodels.breakdown import Memory
 from costmodels.pipeline import DUALPIPE, in_flight_chunks
 from costmodels.units import Column, Num
-from planner.dims import OFFLOAD, ParallelDims
+from planner.dims import OFFLOAD, RECOMPUTE, ParallelDims
 from planner.fold import Folding
 from planner.graph import Block
 from planner.workloads.training.context import Context
@@ -97,10 +97,7 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
         kept = kept + slots.counts[kind] * one
         working = np.maximum(working, at_work)
     chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
-    logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp
-    loss = logits * _logit_bytes(context, dims) * slots.last
-    if context.switches.chunked_loss:
-        loss = loss / LOSS_CHUNKS
+    loss = _loss_bytes(context, dims, slots.recompute) * slots.last
     tower, at_work = _tower_bytes(context, dims, slots, recomputed)
     working = np.maximum(working, at_work * slots.first)
     # the loss is over before the layers' backward passes begin: the larger of the two counts
@@ -123,11 +120,28 @@ def _crossing_bytes(context: Context, dims: ParallelDims, chunks: Num) -> Num:
     return np.where(dims.pp > 1, each * (dims.microbatches * dims.vpp + chunks), 0.0)
 
 
-def _logit_bytes(context: Context, dims: ParallelDims) -> Num:
-    family = context.stack.family
-    if context.switches.fused_loss:
-        return family.logit_bytes_fused.value
-    return np.where(dims.tp > 1, family.logit_bytes_split.value, family.logit_bytes.value)
+def _loss_bytes(context: Context, dims: ParallelDims, mode: Num) -> Num:
+    """Bytes at the loss of one microbatch: of its logits, and what the head keeps of its input.
+
+    `mode` is the recompute mode of the stage: a preset may tell by it whose loss runs.
+    """
+    logits = dims.micro_batch * context.tokens / dims.cp * context.spec.model.vocab / dims.tp
+    logits = logits * _logit_bytes(context, dims, mode)
+    if context.switches.chunked_loss:
+        logits = logits / LOSS_CHUNKS
+    heads = [block for block in context.graph.blocks if block.name == "head"]
+    return logits + sum(kept_bytes(context, head, dims, dims.recompute)[2] for head in heads)
+
+
+def _logit_bytes(context: Context, dims: ParallelDims, mode: Num) -> Num:
+    family, stack = context.stack.family, context.stack
+    plain = np.where(dims.tp > 1, family.logit_bytes_split.value, family.logit_bytes.value)
+    if not context.switches.fused_loss:
+        return plain
+    fused: Num = family.logit_bytes_fused.value
+    for name in stack.unfused_loss_under:
+        fused = np.where(mode == RECOMPUTE.index(name), plain, fused)
+    return fused
 
 
 def _layer_bytes(
@@ -141,11 +155,26 @@ def _layer_bytes(
         largest = np.maximum(largest, result_bytes(context, op, tokens, dims))
     # gradients of the largest operator's result and of its input; a compiler works in place
     largest = largest * (1.0 if context.switches.compile else 2.0)
+    largest = np.maximum(largest, _summed_bytes(context, block, tokens, dims))
     if not block.recomputed:
         return every, largest
     partly = recomputed * entry + (1.0 - recomputed) * every
     again = np.where(mode > SELECTIVE, every - chosen, 0.0)
     return np.where(mode == FULL, partly, chosen), again + largest
+
+
+def _summed_bytes(context: Context, block: Block, tokens: Rows, dims: ParallelDims) -> Num:
+    """Bytes of the gradients at work in a product whose columns tensor ranks share.
+
+    That of its input is whole on every rank, before it is summed over them.
+    """
+    most: Num = 0.0
+    for op in block.phase("forward"):
+        if op.kind == "matmul" and op.split and op.cols.name == op.split:
+            rows = op.rows.size * tokens.whole
+            whole = op.inner.size * rows * context.activation_bytes
+            most = np.maximum(most, result_bytes(context, op, tokens, dims) + whole)
+    return np.where(dims.tp > 1, most, 0.0)
 
 
 def _tower_bytes(

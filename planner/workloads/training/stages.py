@@ -16,7 +16,15 @@ from planner.dims import ParallelDims
 from planner.fold import Folding, fold
 from planner.workloads.training.staging import StageChoice, Staging
 
-__all__ = ["Slots", "even_layout", "every_stage", "lean_layout", "slots_of", "staging_at"]
+__all__ = [
+    "Slots",
+    "even_layout",
+    "every_stage",
+    "last_layout",
+    "lean_layout",
+    "slots_of",
+    "staging_at",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,16 @@ def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
     for chunk in order[:extra]:
         given[chunk] += 1
     return tuple(given)
+
+
+def last_layout(layers: int, chunks: int) -> tuple[int, ...]:
+    """Layers of each chunk, as even as can be, one more on the last ones.
+
+    >>> last_layout(32, 5)
+    (6, 6, 6, 7, 7)
+    """
+    base, extra = divmod(layers, chunks)
+    return (base,) * (chunks - extra) + (base + 1,) * extra
 
 
 def lean_layout(layers: int, chunks: int, lean: int) -> tuple[int, ...]:

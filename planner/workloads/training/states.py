@@ -185,7 +185,8 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
     a few layers at a time, with the gradients of one, and the embedding and the head beside
     them where the stack keeps these whole through the step. Under a pipeline all stay gathered,
-    and gradients whole, until the step ends, beside those of one layer as they are sent. Local
+    and gradients whole, until the step ends, beside those of one layer as they are sent. Where
+    gathers have buffers of their own, the largest of them stays beside all these. Local
     updates keep the parameters of the last exchange and the outer momentum, both fp32, sharded as
     optimizer states; staleness keeps the parameters that are at work beside those that are being
     updated.
@@ -224,6 +225,9 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     copies = context.activation_bytes + context.gradient_bytes
     stage = copies * (p.dense + p.expert) + context.gradient_bytes * p.largest_layer
     gathered = np.where(dims.pp > 1, stage, some_layers)
+    if stack.family.gathers_apart:
+        at_once = np.maximum(p.largest_layer * stack.family.gathered_layers, p.tables)
+        gathered = gathered + context.activation_bytes * at_once
     gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
     each_copy = np.where(
@@ -231,7 +235,7 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
         stack.sharded_transient_bytes.value,
         stack.optimizer_transient_bytes.value,
     )
-    transient = each_copy * mine
+    transient = each_copy * mine + stack.whole_transient_bytes.value * (p.dense + p.expert)
     second = context.activation_bytes * (
         p.dense / np.where(dims.zero >= 3, dense, 1.0)
         + p.expert / np.where(dims.zero >= 3, expert, 1.0)

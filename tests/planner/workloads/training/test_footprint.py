@@ -140,15 +140,37 @@ def test_logits_follow_the_vocabulary_its_split_and_the_kind_of_loss():
     family = context_of(job_of(software={"preset": "fsdp-compile"})).stack.family
     for tp, micro_batch in ((1, 1), (4, 2)):
         logits = micro_batch * S * 51200 / tp
+        # inputs of the last normalisation, split over the tensor ranks, and of the head, gathered
+        head = micro_batch * SBH * (1 / tp + 1) * 2
         for fused, each in (
             (True, family.logit_bytes_fused),
             (False, family.logit_bytes_split if tp > 1 else family.logit_bytes),
         ):
             software = {"preset": "fsdp-compile", "fused_loss": fused}
             held = loss_bytes(software, tp=tp, micro_batch=micro_batch)
-            assert held == pytest.approx(logits * each.value, rel=1e-12)
+            assert held == pytest.approx(logits * each.value + head, rel=1e-12)
             chunked = loss_bytes({**software, "chunked_loss": True}, tp=tp, micro_batch=micro_batch)
-            assert chunked == pytest.approx(held / 8, rel=1e-12)
+            assert chunked == pytest.approx(logits * each.value / 8 + head, rel=1e-12)
+
+
+def test_a_preset_of_two_frameworks_tells_their_losses_by_the_recompute_mode():
+    """The policy of torchtitan comes with its loss, not fused; a job's own word goes first."""
+    eager = {"preset": "fsdp-eager"}
+    fused, plain = (loss_bytes(eager, recompute=mode) for mode in ("full", "per-operator"))
+    assert fused == loss_bytes({**eager, "fused_loss": True}, recompute="per-operator")
+    assert plain == loss_bytes({**eager, "fused_loss": False}, recompute="full")
+    family = context_of(job_of(software=eager)).stack.family
+    each = family.logit_bytes.value - family.logit_bytes_fused.value
+    assert plain - fused == pytest.approx(S * 51200 * each, rel=1e-12)
+
+
+def test_gradients_of_gathered_inputs_are_whole_on_every_tensor_rank():
+    """Of eight ranks each has an eighth of the widest result, and all of its input's gradient."""
+    context = context_of(job_of(devices=8, model={**GPT, "vocab": 512}))
+    held = named(context, row(context, tp=8))
+    at_work = held["working layer"] + held["logits and loss"]  # the larger of the two counts
+    assert held["logits and loss"] < at_work
+    assert at_work == pytest.approx((4 * H / 8 + H) * S * 2, rel=1e-12)
 
 
 def test_fsdp_keeps_the_tables_beside_the_gathered_layers():
@@ -161,7 +183,8 @@ def test_fsdp_keeps_the_tables_beside_the_gathered_layers():
     tables = 51200 * H + S * H + 51200 * H + H
     if context.spec.model.tied_embeddings:
         tables -= 51200 * H
-    assert held["fsdp-compile"] == pytest.approx(2 * (3 * layer + tables), rel=1e-3)
+    apart = max(2 * layer, tables)  # the stream that gathers keeps its buffers
+    assert held["fsdp-compile"] == pytest.approx(2 * (3 * layer + tables + apart), rel=1e-3)
     assert held["maxtext"] == pytest.approx(2 * max(1.5 * layer, tables), rel=1e-3)
 
 

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import context_of, job_of, row
 
-from planner.workloads.training.stages import even_layout, every_stage, lean_layout, slots_of
+from planner.workloads.training.stages import (
+    even_layout,
+    every_stage,
+    last_layout,
+    lean_layout,
+    slots_of,
+)
 from planner.workloads.training.staging import Staging
 
 
@@ -21,6 +27,15 @@ def dealt(kinds, pp, vpp, layout):
         stages[chunk % pp].update(kinds[start : start + size])
         start += size
     return stages
+
+
+@given(st.integers(1, 130), st.integers(1, 40))
+def test_a_last_layout_is_even_with_what_is_over_at_the_end(layers, chunks):
+    layout = last_layout(layers, chunks)
+    assert sum(layout) == layers
+    assert list(layout) == sorted(layout)
+    assert layout[-1] - layout[0] <= 1
+    assert sorted(layout) == sorted(even_layout(layers, chunks))
 
 
 @given(st.integers(1, 130), st.integers(1, 40))
