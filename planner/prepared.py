@@ -74,7 +74,9 @@ def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
         devices = job.hardware.fixed_devices or 1
         filled["zero_group"] = max(1, devices // tensor // stages)
     work = job.workload
-    if stack.extra_layers == "last" and virtual == 1 and given.layers_per_stage is None:
+    plain = virtual == 1 and given.schedule != "interleaved"
+    unsaid = given.layers_per_stage is None and given.stages is None
+    if stack.extra_layers == "last" and plain and unsaid and work.model.layers % stages:
         filled["layers_per_stage"] = last_layout(work.model.layers, stages)
     if work.task == "lora" and work.lora is None:
         work = work.model_copy(update={"lora": Lora(targets=stack.default_adapters)})

@@ -36,9 +36,15 @@ def test_a_log_of_the_allocator_leaves_out_what_it_does_not_hold(tmp_path):
 
 
 def test_a_stack_deals_the_layers_that_are_over_to_its_last_stages(tmp_path):
-    for preset, layers in (("internevo", (2, 3, 3)), ("megatron-core", None)):
-        made = job(devices=3, preset=preset, pp=3)
-        (run,) = prepare_all([runs_file(tmp_path / f"{preset}.yaml", [made])])
+    asked = [
+        ("internevo", {"pp": 3}, (2, 3, 3)),
+        ("internevo", {"pp": 3, "layers_per_stage": [3, 3, 2]}, (3, 3, 2)),
+        ("internevo", {"pp": 2}, None),
+        ("megatron-core", {"pp": 3}, None),
+    ]
+    for number, (preset, strategy, layers) in enumerate(asked):
+        made = job(devices=2 * strategy["pp"], preset=preset, **strategy)
+        (run,) = prepare_all([runs_file(tmp_path / f"{number}.yaml", [made])])
         assert run.job.strategy.layers_per_stage == layers
 
 
