@@ -38,21 +38,24 @@ class Runs:
     Parameters
     ----------
     counts   : (kinds, runs) layers of each kind
-    choice   : what each run chooses
+    choice   : what the runs choose, one for `places` runs in a row
     position : (runs,) stage, or (runs, rows) where pipelines differ in length
+    places   : runs in a row that choose alike
     """
 
     counts: Figures
     choice: Sequence[StageChoice]
     position: Figures
+    places: int = 1
 
     def slots(self, dims: ParallelDims) -> Slots:
         """Return the runs as slots of the plans `dims`."""
-        shape = (len(self.choice), len(dims))
+        shape = (len(self.choice) * self.places, len(dims))
         at = np.broadcast_to(self.position if self.position.ndim == 2 else self.position[:, None],
                              shape)  # fmt: skip
-        modes = np.array([[float(c.recompute or 0)] for c in self.choice])
-        layers = np.array([[c.recompute_layers] for c in self.choice])
+        each = self.choice
+        modes = np.repeat([float(c.recompute or 0) for c in each], self.places)[:, None]
+        layers = np.repeat([c.recompute_layers for c in each], self.places)[:, None]
         return Slots(
             np.broadcast_to(self.counts[:, :, None], (len(self.counts), *shape)),
             np.ones(shape),

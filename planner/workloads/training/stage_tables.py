@@ -11,7 +11,6 @@ Refuses to search: a solver walks the tables, and `staging_of_rows` reads its wa
 Parts: `StageTables`, `stage_tables`, `staging_of_rows`, `MOST_STATES`.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,7 +75,7 @@ def stage_tables(
     """
     pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
     kinds = tuple(context.kinds)
-    walked = _contiguous(kinds, longest) if vpp == 1 else _anywhere(kinds, longest)
+    walked = _contiguous(kinds, longest) if vpp == 1 else _anywhere(kinds, longest, vpp)
     if walked is None:
         return None
     keys, before, arcs = walked
@@ -84,8 +83,9 @@ def stage_tables(
     counts = np.array(keys, float).T[:, which]
     runs = Runs(
         np.repeat(counts, pp, axis=1),
-        [c for c in choice for _ in range(pp)],
+        choice,
         np.tile(np.arange(pp, dtype=float), len(choice)),
+        pp,
     )
     price = price_runs(context, dims, runs)
     shape = (len(choice), pp, len(dims))
@@ -113,9 +113,13 @@ def _rows(
     start: list[int] = []
     which: list[int] = []
     choice: list[StageChoice] = []
+    by_layers: dict[int, tuple[StageChoice, ...]] = {}
     for number, key in enumerate(keys):
         start.append(len(choice))
-        made = stage_choices(context, strategy, sum(key))
+        layers = sum(key)
+        if layers not in by_layers:
+            by_layers[layers] = stage_choices(context, strategy, layers)
+        made = by_layers[layers]
         choice += made
         which += [number] * len(made)
     return np.array(start), np.array(which), choice
@@ -141,14 +145,13 @@ def _contiguous(kinds: Sequence[int], longest: int) -> Walk:
     return list(ids), before, arcs
 
 
-def _anywhere(kinds: Sequence[int], longest: int) -> Walk | None:
-    """Keys of all counts by kind; states are the counts dealt so far."""
+def _anywhere(kinds: Sequence[int], longest: int, chunks: int) -> Walk | None:
+    """Keys of all counts by kind that so many chunks may hold; states are the counts dealt."""
     totals = [kinds.count(kind) for kind in range(max(kinds) + 1)]
     size = int(np.prod([total + 1.0 for total in totals]))
     if size > MOST_STATES:
         return None
-    ranges = [range(min(total, longest) + 1) for total in totals]
-    keys = [key for key in itertools.product(*ranges) if sum(key) <= longest]
+    keys = _of_chunks(kinds, longest, chunks)
     states = np.array(list(np.ndindex(*(total + 1 for total in totals))))
     left = states[:, None, :] - np.array(keys)[None, :, :]
     possible = (left >= 0).all(axis=2)
@@ -157,6 +160,29 @@ def _anywhere(kinds: Sequence[int], longest: int) -> Walk | None:
     )
     arcs = np.where(possible, np.arange(len(keys))[None, :], -1)
     return keys, np.where(possible, before, 0), arcs
+
+
+def _of_chunks(kinds: Sequence[int], longest: int, chunks: int) -> list[Key]:
+    """List counts by kind that `chunks` runs of layers hold together, each contiguous or empty.
+
+    Where kinds alternate, a run of n layers holds about as many of each: a stage cannot have all
+    of its layers of one kind. Runs may overlap here, so that some counts are not to be had.
+    """
+    single = _contiguous(kinds, longest)[0]
+    size = tuple(min(kinds.count(kind), longest) + 1 for kind in range(max(kinds) + 1))
+    held = np.zeros(size, bool)
+    held[(0,) * len(size)] = True
+    for _ in range(chunks):
+        more = held.copy()
+        for run in single:
+            if any(run):
+                into = tuple(slice(n, None) for n in run)
+                from_ = tuple(slice(0, max(0, s - n)) for n, s in zip(run, size, strict=True))
+                more[into] |= held[from_]
+        if np.array_equal(more, held):
+            break
+        held = more
+    return [tuple(int(n) for n in key) for key in np.argwhere(held) if key.sum() <= longest]
 
 
 def staging_of_rows(tables: StageTables, rows: Sequence[int], vpp: int) -> Staging:
