@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from plans import load_example, pinned, planned
 
+from hardware_profiles.load import load
 from planner.choices import clusters
 from planner.dims import CODES
 from planner.workloads import training
@@ -108,17 +109,21 @@ def test_it_fits_and_the_recommendation_is_as_fast(expert):
     assert plan["prediction"]["step_time_s"] <= theirs["step_time_s"]
 
 
-def test_llama_3_ran_without_recomputation_and_is_priced_over_the_limit():
-    """Llama 3 Herd, section 3.3: no recomputation at 8K. Ours holds 13% more than the limit.
+def test_llama_3_ran_without_recomputation_and_is_priced_at_the_limit():
+    """Llama 3 Herd, section 3.3: no recomputation at 8K, states sharded over all 128 replicas.
 
-    A known difference, kept in sight: it may shrink, and this test then asks for its removal.
+    Ours holds 1.4% more than the limit, which keeps a reserve of 6%: it fits the card, as it did.
+    Theirs also freed inputs and outputs of stages early, which ours does not count. A known
+    difference, kept in sight: it may shrink, and this test then asks for its removal.
     """
     plan = planned("llama3-405b-16384-h100")
     strategy = {"tp": 8, "cp": 1, "pp": 16, "dp": 128, "micro_batch": 1, "zero": 1,
-                "schedule": "1f1b", "recompute": "none", "offload": []}  # fmt: skip
+                "zero_group": 128, "schedule": "1f1b", "recompute": "none",
+                "offload": []}  # fmt: skip
     theirs = pinned(plan, strategy)["prediction"]
     over = theirs["memory_bytes"] / theirs["memory_limit_bytes"]
-    assert 1.0 < over < 1.14
+    assert 1.0 < over < 1.02
+    assert theirs["memory_bytes"] < load("dgx-h100").memory_bytes.value
 
 
 @pytest.mark.parametrize(
