@@ -30,6 +30,7 @@ NOT_OF_COLUMNS = {
     "collectives.all_reduce_choice": "names the algorithm of one plan",
     "collectives.usable": "tells what one plan can use",
     "speedup.fit": "takes the measurements of one design",
+    "units.scalar": "takes the number out of a column of one",
 }
 SIGNED = {"quantiles.normal_quantile": "negative below the median"}
 UNBOUNDED = {

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from planner.one_plan import OnePlan, scalar
+from costmodels.units import scalar
+from planner.one_plan import OnePlan
 from planner.workloads import training
 
 PINNED = {

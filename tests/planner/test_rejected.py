@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from costmodels.collectives import all_reduce_s
+from costmodels.units import scalar
 from hardware_profiles.load import load
 from planner import rejected
-from planner.one_plan import OnePlan, scalar
+from planner.one_plan import OnePlan
 from planner.rejected import Alternative
 from planner.workloads.training.groups import segments
 
