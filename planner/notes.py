@@ -17,6 +17,8 @@ from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["notes"]
 
+LITTLE_GOODPUT = 0.7
+"""Goodput below which lost hosts are worth a note."""
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
 
 
@@ -34,6 +36,7 @@ def notes(
         *(_unmeasured(profile) for profile in machines.values()),
         *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
         _deadline(job, figures),
+        _waiting(job, figures),
         _offload(strategy),
         _imbalance(job, strategy),
         _failures(job, context),
@@ -67,6 +70,17 @@ def _deadline(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
         f"confidence {wanted:g} is of failures: with what the prediction itself may miss, the"
         f" deadline holds with {chance:.0%}; asking for deadline_s {deadline_s / late:.3g} makes"
         " up for that"
+    )
+
+
+def _waiting(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
+    """Say that spares would help where lost hosts take much of the run, and it has none."""
+    goodput = figures.get("goodput")
+    if not isinstance(goodput, float) or goodput >= LITTLE_GOODPUT or job.failure.spare_nodes:
+        return ""
+    return (
+        f"lost hosts leave {goodput:.0%} of the time to the run, which has no spares:"
+        " failure.spare_nodes are hosts that step in at once"
     )
 
 

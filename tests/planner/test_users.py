@@ -162,3 +162,13 @@ def test_pools_of_two_vendors_say_what_that_asks_for():
     said = notes_of(job(system=pools))
     assert "amd and nvidia in one job" in said
     assert "no measurement of mi300x" in said
+
+
+def test_a_run_that_mostly_waits_for_hosts_is_told_of_spares():
+    lost = "{preemption_mean_s: 3.0e4, notice_s: 30, replacement_s: 1800%s}"
+    workload = ", tokens: 1.0e10"
+    machine = "{system: dgx-h100, devices: 256}"
+    said = notes_of(job(workload, system=machine, failure=lost % ""))
+    assert re.search(r"lost hosts leave \d+% of the time to the run", said)
+    spared = notes_of(job(workload, system=machine, failure=lost % ", spare_nodes: 8"))
+    assert "lost hosts" not in spared
