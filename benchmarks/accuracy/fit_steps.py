@@ -26,7 +26,7 @@ from planner.fitting.left_out import left_out
 from planner.prepared import Priced
 
 ROOT = Path(__file__).parents[2] / "hardware_profiles"
-THIN, ROUNDS, WORTH = 1, 2, 0.5
+THIN, ROUNDS, WORTH = 1, 2, (1.0 / 3.0) ** 0.5
 
 A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
 HOPPER = ("dgx-h100", "dgx-h200")
@@ -116,7 +116,7 @@ def write(fitted: Fitted) -> None:
 
 
 def worth(runs: Sequence[Priced]) -> Column:
-    """Weigh each run so that a source of n counts as sqrt(n)/4 runs, told apart from the priors.
+    """Weigh each run so that a source of n counts as sqrt(n)/3 runs, told apart from the priors.
 
     Errors of a source are of a kind: a thousand of its runs are not a thousand observations.
     """
