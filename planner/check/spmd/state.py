@@ -9,7 +9,6 @@ By stage of ZeRO, how gradients are added up:
 """
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from planner.check.layout import Group, Layout, Parameter
@@ -41,20 +40,13 @@ def settled(gradients: Weights, layout: Layout) -> Weights:
 
 
 def _summed(values: Weights, over: dict[str, Group]) -> Weights:
-    """All-reduce what goes over the same ranks as one message.
+    """All-reduce what goes over the same ranks in one operation, and each array as it lies.
 
-    As plans count it: several arrays in one psum are one operation of the compiled program, but
-    XLA's CPU runtime sends them one after the other, and each pays the latency.
+    To join them would copy every gradient twice.
     """
     out = dict(values)
     for group in sorted(set(over.values())):
-        names = [name for name in values if over[name] == group and group.axes]
-        if not names:
-            continue
-        flat = jnp.concatenate([values[name].ravel() for name in names])
-        sizes = [values[name].size for name in names]
-        parts = jnp.split(parallel.all_reduce(flat, group), np.cumsum(sizes)[:-1])
-        out |= {n: part.reshape(values[n].shape) for n, part in zip(names, parts, strict=True)}
+        out |= parallel.all_reduce({n: x for n, x in values.items() if over[n] == group}, group)
     return out
 
 
