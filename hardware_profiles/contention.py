@@ -43,7 +43,7 @@ def with_busy(profile: HardwareProfile, devices: int) -> HardwareProfile:
     before = host.devices if host.busy is None else host.busy
     if busy == before:
         return profile
-    share = host.contention.value
+    share, new = host.contention.value, host.new_memory_bytes_per_s
     slower = slowdown(share, busy) / slowdown(share, before)
     peaks = {name: _times(rate, 1.0 / slower) for name, rate in profile.peak_flop_per_s.items()}
     return profile.model_copy(
@@ -55,6 +55,7 @@ def with_busy(profile: HardwareProfile, devices: int) -> HardwareProfile:
                 update={
                     "busy": busy,
                     "link_bytes_per_s": _times(host.link_bytes_per_s, 1.0 / slower),
+                    "new_memory_bytes_per_s": (new and _times(new, 1.0 / slower)),
                 }
             ),
             "kernels": profile.kernels.model_validate(_fixed(profile.kernels.model_dump(), slower)),

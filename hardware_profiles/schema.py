@@ -107,6 +107,8 @@ class Host(Frozen):
     `contention` is what each further device at work costs the others of the host, where they
     share its cores or its memory: rate(k) = rate(1) / (1 + c (k - 1)), c in [0, 1]; absent, they
     are apart. All figures of the profile are as with `busy` of its devices at work (absent: all).
+    `new_memory_bytes_per_s` is how fast a device gets memory that its program did not hold before,
+    where what a step works in is given back after it, as a processor's is; absent, it is kept.
     """
 
     devices: Annotated[int, Field(ge=1)]
@@ -114,6 +116,7 @@ class Host(Frozen):
     memory_bytes_per_device: Figure
     contention: Figure | None = None
     busy: Annotated[int, Field(ge=1)] | None = None
+    new_memory_bytes_per_s: Positive | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Host":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardware_profiles.schema import Figure, HardwareProfile, NetworkLevel
+from planner.calibrate import new_memory
 from planner.calibrate.fitted import Fitted, Measured, four
 from planner.calibrate.kernel_fit import fit_contention, fit_kernels, with_peaks
 from planner.calibrate.link_fit import fit_level, level_of
@@ -90,7 +91,7 @@ def _host(
     host = profile.host.model_copy(
         update={
             "devices": machine.host_devices, "link_bytes_per_s": link,
-            "memory_bytes_per_device": own,
+            "memory_bytes_per_device": own, "new_memory_bytes_per_s": _new_memory(measured, told),
         }
     )  # fmt: skip
     share = f"{chip}, one of {machine.host_devices} JAX devices on {machine.cores} cores"
@@ -107,6 +108,17 @@ def _host(
             ),
         }
     )  # fmt: skip
+
+
+def _new_memory(measured: Sequence[Measured], told: str) -> Figure | None:
+    """Return how fast a device gets new memory, where that costs anything."""
+    rows = {row.point.kind: row for row in measured if row.point.kind in new_memory.KINDS}
+    size = float(next(iter(rows.values())).point.sizes["bytes"])
+    found = new_memory.rate({kind: row.reading.time_s for kind, row in rows.items()}, size)
+    if found is None:
+        return None
+    source = f"{told}: arrays of {size / 2**20:.0f} MiB in new memory, less the same in their own"
+    return Figure(value=four(found), basis="measured", source=source)
 
 
 def _joined(

@@ -97,6 +97,7 @@ def menu(scope: Scope) -> list[Point]:
         *_contended(scope),
         Point("launch", {}),
         *(Point(kind, {"bytes": 1 << 24}) for kind in ("to device", "from device")),
+        *(Point(kind, {"bytes": 1 << 26}) for kind in ("new memory", "kept memory")),
         *(point for level in scope.levels for point in _exchanged(level, scope)),
     ]
     return list({point.key: point for point in points}.values())

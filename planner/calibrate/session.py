@@ -17,7 +17,16 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from planner.calibrate import attention, copies, elementwise, exchanges, experts, launches, products
+from planner.calibrate import (
+    attention,
+    copies,
+    elementwise,
+    exchanges,
+    experts,
+    launches,
+    new_memory,
+    products,
+)  # fmt: skip
 from planner.calibrate.journal import Journal
 from planner.calibrate.launch import everywhere, largest, meet
 from planner.calibrate.machine import Machine
@@ -146,6 +155,8 @@ class Session:
         """Return the program of a point, on its devices."""
         if point.kind in copies.KINDS:
             return Work(copies.call(point, jax.local_devices()))
+        if point.kind in new_memory.KINDS:
+            return Work(new_memory.call(point.kind, point.sizes["bytes"], jax.local_devices()))
         if point.kind == "launch":
             return Work(launches.call(self._devices(point)))
         if point.kind in exchanges.KINDS:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from planner.check.exchanges import Exchange
 from planner.check.layout import Group
 from planner.check.spmd import parallel
+from planner.check.spmd.decoder import Weights
 from planner.check.spmd.state import adam
 from planner.check.step import Step
 from planner.check.turns import repeated
@@ -71,16 +71,25 @@ def _once(exchange: Exchange, x: Array) -> Array:
 
 
 def adam_alone(step: Step) -> Run:
-    """Return a call that runs Adam on what each rank owns, and nothing else."""
+    """Return a call that runs Adam on what each rank owns, in place as a step does."""
     state = step.arguments[0]
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, state.first)
-    moments = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), state.first
-    )
-    mesh: Mesh = step.mesh
+
+    def zeros() -> Weights:
+        made: Weights = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), state.first
+        )
+        return made
+
     mapped = jax.shard_map(
         lambda w, first, second, g: adam(w, first, second, g, jnp.ones(())),
-        mesh=mesh, in_specs=(specs,) * 4, out_specs=(specs,) * 3, check_vma=False,
+        mesh=step.mesh, in_specs=(specs,) * 4, out_specs=(specs,) * 3, check_vma=False,
     )  # fmt: skip
-    run = jax.jit(mapped).lower(*(moments,) * 4).compile()
-    return lambda: jax.block_until_ready(run(*(moments,) * 4))
+    own, gradients = (zeros(), zeros(), zeros()), zeros()
+    run = jax.jit(mapped, donate_argnums=(0, 1, 2)).lower(*own, gradients).compile()
+
+    def updated() -> None:
+        nonlocal own
+        own = jax.block_until_ready(run(*own, gradients))
+
+    return updated

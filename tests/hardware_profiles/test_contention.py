@@ -71,3 +71,12 @@ def test_contention_is_a_share() -> None:
     data["host"]["contention"]["value"] = 1.5
     with pytest.raises(ValidationError, match="contention is at most 1"):
         HardwareProfile.model_validate(data)
+
+
+def test_new_memory_comes_faster_to_a_device_alone() -> None:
+    profile = shared()
+    rate = Figure(value=1e9, basis="measured", source="a test")
+    host = profile.host.model_copy(update={"new_memory_bytes_per_s": rate})
+    given = profile.model_copy(update={"host": host})
+    assert _at(with_busy(given, 1), "host.new_memory_bytes_per_s") == pytest.approx(4.5e9)
+    assert with_busy(profile, 1).host.new_memory_bytes_per_s is None

@@ -91,6 +91,8 @@ def times_of(context: Context, dims: ParallelDims, elsewhere_s: Num = 0.0) -> Br
         )  # fmt: skip
     terms += _step_terms(context, dims, few_parameters, slots, folded)
     terms.append(_swapped(context, dims, slots, folded, compute_s))
+    if context.cluster.profile.host.new_memory_bytes_per_s is not None:
+        terms.append(_new_memory(context, dims))
     terms.append(_stragglers(context, dims, Breakdown(tuple(terms)).total_s))
     return Breakdown(tuple(terms))
 
@@ -225,6 +227,23 @@ def _update_s(context: Context, dims: ParallelDims, parameters: states.Fullest) 
         traffic / (memory_bytes_per_s * family.optimizer_efficiency.value),
         traffic / consistency.HOST_ADAM_BYTES_PER_S + down_up / rates.host_bytes_per_s,
     )
+
+
+def _new_memory(context: Context, dims: ParallelDims) -> Term:
+    """Memory of a step that its program gets anew: all but what outlives the step.
+
+    seconds = (gradients + activations + buffers) / the rate at which the host gives memory
+    """
+    rate = context.cluster.profile.host.new_memory_bytes_per_s
+    assert rate is not None
+    held = memory_of(context, dims).memory
+    fresh = sum(
+        m.bytes for m in held if m.name == "gradients" or m.kind in ("activations", "buffers")
+    )
+    return Term(
+        "new memory", "host", fresh / rate.value,
+        f"gradients, activations and buffers over what the host gives; {rate.basis}",
+    )  # fmt: skip
 
 
 def _swapped(

@@ -11,6 +11,7 @@ from hardware_profiles.write import dumps
 from planner.calibrate.found import Findings, findings
 from planner.calibrate.journal import Journal
 from planner.calibrate.machine import Machine
+from planner.calibrate.new_memory import rate
 from planner.calibrate.points import Point
 from planner.calibrate.run import levels_of
 from planner.calibrate.session import Session
@@ -50,9 +51,17 @@ def test_the_profile_is_read_back_and_owns_up(quiet: Findings, tmp_path: Path) -
     assert "2026-01-02, jax 1.0" in profile.network[0].latency_s.source
     assert profile.network[1].latency_s.basis == profile.power.device_w.basis == "assumed"
     assert profile.memory_bytes.value == 2e9
+    new = profile.host.new_memory_bytes_per_s  # 64 MiB in 0.03 s, and 0.01 s in memory of its own
+    assert new is not None and new.value == pytest.approx(2**26 / 0.02, rel=1e-3)
     said = path.read_text("utf-8")
     assert "BUSY" not in said
     assert "held back" in said
+
+
+def test_memory_that_is_kept_has_no_rate() -> None:
+    assert rate({"new memory": 3.0, "kept memory": 1.0}, 8.0) == 4.0
+    assert rate({"new memory": 1.2, "kept memory": 1.0}, 8.0) is None
+    assert rate({"new memory": 0.8, "kept memory": 1.0}, 8.0) is None
 
 
 def test_the_document_has_every_point_and_constant(quiet: Findings) -> None:
