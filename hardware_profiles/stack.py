@@ -146,6 +146,8 @@ class Stack(_Frozen):
     whole_transient_bytes : per parameter of a stage: flat buffers that whole weights and gradients
                         pass through as they are gathered and reduced
     fused_accumulation : products of weight gradients add to the gradients held, in one kernel
+    stacked_layers    : layers of a kind lie in one array: each is cut out of it where it is used,
+                        and its gradient written into one that was cleared
     scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
                         crosses a stage boundary, and the ranks there gather it
     attention_kernels : `chip`: those written for the chip; `flash-2`: of an older generation,
@@ -176,6 +178,7 @@ class Stack(_Frozen):
     logged_stage: Literal["fullest", "first"] = "fullest"
     logged_bytes: Literal["device", "allocator"] = "device"
     fused_accumulation: bool = False
+    stacked_layers: bool = False
     scatters_boundaries: bool = False
     attention_kernels: Literal["chip", "flash-2"] = "chip"
     unfused_loss_under: tuple[str, ...] = ()

@@ -1,12 +1,10 @@
 """Parameters of a checked model: shapes, who holds what, who adds up whose gradients.
 
-Every parameter has a first dim of its own. Where a stage has many layers, those of a kind are
-stacked in one array, cut over the stages: a program that loops over them stays short. Else each
-layer of a stage has arrays of its own, `qkv.0`, `qkv.1`, with one copy a stage as the tables have
-it: nothing is cut out of a stack, and no gradient written into one. Names are of grid axes (see
+Every parameter has a first dim of its own: decoder layers, cut over the stages, or for the tables
+one copy a stage. Names are of grid axes (see
 `planner.emit.jax_axes`). Pure data: knows no JAX.
 
-Parts: `Group`, `Parameter`, `Layout`, `layout_of`; `kind_of`, what a parameter is.
+Parts: `Group`, `Parameter`, `Layout`, `layout_of`.
 """
 
 import math
@@ -21,10 +19,7 @@ from planner.errors import SpecError
 from planner.models.config import ModelConfig
 from planner.workloads.training.context import DEFAULT_IMBALANCE
 
-__all__ = ["Axes", "Group", "Layout", "Parameter", "kind_of", "layout_of"]
-
-STACKED = 8
-"""Layers of a stage up to which each has arrays of its own."""
+__all__ = ["Axes", "Group", "Layout", "Parameter", "layout_of"]
 
 Axes = tuple[str, ...]
 
@@ -84,7 +79,6 @@ class Layout:
     Parameters
     ----------
     axes       : grid axes, and those that make up each role
-    stacked    : layers of a stage are stacked, kind by kind
     batch      : sequences of a microbatch on all data-parallel ranks together
     capacity   : slots of an expert over the tokens that it gets on average
     balanced   : tokens are dealt to experts evenly, whatever the router says
@@ -94,16 +88,10 @@ class Layout:
     mesh: Mesh
     axes: MeshAxes
     parameters: Mapping[str, Parameter]
-    stacked: bool
     sequence: int
     batch: int
     capacity: float
     balanced: bool
-
-    def kind(self, kind: str) -> Parameter:
-        """Return a kind of parameter, all layers alike."""
-        name = kind if self.stacked or kind in self.parameters else f"{kind}.0"
-        return self.parameters[name]
 
     def group(self, role: str) -> Group:
         """Ranks of a role, what they exchange named after it."""
@@ -123,14 +111,7 @@ def layout_of(view: PlanView, header: Header | None = None) -> Layout:
     """Lay the model of a plan out; SpecError where a dim does not divide."""
     axes = mesh_axes(view.mesh, header or Header(""))
     model, mesh, workload = view.model, view.mesh, view.workload
-    own = model.layers // mesh.pp  # layers of a stage
-    stacked = own > STACKED or model.layers % mesh.pp > 0
-    parameters = {**_tables(model, mesh), **_layers(model, ("layers", model.layers, "pp"))}
-    if not stacked:
-        one = _layers(model, ("stages", mesh.pp, "pp"))
-        parameters = _tables(model, mesh) | {
-            f"{kind}.{layer}": dims for kind, dims in one.items() for layer in range(own)
-        }
+    parameters = {**_tables(model, mesh), **_layers(model)}
     moe = model.moe
     capacity = 1.0 if moe is None else moe.imbalance or moe.capacity_factor or DEFAULT_IMBALANCE
     layout = Layout(
@@ -138,10 +119,9 @@ def layout_of(view: PlanView, header: Header | None = None) -> Layout:
         mesh=mesh,
         axes=axes,
         parameters={
-            name: _parameter(kind_of(name), dims, mesh, axes, model.tied_embeddings)
+            name: _parameter(name, dims, mesh, axes, model.tied_embeddings)
             for name, dims in parameters.items()
         },
-        stacked=stacked,
         sequence=workload.sequence_length,
         batch=mesh.dp * mesh.micro_batch,
         capacity=capacity,
@@ -149,11 +129,6 @@ def layout_of(view: PlanView, header: Header | None = None) -> Layout:
     )
     _check(layout)
     return layout
-
-
-def kind_of(name: str) -> str:
-    """Return what a parameter is, of whichever layer: `qkv.3` is `qkv`."""
-    return name.partition(".")[0]
 
 
 Named = list[tuple[str, int, str]]
@@ -171,9 +146,9 @@ def _tables(model: ModelConfig, mesh: Mesh) -> dict[str, Named]:
     return kinds
 
 
-def _layers(model: ModelConfig, first: tuple[str, int, str]) -> dict[str, Named]:
-    """Dims of the layers' parameters behind a first one; queries lie beside keys and values."""
-    layers, hidden = first, ("hidden", model.hidden, "")
+def _layers(model: ModelConfig) -> dict[str, Named]:
+    """Dims of the layers' parameters, stacked; queries lie beside their keys and values."""
+    layers, hidden = ("layers", model.layers, "pp"), ("hidden", model.hidden, "")
     groups, width = model.kv_heads_or_all, model.head_dim_or_even
     each = model.heads // groups + 2
     gates = ("gates", 2 if model.gated_mlp else 1, "")
@@ -198,17 +173,17 @@ def _layers(model: ModelConfig, first: tuple[str, int, str]) -> dict[str, Named]
     return kinds
 
 
-def _parameter(kind: str, named: Named, mesh: Mesh, axes: MeshAxes, tied: bool) -> Parameter:
+def _parameter(name: str, named: Named, mesh: Mesh, axes: MeshAxes, tied: bool) -> Parameter:
     """Say who shares a parameter: experts among the ranks beyond ep and etp, others over dp*cp."""
-    roles, expert = axes.roles, kind.startswith("expert_")
+    roles, expert = axes.roles, name.startswith("expert_")
     taken = {*roles["ep"], *roles["etp"]} if expert else set()
     ranks = ("tp", "cp", "dp") if expert else ("cp", "dp")
     every = [a for a in axes.sizes if any(a in roles[role] for role in ranks) and a not in taken]
     shards = roles["efsdp" if expert else "fsdp"]
     partial: Axes = ()
-    if kind in ("attention_norm", "mlp_norm", "final_norm", "router") and mesh.sp:
+    if name in ("attention_norm", "mlp_norm", "final_norm", "router") and mesh.sp:
         partial = roles["tp"]
-    elif kind == "embedding" and tied:  # the first stage looks up in it, the last one scores
+    elif name == "embedding" and tied:  # the first stage looks up in it, the last one scores
         partial = roles["pp"]
     return Parameter(
         dims=tuple((what, size, roles[role] if role else ()) for what, size, role in named),

@@ -25,8 +25,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from numpy.typing import NDArray
 
-from planner.check.layout import Axes, Layout, kind_of, layout_of
-from planner.check.spmd.pipeline import TABLES
+from planner.check.layout import Axes, Layout, layout_of
 from planner.check.spmd.program import Batch, State, program
 from planner.emit.text import Header
 from planner.emit.view import read
@@ -74,11 +73,13 @@ class Step:
             made = np.broadcast_to(value, like.shape).astype(like.dtype)
             return jax.device_put(made, like.sharding)
 
-        weights = self._weights(key)
-        parameters = {name: put(weights[name], like) for name, like in state.parameters.items()}
-        first, second = (
-            {name: put(np.zeros(()), like) for name, like in part.items()}
-            for part in (state.first, state.second)
+        parameters, first, second = (
+            {name: put(draw(name), like) for name, like in sorted(part.items())}
+            for part, draw in (
+                (state.parameters, lambda name: self._weight(key, name)),
+                (state.first, lambda _: np.zeros(())),
+                (state.second, lambda _: np.zeros(())),
+            )
         )
         count = put(np.zeros(()), state.taken)
         shape = batch.tokens.shape
@@ -89,22 +90,13 @@ class Step:
             Batch(tokens=put(tokens, batch.tokens), labels=put(labels, batch.labels)),
         )
 
-    def _weights(self, key: np.random.Generator) -> Mapping[str, NDArray[np.generic]]:
-        """Draw all parameters, kind by kind over all layers; every stage has the same tables."""
-        layout = self.layout
-        drawn = {}
-        for kind in sorted(dict.fromkeys(map(kind_of, layout.parameters))):
-            table = kind in TABLES
-            first = 1 if table else layout.model.layers
-            shape = (first, *layout.kind(kind).shape[1:])
-            value = WEIGHT * key.standard_normal(shape, np.float32)
-            value = np.ones(shape, np.float32) if kind in NORMS else value
-            if table or layout.stacked:
-                drawn[kind] = value
-                continue
-            of_stages = value.reshape(layout.mesh.pp, -1, *shape[1:])
-            drawn |= {f"{kind}.{i}": of_stages[:, i] for i in range(of_stages.shape[1])}
-        return drawn
+    def _weight(self, key: np.random.Generator, name: str) -> NDArray[np.generic]:
+        """Draw a parameter; every stage has the same tables."""
+        dims = self.layout.parameters[name].dims
+        shape = tuple(1 if what == "stages" else size for what, size, _ in dims)
+        if name in NORMS:
+            return np.ones(shape, np.float32)
+        return WEIGHT * key.standard_normal(shape, np.float32)
 
 
 def build(

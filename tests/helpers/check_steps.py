@@ -89,17 +89,7 @@ def main():
         for _ in range(STEPS):
             state, loss = step.run(state, batch)
             losses.append(float(loss))
-        return step, losses, stacked(state.first)
-
-    def stacked(moments):
-        """By kind, layers in order: of stages, each with its layers, or stacked as they are."""
-        kinds = {}
-        for name in sorted(moments, key=lambda n: (len(n), n)):
-            kinds.setdefault(name.partition(".")[0], []).append(np.asarray(moments[name]))
-        return {
-            kind: x[0] if kind in moments else np.stack(x, 1).reshape(-1, *x[0].shape[1:])
-            for kind, x in kinds.items()
-        }
+        return step, losses, {n: np.asarray(x) for n, x in state.first.items()}
 
     def apart(name, one, other):
         """Largest difference over the largest value; of the tables, of the stage that uses them."""

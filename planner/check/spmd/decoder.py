@@ -11,7 +11,7 @@ from functools import partial
 import jax
 from jax import Array
 
-from planner.check.layout import Group, Layout, Parameter, kind_of
+from planner.check.layout import Group, Layout, Parameter
 from planner.check.spmd import parallel
 from planner.check.spmd.attention import attention
 from planner.check.spmd.experts import experts
@@ -29,7 +29,7 @@ def whole(w: Weights, layout: Layout) -> Weights:
     """
     if not layout.gathers_often:
         return w
-    return {kind: gathered(x, layout.kind(kind), 1) for kind, x in w.items()}
+    return {name: gathered(x, layout.parameters[name], 1) for name, x in w.items()}
 
 
 def gathered(x: Array, of: Parameter, dropped: int) -> Array:
@@ -58,14 +58,9 @@ def keeping(
 
 
 def layers(x: Array, w: Weights, layout: Layout) -> Array:
-    """Run a stage's layers; `w`: their parameters, stacked or layer by layer."""
+    """Run a stage's layers; `w`: its layers' parameters, stacked."""
     step = keeping(partial(_layer, layout=layout), layout, layout.mesh.recompute)
-    if layout.stacked:
-        return jax.lax.scan(lambda x, one: (step(x, one), None), x, w)[0]
-    kinds = dict.fromkeys(map(kind_of, w))
-    for layer in range(len(w) // len(kinds)):
-        x = step(x, {kind: w[f"{kind}.{layer}"] for kind in kinds})
-    return x
+    return jax.lax.scan(lambda x, one: (step(x, one), None), x, w)[0]
 
 
 def _layer(x: Array, w: Weights, layout: Layout) -> Array:

@@ -262,13 +262,18 @@ def _accumulate_s(
     """Read and write of the accumulated gradients, where there is more than one microbatch.
 
     Where the products of weight gradients do it themselves, only what their time does not cover:
-    smooth_max(weight, traffic) - weight.
+    smooth_max(weight, traffic) - weight. Where layers are stacked, every microbatch reads and
+    writes parameters to cut them out, and clears, reads and writes gradients to put them in.
     """
     traffic = 2.0 * context.gradient_bytes * parameters.trainable
     seconds: Num = traffic / context.rates.memory_bytes_per_s
     if context.stack.fused_accumulation:
         seconds = smooth_max(weight_s, seconds) - weight_s
-    return np.where(dims.microbatches > 1, seconds, 0.0)
+    seconds = np.where(dims.microbatches > 1, seconds, 0.0)
+    if context.stack.stacked_layers:
+        each = 2.0 * context.activation_bytes + 3.0 * context.gradient_bytes
+        seconds = seconds + each * parameters.trainable / context.rates.memory_bytes_per_s
+    return seconds
 
 
 def _stage_terms(
