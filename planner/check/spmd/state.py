@@ -9,6 +9,7 @@ By stage of ZeRO, how gradients are added up:
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from planner.check.layout import Group, Layout, Parameter
@@ -17,6 +18,8 @@ from planner.check.spmd.decoder import Weights
 
 __all__ = ["adam", "gathered", "owned", "reduced", "settled"]
 
+JOINED, JOINED_BYTES = "joined", 2**20
+"""Name of small gradients laid one after the other, and the size from which one goes alone."""
 RATE, FIRST, SECOND, EPSILON = 1e-3, 0.9, 0.95, 1e-8
 
 
@@ -40,13 +43,21 @@ def settled(gradients: Weights, layout: Layout) -> Weights:
 
 
 def _summed(values: Weights, over: dict[str, Group]) -> Weights:
-    """All-reduce what goes over the same ranks in one operation, and each array as it lies.
+    """All-reduce what goes over the same ranks: large arrays as they lie, small ones joined.
 
-    To join them would copy every gradient twice.
+    Each array that is sent pays the latency, and each that is joined is copied twice.
     """
     out = dict(values)
     for group in sorted(set(over.values())):
-        out |= parallel.all_reduce({n: x for n, x in values.items() if over[n] == group}, group)
+        names = [name for name in values if over[name] == group and group.axes]
+        small = [name for name in names if values[name].nbytes < JOINED_BYTES]
+        sent = {name: values[name] for name in names if name not in small}
+        if small:
+            sent[JOINED] = jnp.concatenate([values[name].ravel() for name in small])
+        out |= parallel.all_reduce(sent, group)
+        if small:
+            parts = jnp.split(out.pop(JOINED), np.cumsum([values[n].size for n in small])[:-1])
+            out |= {n: x.reshape(values[n].shape) for n, x in zip(small, parts, strict=True)}
     return out
 
 
