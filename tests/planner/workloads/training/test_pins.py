@@ -92,6 +92,14 @@ WRONG: list[tuple[dict[str, object], str]] = [
         {"stages": [{"layers": 40}, {"layers": 8, "tp": 2}]},
         "strategy.stages.1.tp: needs a job over several pools",
     ),
+    (
+        {"recompute": {"full": 49}},
+        "strategy.recompute.full: 49 layers of each stage, but the model has 48",
+    ),
+    (
+        {"pp": 4, "recompute": {"full": 13}},
+        "strategy.recompute.full: 13 layers of each stage, but a stage holds at most 12",
+    ),
     ({"ep": 8}, "strategy.ep: ep 8, but the model has no experts"),
     ({"etp": 2}, "strategy.etp: etp 2, but the model has no experts"),
     ({"moe": EXPERTS, "ep": 128}, "strategy.ep: ep 128 does not divide experts 64"),
@@ -130,6 +138,7 @@ RIGHT: list[dict[str, object]] = [
     {"layers_per_stage": [20, 8, 10, 10], "stages": [{"layers": 30}, {"layers": 18}]},
     {"tp": 12, "devices": 96},
     {"ep": 1, "etp": 1},
+    {"pp": 4, "layers_per_stage": [8, 8, 16, 16], "recompute": {"full": 16}},
 ]
 
 
