@@ -119,6 +119,7 @@ class Training(Frozen):
     matmul         : matrix products, by precision as in `Kernels.matmul`
     attention      : fused attention, forward and backward
     flash_2        : on top of `attention`, kernels of FlashAttention-2, written for Ampere
+    flash_1        : the same of those before it (FlashAttention in Triton, 2022 and 2023)
     grouped_matmul : products of experts, on top of `matmul`
     memory         : memory bandwidth
     """
@@ -128,6 +129,7 @@ class Training(Frozen):
     )
     attention: Positive = _AS_ALONE
     flash_2: Positive = _AS_ALONE
+    flash_1: Positive = _AS_ALONE
     grouped_matmul: Positive = _AS_ALONE
     memory: Positive = _AS_ALONE
 

@@ -17,10 +17,19 @@ from ruamel.yaml import YAML
 
 from hardware_profiles.schema import Figure
 
-__all__ = ["Family", "Overlap", "Stack", "Supports", "Switches", "load_stack", "stack_names"]
+__all__ = [
+    "AttentionKernels",
+    "Family",
+    "Overlap",
+    "Stack",
+    "Supports",
+    "Switches",
+    "load_stack",
+    "stack_names",
+]
 
 _HERE = Path(__file__).parent
-
+AttentionKernels = Literal["chip", "flash-2", "flash-1"]
 
 _NOTHING = Figure(value=0.0, basis="assumed", source="the stack is not known to hold any")
 
@@ -150,8 +159,8 @@ class Stack(_Frozen):
                         and its gradient written into one that was cleared
     scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
                         crosses a stage boundary, and the ranks there gather it
-    attention_kernels : `chip`: those written for the chip; `flash-2`: of an older generation,
-                        which reaches less on newer chips
+    attention_kernels : `chip`: those written for the chip; `flash-2`, `flash-1`: of older
+                        generations, which reach less on newer chips
     unfused_loss_under : recompute modes that belong to a framework of this preset whose loss is
                         not fused, though `fused_loss` is on for the others
     extra_layers      : stages that get one layer more where a measured run does not say and they
@@ -180,7 +189,7 @@ class Stack(_Frozen):
     fused_accumulation: bool = False
     stacked_layers: bool = False
     scatters_boundaries: bool = False
-    attention_kernels: Literal["chip", "flash-2"] = "chip"
+    attention_kernels: AttentionKernels = "chip"
     unfused_loss_under: tuple[str, ...] = ()
     extra_layers: Literal["early", "last"] = "early"
 

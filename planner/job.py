@@ -13,6 +13,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
+from hardware_profiles.stack import AttentionKernels
 from planner.fields import Devices, Name, NotNegative, Positive, Probability, Section, Share
 from planner.strategy import RecomputeFull, Strategy
 
@@ -264,6 +265,9 @@ class Software(Section):
 
     preset: Name = Field(default="megatron-core", description="name of a shipped stack")
     flash_attention: bool | None = Field(default=None, description="fused attention")
+    attention_kernels: AttentionKernels | None = Field(
+        default=None, description="generation of the fused attention kernels"
+    )
     compile: bool | None = Field(default=None, description="a compiler fuses operators")
     fused_kernels: bool | None = Field(
         default=None, description="fused norms, activations and the like"
@@ -290,8 +294,9 @@ class Software(Section):
     )
 
     def switches(self) -> dict[str, object]:
-        """Return the switches that are given, by key (preset and runtime left out)."""
-        return {k: v for k, v in self if v is not None and k not in ("preset", "runtime")}
+        """Return the switches that are given, by key (what is no switch is left out)."""
+        other = ("preset", "runtime", "attention_kernels")
+        return {k: v for k, v in self if v is not None and k not in other}
 
 
 class Job(Section, Generic[W]):

@@ -54,6 +54,9 @@ CONSTANTS = (
     _chip("hopper products fp8", HOPPER, "matmul.fp8", 0.16),
     _chip("hopper attention", HOPPER, "attention", 0.15),
     Constant("hopper flash-2", HOPPER, ("kernels.training.flash_2",), (0.6,), 0.1, 1.0),
+    # half of the share that such kernels have of the A100's peak, over that of Hopper's own:
+    # a unit of Hopper has twice the products a clock, by instructions that these never issue
+    Constant("hopper flash-1", HOPPER, ("kernels.training.flash_1",), (0.4,), 0.1, 1.0),
     _chip("hopper memory", HOPPER, "memory", 0.08),
     Constant("hopper experts", HOPPER, ("kernels.training.grouped_matmul",), (0.7,), 0.3, 1.4),
     _chip("blackwell products bf16", BLACKWELL, "matmul.bf16"),

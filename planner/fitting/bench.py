@@ -118,7 +118,7 @@ def _under(run: Priced, profile: HardwareProfile, stack: Stack) -> training.Cont
         cluster,
         old.spec.precision,
         run.job.software.gemm_efficiency,
-        stack.attention_kernels,
+        old.stack.attention_kernels,
     )
     return dataclasses.replace(old, cluster=cluster, rates=rates, stack=stack)
 
@@ -128,6 +128,7 @@ def _shared(run: Priced) -> str:
     job, context = run.job, run.context
     own = job.workload.model_dump_json(exclude={"global_batch"})
     stack = f"{context.stack.name} {context.switches} {job.software.gemm_efficiency}"
+    stack += f" {context.stack.attention_kernels}"
     pinned = f"{context.algorithms} {context.stagings}"
     return f"{own} {job.hardware.model_dump_json()} {stack} {pinned}"
 

@@ -26,8 +26,10 @@ class Job(Model, Network):
         software = job.get("software") or {}
         self.stack = load_stack(software.get("preset", "megatron-core"))
         self.family = self.stack.family
-        given = {k: v for k, v in software.items() if k not in ("preset", "runtime")}
+        other = ("preset", "runtime", "attention_kernels")
+        given = {k: v for k, v in software.items() if k not in other}
         self.on = self.stack.switches.model_copy(update=given)
+        self.kernels_said = software.get("attention_kernels")
         self.loss_said = "fused_loss" in given
         self.precision = work.get("precision", "bf16")
         wide = self.precision != "fp32"
@@ -67,8 +69,11 @@ class Job(Model, Network):
             constants = (kernel.fixed_s.value, kernel.fill.value, kernel.cast_bytes.value)
             self.rate[name] = (peak * share, *constants)
         peak = peak_flop_per_s(profile, wide).value * training.attention.value
-        if self.stack.attention_kernels == "flash-2":
+        generation = self.kernels_said or self.stack.attention_kernels
+        if generation == "flash-2":
             peak *= training.flash_2.value
+        elif generation == "flash-1":
+            peak *= training.flash_1.value
         self.attention_rate = (
             peak * kernels.attention_forward.efficiency.value,
             peak * kernels.attention_backward.efficiency.value,

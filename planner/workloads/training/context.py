@@ -241,6 +241,8 @@ def make(
     switches = stack.switches.model_copy(update=given)
     if software.fused_loss is not None:  # the job's own word on the loss goes before the preset's
         stack = stack.model_copy(update={"unfused_loss_under": ()})
+    if software.attention_kernels is not None:
+        stack = stack.model_copy(update={"attention_kernels": software.attention_kernels})
     adapters = _adapters(spec)
     stored = stored_bytes(spec.precision, spec.optimizer, stack, switches)
     base = spec.adapters.base_precision if spec.adapters else None

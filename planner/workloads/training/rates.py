@@ -79,7 +79,7 @@ def rates_of(
     ----------
     precision  : number format of layer products; attention and logits run in 16 bits beside it
     efficiency : replaces the chip's share of peak in matrix products (`software.gemm_efficiency`)
-    attention_kernels : `chip` or `flash-2`, see `Stack`
+    attention_kernels : `chip`, `flash-2` or `flash-1`, see `Stack`
     """
     return _rates(cluster.profile, precision, efficiency, attention_kernels)
 
@@ -105,7 +105,9 @@ def _rates(
     matmul = _product(profile, precision, efficiency, memory_bytes_per_s)
     grouped = kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value
     peak = peak_flop_per_s(profile, wide).value * training.attention.value
-    peak *= training.flash_2.value if attention_kernels == "flash-2" else 1.0
+    older = {"flash-2": training.flash_2, "flash-1": training.flash_1}
+    if attention_kernels in older:
+        peak *= older[attention_kernels].value
     return Rates(
         matmul=matmul,
         bf16_matmul=_product(profile, wide, efficiency, memory_bytes_per_s),

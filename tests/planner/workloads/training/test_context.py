@@ -46,6 +46,24 @@ def test_rates_are_the_profile_s_figures():
     assert fp8.matmul.flop_per_s > fp8.bf16_matmul.flop_per_s == rates.matmul.flop_per_s
 
 
+@pytest.mark.parametrize(("kernels", "figure"), [("flash-2", "flash_2"), ("flash-1", "flash_1")])
+def test_attention_of_an_older_generation_reaches_its_share_of_the_chip_s(kernels, figure):
+    own, older = (
+        context_of(job_of(software={"attention_kernels": name})).rates.attention_backward
+        for name in ("chip", kernels)
+    )
+    share = getattr(load("dgx-h100").kernels.training, figure).value
+    assert older.flop_per_s == pytest.approx(share * own.flop_per_s)
+    assert 0.0 < share < 1.0
+
+
+def test_the_job_s_word_on_attention_kernels_goes_before_the_preset_s():
+    preset = context_of(job_of(preset="fsdp-eager"))
+    assert preset.stack.attention_kernels == "flash-1"
+    said = context_of(job_of(preset="fsdp-eager", software={"attention_kernels": "flash-2"}))
+    assert said.rates.attention_forward.flop_per_s > preset.rates.attention_forward.flop_per_s
+
+
 def test_a_switch_of_the_job_beats_the_preset_s():
     on = context_of(job_of(software={"overlap_tp": True}))
     off = context_of(job_of(software={"overlap_tp": False}))
