@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from planner.report.check import replaced
 from planner.report.content import Column, Section, Table
 from planner.report.node import Node
 from planner.report.numbers import quantity
@@ -16,13 +17,10 @@ def ahead_sections(answer: Mapping[str, object]) -> tuple[Section, ...]:
 
 
 def _changes(found: Node) -> Section:
-    told = [one.text() for one in (*found["changes"].items(), *found["notes"].items())]
     ran = (
         f"Compiled for {found['target'].text()} in {found['compile_s'].size():.0f} s; nothing ran."
     )
-    rows = tuple((before, after) for before, _, after in (t.partition(": ") for t in told))
-    table = Table((Column("the plan has"), Column("compiled")), rows) if rows else None
-    return Section("changes", "What was compiled", (ran,), table)
+    return Section("changes", "What was compiled", (ran,), replaced(found, "compiled"))
 
 
 def _sent(found: Node) -> Section:

@@ -6,7 +6,7 @@ from planner.report.content import Column, Section, Table
 from planner.report.node import Node
 from planner.report.numbers import quantity
 
-__all__ = ["check_sections"]
+__all__ = ["check_sections", "replaced"]
 
 
 def check_sections(answer: Mapping[str, object]) -> tuple[Section, ...]:
@@ -30,10 +30,14 @@ def _changes(found: Node) -> Section:
         f" {job['sequence_length'].text()}, batches of {job['global_batch'].text()}, for a plan of"
         f" {plan['model'].text()} on {plan['devices'].text()} devices."
     )
+    return Section("changes", "What was checked", (ran,), replaced(found, "the check ran"))
+
+
+def replaced(found: Node, then: str) -> Table | None:
+    """Tabulate what of the plan the step has otherwise; `then`: heads what it has instead."""
     told = [one.text() for one in (*found["changes"].items(), *found["notes"].items())]
     rows = tuple((before, after) for before, _, after in (t.partition(": ") for t in told))
-    table = Table((Column("the plan has"), Column("the check ran")), rows) if rows else None
-    return Section("changes", "What was checked", (ran,), table)
+    return Table((Column("the plan has"), Column(then)), rows) if rows else None
 
 
 def _columns(first: str) -> tuple[Column, ...]:
