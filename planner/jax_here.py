@@ -1,8 +1,9 @@
-"""JAX on this machine: whether it is installed, a processor's devices, what its errors say.
+"""JAX on this machine: whether it is installed, a processor's devices, other work beside it.
 
 Imports nothing heavy: what must be settled before JAX is imported is settled here.
 
-Parts: `DEVICES`, `need_jax`, `need_module`, `divide`, `divided`, `first_line`, `out_of_memory`.
+Parts: `DEVICES`, `need_jax`, `need_module`, `divide`, `divided`; `first_line`, `out_of_memory`, of
+its errors; `load_per_core`, `busy`.
 """
 
 import importlib.util
@@ -12,7 +13,8 @@ from collections.abc import Mapping, MutableMapping
 from planner.errors import SpecError
 
 __all__ = [
-    "DEVICES", "divide", "divided", "first_line", "need_jax", "need_module", "out_of_memory",
+    "DEVICES", "busy", "divide", "divided", "first_line", "load_per_core", "need_jax",
+    "need_module", "out_of_memory",
 ]  # fmt: skip
 
 DEVICES = 8
@@ -20,6 +22,8 @@ DEVICES = 8
 _MOST = 64
 _FLAG = "--xla_force_host_platform_device_count"
 _MOST_CHARACTERS = 200
+_BUSY_LOAD = 0.5
+"""Processes waiting for each core, from which a machine is busy."""
 
 
 def need_jax() -> None:
@@ -86,3 +90,13 @@ def out_of_memory(error: Exception) -> bool:
     """Whether an error of JAX says that memory ran out."""
     line = first_line(error)
     return "RESOURCE_EXHAUSTED" in line or "out of memory" in line.lower()
+
+
+def load_per_core() -> float:
+    """Return how many processes wanted each core in the last minute; 0 where nobody counts."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+
+
+def busy(load: float) -> str:
+    """Say that a machine had other work, by its load before the start; nothing if it had none."""
+    return f"{load:.1f} processes wanted each core before it began" if load > _BUSY_LOAD else ""

@@ -15,11 +15,10 @@ from planner.calibrate.machine import Machine
 from planner.calibrate.menu import Level
 from planner.calibrate.relatives import assumed, relative_of
 from planner.calibrate.timing import BUSY_SPREAD
+from planner.jax_here import busy
 
-__all__ = ["BUSY_LOAD", "Findings", "findings"]
+__all__ = ["Findings", "findings"]
 
-BUSY_LOAD = 0.5
-"""Processes waiting for each core before the calibration began, from which a machine is busy."""
 _SHARED = 0.02
 """Contention below which devices are apart."""
 
@@ -147,9 +146,7 @@ def _shared(
 
 def _busy(measured: Sequence[Measured], load: float) -> tuple[str, ...]:
     """Say what shows that others were at work."""
-    told = []
-    if load > BUSY_LOAD:
-        told.append(f"{load:.1f} processes wanted each core before it began")
+    told = [said] if (said := busy(load)) else []
     spreads = sorted(row.reading.spread for row in measured if row.reading.repeats)
     middle = spreads[len(spreads) // 2] if spreads else 0.0
     if middle > BUSY_SPREAD:

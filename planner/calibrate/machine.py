@@ -1,6 +1,6 @@
-"""What JAX found on this machine: devices, processes, hosts, and how busy it is.
+"""What JAX found on this machine: devices, processes, hosts.
 
-Parts: `Machine`, `discover`, `load_per_core`, `memory_of`.
+Parts: `Machine`, `discover`.
 """
 
 import json
@@ -16,7 +16,7 @@ from planner.calibrate.launch import everywhere
 from planner.errors import SpecError
 from planner.jax_here import first_line
 
-__all__ = ["Machine", "discover", "load_per_core"]
+__all__ = ["Machine", "discover"]
 
 _NAME_BYTES = 64
 _SPARE_BYTES = 2e9
@@ -104,11 +104,6 @@ def discover() -> Machine:
 
 def _cores() -> int:
     return os.cpu_count() or 1
-
-
-def load_per_core() -> float:
-    """Return how many processes wanted each core in the last minute; 0 where nobody counts."""
-    return os.getloadavg()[0] / _cores() if hasattr(os, "getloadavg") else 0.0
 
 
 def _named(name: str) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":

@@ -13,10 +13,11 @@ from planner.calibrate.fitted import Measured
 from planner.calibrate.found import Findings, findings
 from planner.calibrate.journal import Journal, journal_of
 from planner.calibrate.launch import Joining, is_first, join
-from planner.calibrate.machine import Machine, discover, load_per_core
+from planner.calibrate.machine import Machine, discover
 from planner.calibrate.menu import Level, Scope, menu
 from planner.calibrate.session import Session
 from planner.calibrate.timing import FULL, QUICK
+from planner.jax_here import load_per_core
 
 __all__ = ["Options", "calibrate", "levels_of"]
 

@@ -16,7 +16,15 @@ from planner.check.planned import planned
 from planner.check.reduced import Budget, Reduced, reduce
 from planner.emit.view import PlanView, read
 from planner.errors import SpecError
-from planner.jax_here import DEVICES, divide, divided, first_line, need_jax
+from planner.jax_here import (
+    DEVICES,
+    busy,
+    divide,
+    divided,
+    first_line,
+    load_per_core,
+    need_jax,
+)
 from planner.workloads.training.function import FunctionSpec
 from planner.workloads.training.spec import TrainingJob
 
@@ -53,6 +61,7 @@ def check(job_file: Path, asked: Asked, progress: Progress) -> dict[str, object]
     SpecError : no JAX; no profile of this machine; not a job of a transformer in training; too
                 little memory
     """
+    load = load_per_core()
     job = _job(job_file)
     system = _system(job, asked)
     plan = planned(job, progress)
@@ -60,7 +69,8 @@ def check(job_file: Path, asked: Asked, progress: Progress) -> dict[str, object]
     made = reduce(view, _budget(view, system, asked), system)
     priced = recommend.predict(spec.load_mapping(made.job))
     measured = _measured(priced, asked, progress)
-    return {"job": job.name, "system": system, **_described(view, made, priced), **measured}
+    said = {"job": job.name, "system": system, "busy": busy(load)}
+    return {**said, **_described(view, made, priced), **measured}
 
 
 def _job(job_file: Path) -> TrainingJob:

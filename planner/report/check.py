@@ -15,7 +15,7 @@ def check_sections(answer: Mapping[str, object]) -> tuple[Section, ...]:
     both = found["compared"]
     parts = (
         _changes(found),
-        _time(both),
+        _time(both, found["busy"].text()),
         _pairs("bytes", "Sent by one device in a step", both["bytes"], "axis", "bytes"),
         _memory(both["memory"]),
     )
@@ -59,7 +59,7 @@ def _row(name: str, pair: Node, unit: str) -> tuple[str, ...]:
     )
 
 
-def _time(both: Node) -> Section:
+def _time(both: Node, busy: str) -> Section:
     rows = [_row("step", both["step_time_s"], "step_time_s")]
     rows += [_row(one["name"].text(), one, "step_time_s") for one in both["terms"].items()]
     spread = (
@@ -68,7 +68,8 @@ def _time(both: Node) -> Section:
         f" {both['compile_s'].size():.1f} s. Exchanges and optimizer were run alone as well, and"
         " compute is what is left of the step."
     )
-    notes = (spread, *(one.text() for one in both["explained"].items()))
+    beside = (f"Busy: {busy}; check again when it is quiet.",) if busy else ()
+    notes = (spread, *beside, *(one.text() for one in both["explained"].items()))
     return Section("time", "Step time", notes, Table(_columns("term"), tuple(rows)))
 
 

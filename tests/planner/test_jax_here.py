@@ -5,7 +5,15 @@ import importlib.util
 import pytest
 
 from planner.errors import SpecError
-from planner.jax_here import DEVICES, divide, first_line, need_jax, out_of_memory
+from planner.jax_here import (
+    DEVICES,
+    busy,
+    divide,
+    first_line,
+    load_per_core,
+    need_jax,
+    out_of_memory,
+)
 
 
 def test_without_jax_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +57,8 @@ def test_what_errors_of_jax_say() -> None:
     assert first_line(ValueError()) == "ValueError"
     assert out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: 12 GB"))
     assert not out_of_memory(RuntimeError("INVALID_ARGUMENT: shapes"))
+
+
+def test_other_work_is_said() -> None:
+    assert busy(0.2) == "" and load_per_core() >= 0.0
+    assert busy(1.25) == "1.2 processes wanted each core before it began"
