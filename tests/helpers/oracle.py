@@ -58,7 +58,7 @@ def _seconds(job: Job, stages: list[Stage]) -> dict[str, float]:
             add("embedding, logits and loss", -slow.tower_s)
             add("vision tower", slow.tower_s)
         add("gradient accumulation", slow.accumulate_s)
-        add("stage boundary sends", slow.sends_s * (1 - job.hides("pp")))
+        add("stage boundary sends", slow.sends_shown_s)
     others = sum(stage.total_s for stage in stages) - slow.total_s
     both = slow.forward_s + slow.backward_s
     free = max(0.0, both - 2 * slow.weight_s) / both

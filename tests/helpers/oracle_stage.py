@@ -118,5 +118,6 @@ class Stage:
             if scatters and not p["sp"]:
                 send_s += job.gather(job.group("tp"), size)
             self.sends_s = 2 * p["vpp"] * send_s
-        shown = self.sends_s * (1 - job.hides("pp"))
-        self.total_s = self.forward_s + self.backward_s + shown + self.accumulate_s
+        under = min(job.hides("pp") * self.sends_s, self.forward_spare + self.backward_spare)
+        self.sends_shown_s = self.sends_s - under
+        self.total_s = self.forward_s + self.backward_s + self.sends_shown_s + self.accumulate_s

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.breakdown import Term
+from costmodels.overlap import hidden_s
 from costmodels.pipeline import bubble_s
 from costmodels.roofline import smooth_max
 from costmodels.units import Column, Num
@@ -204,8 +205,9 @@ def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]
 class StageSeconds:
     """Seconds of one microbatch on every slot; backward includes recomputation.
 
-    `sends`: to the neighbours, exposed, and `sends_hidden`; `accumulate`: of gradients; `total`:
-    how long the slot is busy.
+    `sends`: to the neighbours, exposed, `late` of them because they outlast the compute that they
+    may run beside, and `sends_hidden`; `accumulate`: of gradients; `total`: how long the slot is
+    busy.
     """
 
     forward: Num
@@ -214,6 +216,7 @@ class StageSeconds:
     forward_spare: Num
     backward_spare: Num
     sends: Num
+    late: Num
     sends_hidden: Num
     accumulate: Num
 
@@ -248,11 +251,12 @@ def _stage_seconds(
         forward_spare = forward_spare + count * time.forward.spare_s
         spare = time.backward.spare_s + share * block.again_spare_s
         backward_spare = backward_spare + count * spare
-    exposed = 1.0 - context.overlap_frac("pp")
+    frac = context.overlap_frac("pp")
     sends_s = _sends_s(context, dims, slots)
+    beside_s = hidden_s(sends_s, forward_spare + backward_spare, frac)
     return StageSeconds(
-        forward, backward, weight, forward_spare, backward_spare, sends_s * exposed,
-        sends_s * (1.0 - exposed), _accumulate_s(context, dims, parameters, weight),
+        forward, backward, weight, forward_spare, backward_spare, sends_s - beside_s,
+        frac * sends_s - beside_s, beside_s, _accumulate_s(context, dims, parameters, weight),
     )  # fmt: skip
 
 

@@ -87,7 +87,10 @@ class StagingBound:
 
 
 def units_of(context: Context, dims: ParallelDims, modes: Sequence[StageChoice]) -> Units:
-    """Price stages without layers and with one, and take differences."""
+    """Price stages without layers and with one, and take differences.
+
+    Sends that outlast the compute of a stage are no sum over its layers: they count as hidden.
+    """
     kinds, many = len(context.layer_blocks), len(modes)
     places = 3 + kinds  # first, inner, last without layers; inner with one layer of each kind
     counts = np.zeros((kinds, places, many))
@@ -98,7 +101,8 @@ def units_of(context: Context, dims: ParallelDims, modes: Sequence[StageChoice])
     runs = Runs(counts.reshape(kinds, -1), tuple(modes) * places, np.repeat(position, many, axis=0))
     price = price_runs(context, dims, runs)
     shape = (places, many, len(dims))
-    seconds, held, kept = (p.reshape(shape) for p in (price.seconds, price.bytes, price.kept))
+    busy = price.seconds - price.late
+    seconds, held, kept = (p.reshape(shape) for p in (busy, price.bytes, price.kept))
     layer_s = seconds[3:] - seconds[1]
     ends = (seconds[0] - seconds[1]).min(axis=0), (seconds[2] - seconds[1]).min(axis=0)
     on_host = footprint.offloaded(dims.offload, "activations")

@@ -74,14 +74,15 @@ class StagePrices:
 
     Parameters
     ----------
-    seconds : busy with one microbatch; `forward_spare`, `backward_spare` of them are free to
-              hide communication
+    seconds : busy with one microbatch, `late` of them with sends that outlast the compute;
+              `forward_spare`, `backward_spare` of them are free to hide communication
     scale   : idle seconds of the pipeline over the seconds of all other stages, were this stage
               the slowest
     bytes   : footprint; `kept` of it a microbatch's activations, before any is in flight
     """
 
     seconds: Figures
+    late: Figures
     forward_spare: Figures
     backward_spare: Figures
     scale: Figures
@@ -100,7 +101,10 @@ def price_runs(context: Context, dims: ParallelDims, runs: Runs) -> StagePrices:
     held = states.state_bytes(context, dims, parameters)
     working = footprint.activations_of(context, dims, slots)
     total = footprint.footprint(context, dims, slots, held, working).total()
-    parts = (time.total, time.forward_spare, time.backward_spare, scale, total, working.one_layer)
+    parts = (
+        time.total, time.late, time.forward_spare, time.backward_spare, scale, total,
+        working.one_layer,
+    )  # fmt: skip
     return StagePrices(*(np.broadcast_to(np.asarray(p), slots.position.shape) for p in parts))
 
 
