@@ -1,10 +1,11 @@
 """Attention while keys and values go round a ring of context-parallel ranks.
 
-Forward, (p - 1) sends of keys and values, results scaled by the largest score so far. Backward
-they go round again, and gradients of keys and values travel behind them, (p - 1) sends each: what a
-rank's own block gives stays at home. Every rank works on every block, also on those that a causal
-mask hides from it, as one program for all ranks must. Kept for the backward pass: inputs, result,
-and a number a query. Source: Liu et al. 2023 (ring attention); Dao et al. 2022 (the backward).
+Forward, (p - 1) sends of keys and values, in one message, results scaled by the largest score so
+far. Backward they go round again, and gradients of keys and values travel behind them, (p - 1)
+sends each: what a rank's own block gives stays at home. Every rank works on every block, also on
+those that a causal mask hides from it, as one program for all ranks must. Kept for the backward
+pass: inputs, result, and a number a query.
+Source: Liu et al. 2023 (ring attention); Dao et al. 2022 (the backward).
 """
 
 import math
@@ -48,7 +49,7 @@ def _forward(
         mixed = mixed * _beside(fade) + part
         largest = top
         if turn + 1 < ranks:
-            k, v = _on(k, group, ranks), _on(v, group, ranks)
+            k, v = _on(k, v, group, ranks)
     out = (mixed / _beside(total)).astype(q.dtype)
     return out, (q, own_k, own_v, out, largest + jnp.log(total))
 
@@ -72,9 +73,9 @@ def _backward(
             home = (dk, dv)
         else:
             away = (dk, dv) if away is None else (away[0] + dk, away[1] + dv)
-            away = (_on(away[0], group, ranks), _on(away[1], group, ranks))
+            away = _on(*away, group, ranks)
         if turn + 1 < ranks:
-            k, v = _on(k, group, ranks), _on(v, group, ranks)
+            k, v = _on(k, v, group, ranks)
     assert home is not None
     if away is None:
         return dq, *home
@@ -95,8 +96,10 @@ def _scores(q: Array, k: Array, turn: int, group: Group, causal: bool) -> Array:
     return jnp.where(parallel.rank(group) >= turn, scores, MASKED)
 
 
-def _on(x: Array, group: Group, ranks: int) -> Array:
-    return parallel.shift(x, group, ranks, around=True)
+def _on(one: Array, other: Array, group: Group, ranks: int) -> tuple[Array, Array]:
+    """Pass a block's two arrays on, in one message."""
+    both = parallel.shift(jnp.concatenate([one, other], -1), group, ranks, around=True)
+    return both[..., : one.shape[-1]], both[..., one.shape[-1] :]
 
 
 def _beside(x: Array) -> Array:
