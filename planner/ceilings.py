@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from costmodels.units import DAY_S
 from planner.choices import cluster_of
 from planner.dims import ALL_LAYERS, CODES, ParallelDims
 from planner.job import Job
@@ -22,7 +23,7 @@ from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["PATIENCE_S", "Ceiling", "Ceilings", "RunLength", "of_training"]
 
-PATIENCE_S = 30.0 * 86400.0
+PATIENCE_S = 30.0 * DAY_S
 """How long a run may take where the job gives no deadline: 30 days (assumed)."""
 TOKEN_BYTES = 4.0
 """Bytes of a token on disk: a 32-bit index."""

@@ -65,9 +65,22 @@ class Interval:
         """
         if factor <= 0.0:
             return 0.0
-        tail = NormalDist().inv_cdf(0.5 + self.coverage / 2.0)
         end = self.low if factor < 1.0 else self.high
-        return NormalDist().cdf(tail * math.log(factor) / abs(math.log(end)))
+        return NormalDist().cdf(self._tail * math.log(factor) / abs(math.log(end)))
+
+    def factor(self, chance: float) -> float:
+        """Return what factor of the predicted time is kept with a probability in (0, 1).
+
+        The inverse of the method `chance`.
+        """
+        deviations = NormalDist().inv_cdf(chance) / self._tail
+        end = self.low if deviations < 0.0 else self.high
+        return math.exp(deviations * abs(math.log(end)))
+
+    @property
+    def _tail(self) -> float:
+        """Standard deviations from the prediction to either end."""
+        return NormalDist().inv_cdf(0.5 + self.coverage / 2.0)
 
 
 def likeness(context: training.Context, dims: ParallelDims) -> Likeness:

@@ -6,22 +6,18 @@ from math import ceil, log2
 
 import numpy as np
 
-from costmodels.units import GB, Num, scalar
-from hardware_profiles.load import load
+from costmodels.units import DAY_S, GB, Num, scalar
 from planner.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.job import Job, Metric
+from planner.notes import LITTLE_GOODPUT
 from planner.pooled import search
-from planner.searched import Searched, best_of
+from planner.searched import Searched, best_of, system_of
 from planner.strategy import Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["explain"]
-
-DAY = 86400.0
-LITTLE = 0.7
-"""Goodput below which failures, rather than too few devices, are what a run waits for."""
 
 
 def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
@@ -119,7 +115,7 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
         needs = _one(best.economics.finish_s)
         said.append(
             f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {needs:.6g} s"
-            f" ({needs / DAY:.3g} days) {confidence}"
+            f" ({needs / DAY_S:.3g} days) {confidence}"
         )
         cures.append(_faster(job, best, needs / limits.deadline_s))
     if limits.max_cost_usd is not None:
@@ -143,7 +139,7 @@ def _faster(job: Job[TrainingSpec], best: _Nearest, times: float) -> str:
     """Say what would make the run `times` as fast: less waiting for hosts, or more devices."""
     run, now = best.economics.run, best.context.cluster.devices
     goodput = _one(run.goodput)
-    if job.workload.tokens is not None and goodput < LITTLE:
+    if job.workload.tokens is not None and goodput < LITTLE_GOODPUT:
         return (
             f"failures and preemptions leave {goodput:.0%} of the time to the run on its {now}"
             " devices: allow failure.spare_nodes, hosts that are taken less often, or a sooner"
@@ -161,11 +157,7 @@ def _faster(job: Job[TrainingSpec], best: _Nearest, times: float) -> str:
 
 def _holds(job: Job[TrainingSpec], context: training.Context, devices: int) -> bool:
     """Tell whether some plan on a machine and a count keeps all limits."""
-    system = next(
-        name
-        for name in job.hardware.systems
-        if context.cluster.profile.name in (name, load(name).name)
-    )
+    system = system_of(job, context.cluster.profile.name)
     one = {"system": system, "devices": devices, "slice": None}
     hardware = job.hardware.model_copy(update=one)
     return best_of(search(job.model_copy(update={"hardware": hardware}), staged=False)) is not None

@@ -5,20 +5,20 @@ number.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
 from hardware_profiles.lookup import compute_class
 from hardware_profiles.schema import HardwareProfile
+from planner.comparable import Interval
 from planner.job import Job
 from planner.workloads import training
 from planner.workloads.training.context import DEFAULT_IMBALANCE
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["notes"]
+__all__ = ["LITTLE_GOODPUT", "notes"]
 
 LITTLE_GOODPUT = 0.7
-"""Goodput below which lost hosts are worth a note."""
+"""Goodput below which a run waits for lost hosts more than for too few devices."""
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
 
 
@@ -63,9 +63,8 @@ def _deadline(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
     if not isinstance(chance, float) or chance >= wanted or deadline_s is None:
         return ""
     assert isinstance(ends, list) and isinstance(step_s, float) and isinstance(coverage, float)
-    normal = NormalDist()
-    share = normal.inv_cdf(wanted) / normal.inv_cdf(0.5 + coverage / 2.0)
-    late = (ends[1] / step_s) ** max(0.0, share)
+    sure = Interval(ends[0] / step_s, ends[1] / step_s, coverage, "")
+    late = max(1.0, sure.factor(wanted))
     return (
         f"confidence {wanted:g} is of failures: with what the prediction itself may miss, the"
         f" deadline holds with {chance:.0%}; asking for deadline_s {deadline_s / late:.3g} makes"

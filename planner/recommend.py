@@ -12,7 +12,7 @@ from planner import alternatives, infeasible, plan_document
 from planner.errors import TimeLimitReached
 from planner.job import Job
 from planner.pooled import resolved, search
-from planner.searched import Progress, Searched, best_of, name_of
+from planner.searched import Progress, Searched, best_of, system_of
 from planner.strategy import Strategy
 from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingSpec
@@ -105,10 +105,6 @@ def _on_cluster(job: Job[TrainingSpec], best: Searched) -> Job[TrainingSpec]:
     cluster = best.context.cluster
     hardware = job.hardware
     if hardware.pools is None:
-        system = _system_of(job, cluster.profile.name)
+        system = system_of(job, cluster.profile.name)
         hardware = hardware.model_copy(update={"system": system, "devices": cluster.devices})
     return job.model_copy(update={"hardware": hardware})
-
-
-def _system_of(job: Job[TrainingSpec], name: str) -> str:
-    return next((s for s in job.hardware.systems if name_of(s) == name), name)

@@ -33,7 +33,7 @@ from planner.search.columns import Found, top_rows
 from planner.workloads import SHAPES, training
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "name_of", "search"]
+__all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "system_of", "search"]
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
@@ -319,7 +319,7 @@ def _fewer(
     """Search whole nodes between the fewest devices that do and the next fewer that do not."""
     more: list[Searched] = []
     for system in job.hardware.systems:
-        own = [r for r in results if r.context.cluster.profile.name in (system, name_of(system))]
+        own = [r for r in results if system_of(job, r.context.cluster.profile.name) == system]
         enough = [r.context.cluster.devices for r in own if r.best is not None]
         if not enough or not isinstance(job.hardware.devices, DeviceRange):
             continue
@@ -337,6 +337,6 @@ def _fewer(
     return more
 
 
-def name_of(system: str) -> str:
-    """Name of the profile that a system of the job is, which a path is not."""
-    return load(system).name
+def system_of(job: Job[TrainingSpec], name: str) -> str:
+    """Return the system of the job whose profile has a name; a path is a system, but no name."""
+    return next((s for s in job.hardware.systems if load(s).name == name), name)

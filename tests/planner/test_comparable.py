@@ -78,6 +78,8 @@ def test_the_chance_goes_through_both_ends_and_the_middle():
     assert made.chance(1.0) == pytest.approx(0.5)
     assert made.chance(1.5) == pytest.approx(0.95)
     assert made.chance(0.0) == 0.0
+    for factor in (0.7, 1.0, 1.4):
+        assert made.factor(made.chance(factor)) == pytest.approx(factor)
 
 
 def test_a_plan_is_comparable_by_what_it_runs():
