@@ -18,6 +18,7 @@ from planner.one_plan import OnePlan
 from planner.rejected import Alternative
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.staging import layers_by_stage
 
 __all__ = ["fill"]
 
@@ -216,7 +217,7 @@ def _load_balancing(plan: OnePlan, alone: Sequence[Mapping[str, object]]) -> Ans
     said = [f"every replica has {plan.degree('microbatches'):,} equal microbatches"]
     pp, even = plan.degree("pp"), evened(plan)
     if pp > 1:
-        layers = [sum(plan.layout[stage::pp]) for stage in range(pp)]
+        layers = layers_by_stage(plan.layout, pp)
         least, most = min(layers), max(layers)
         parts.append(f"{least} layers a stage" if least == most else f"{least} to {most} a stage")
         flop = rejected_upkeep.stage_flop(plan)

@@ -97,12 +97,15 @@ def discover() -> Machine:
         hosts=len(processes),
         memory_bytes=held or max(0.0, host_bytes - _SPARE_BYTES) / on_host,
         host_memory_bytes=host_bytes,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cores=_cores(),
         versions=f"jax {jax.__version__}, {local[0].client.platform_version.splitlines()[0]}",
     )
 
 
 def _cores() -> int:
+    """Count the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

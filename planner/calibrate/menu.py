@@ -9,6 +9,7 @@ Parts: `menu`, `Scope`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from planner.calibrate import copies, new_memory
 from planner.calibrate.elementwise import LAYER
 from planner.calibrate.points import Point
 
@@ -96,8 +97,8 @@ def menu(scope: Scope) -> list[Point]:
         *_experts(scope),
         *_contended(scope),
         Point("launch", {}),
-        *(Point(kind, {"bytes": 1 << 24}) for kind in ("to device", "from device")),
-        *(Point(kind, {"bytes": 1 << 26}) for kind in ("new memory", "kept memory")),
+        *(Point(kind, {"bytes": 1 << 24}) for kind in copies.KINDS),
+        *(Point(kind, {"bytes": new_memory.BYTES}) for kind in new_memory.KINDS),
         *(point for level in scope.levels for point in _exchanged(level, scope)),
     ]
     return list({point.key: point for point in points}.values())

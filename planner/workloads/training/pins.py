@@ -12,6 +12,7 @@ from planner.errors import SpecError
 from planner.strategy import RecomputeFull
 from planner.workloads.training import pool_pins
 from planner.workloads.training.spec import TrainingJob
+from planner.workloads.training.staging import layers_by_stage
 
 __all__ = ["RULES", "check"]
 
@@ -160,7 +161,7 @@ def stages_add_up(job: TrainingJob) -> Finding:
         return None if all(held[1:-1]) else (key, "only the first and the last may hold 0 layers")
     if len(chunks) % len(given):
         return key, f"has {len(given)} entries, but layers_per_stage has {len(chunks)}"
-    dealt = [sum(chunks[stage :: len(given)]) for stage in range(len(given))]
+    dealt = layers_by_stage(chunks, len(given))
     for stage, (mine, theirs) in enumerate(zip(held, dealt, strict=True)):
         if mine != theirs:
             said = f"layers_per_stage gives stage {stage} {theirs} layers"
@@ -176,7 +177,7 @@ def recomputed_layers_are_there(job: TrainingJob) -> Finding:
         return None
     dealt = job.strategy.layers_per_stage or ()
     if dealt and len(dealt) % stages == 0:
-        most = max(sum(dealt[stage::stages]) for stage in range(stages))
+        most = max(layers_by_stage(dealt, stages))
     else:
         most = ceil(layers / stages)
     if given.full <= most:

@@ -17,6 +17,7 @@ from planner.strategy import RecomputeFull, Stage, Strategy
 __all__ = [
     "StageChoice",
     "Staging",
+    "layers_by_stage",
     "mode_written",
     "offload_written",
     "pinned_staging",
@@ -57,7 +58,16 @@ class Staging:
 
     def of_stage(self, stage: int, pp: int) -> int:
         """Layers that a stage holds, all its chunks together."""
-        return sum(self.layers[stage::pp])
+        return layers_by_stage(self.layers, pp)[stage]
+
+
+def layers_by_stage(layers: Sequence[int], stages: int) -> list[int]:
+    """Add up the layers of every stage's chunks: chunk c runs on stage c mod `stages`.
+
+    >>> layers_by_stage((3, 2, 1, 1), 2)
+    [4, 3]
+    """
+    return [sum(layers[stage::stages]) for stage in range(stages)]
 
 
 def pinned_staging(strategy: Strategy) -> Staging | None:
