@@ -7,7 +7,7 @@ number.
 from collections.abc import Mapping, Sequence
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
-from hardware_profiles.lookup import compute_class
+from hardware_profiles.lookup import compute_class, measured
 from hardware_profiles.schema import HardwareProfile
 from planner.comparable import Interval
 from planner.job import Job
@@ -94,13 +94,11 @@ def _precision(profile: HardwareProfile, precision: str) -> str:
 
 
 def _unmeasured(profile: HardwareProfile) -> str:
-    kernels = profile.kernels
-    figures = (kernels.matmul["bf16"].efficiency, kernels.training.matmul.get("bf16"))
-    if any(figure is not None and figure.basis != "assumed" for figure in figures):
+    if measured(profile):
         return ""
     return (
         f"no measurement of {profile.name} is in the fit: its kernel constants are those of a"
-        " relative, and the error may be larger than the interval"
+        " relative, and the interval is wider for that by a factor that is assumed"
     )
 
 
