@@ -69,9 +69,14 @@ class Family(_Frozen):
     keeps_gathered    : under sequence parallelism, products keep their inputs as gathered over
                         the tensor ranks; otherwise these are gathered again
     keeps_tables      : of sharded parameters, embedding and head stay gathered through the step
-    keeps_boundaries  : pipelines hold outputs of stages, and buffers for all gradients to receive
+    keeps_boundaries  : pipelines hold buffers for all that stages receive, their outputs, and the
+                        last one's logits of every microbatch
     gathers_apart     : sharded parameters are gathered in buffers of a stream of its own, and
                         copied out of them: the allocator keeps both
+    gathers_twice     : what tensor ranks gather along the sequence comes by rank, and is put in
+                        order in a second buffer: the allocator keeps both
+    branches_apart    : products of one input (gate and up) run one by one, and each gives a
+                        gradient of it
     logit_bytes       : held per logit at the loss: 16-bit logits, fp32 copies, softmax, gradients;
                         logit_bytes_split: where tensor ranks share the vocabulary;
                         logit_bytes_fused: where the loss is fused or compiled
@@ -99,6 +104,8 @@ class Family(_Frozen):
     keeps_tables: bool
     keeps_boundaries: bool
     gathers_apart: bool = False
+    gathers_twice: bool = False
+    branches_apart: bool = False
     shard_rank_s: Figure
     logit_bytes: Figure
     logit_bytes_split: Figure
@@ -154,6 +161,8 @@ class Stack(_Frozen):
                         where parameters and gradients are sharded too
     whole_transient_bytes : per parameter of a stage: flat buffers that whole weights and gradients
                         pass through as they are gathered and reduced
+    output_logit_bytes : per logit, outputs of earlier microbatches that the last stage's engine
+                        still holds at the loss
     fused_accumulation : products of weight gradients add to the gradients held, in one kernel
     stacked_layers    : layers of a kind lie in one array: each is cut out of it where it is used,
                         and its gradient written into one that was cleared
@@ -183,6 +192,7 @@ class Stack(_Frozen):
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING
     whole_transient_bytes: Figure = _NOTHING
+    output_logit_bytes: Figure = _NOTHING
     bucket_bytes: Figure = _NOTHING
     logged_stage: Literal["fullest", "first"] = "fullest"
     logged_bytes: Literal["device", "allocator"] = "device"

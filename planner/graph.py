@@ -63,6 +63,8 @@ class Op:
     scores   : entries of the score matrix per token, of attention
     alternate : share of a product's result that a policy keeps that saves every second product in
                the order of their calls (query, key, value, out, gate, up, down)
+    branches : products of one input that it joins (gate and up): run apart, each gives a gradient
+               of the input
     unread   : no backward pass reads the result of this product: it ends in a residual sum
     weights  : parameters that it holds, `trainable` or frozen
     launches : kernels started
@@ -86,6 +88,7 @@ class Op:
     extra_saved: float = 0.0
     scores: float = 0.0
     alternate: float = 0.5
+    branches: float = 1.0
     unread: bool = False
     weights: float = 0.0
     trainable: bool = True

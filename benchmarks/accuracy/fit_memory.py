@@ -56,7 +56,7 @@ FSDP, MEGATRON, INTERNEVO = "families/fsdp", "families/megatron", "stacks/intern
 CONSTANTS = (
     Knob((FSDP, MEGATRON), "base_bytes", GIGA, 1.5e9),
     Knob((FSDP, MEGATRON), "fragmentation", SHARES, 0.02),
-    Knob((INTERNEVO,), "optimizer_transient_bytes", COPIES, 10.0),
+    Knob((INTERNEVO,), "optimizer_transient_bytes", COPIES, 14.0),
     Knob((INTERNEVO,), "sharded_transient_bytes", COPIES, 10.0),
 )
 

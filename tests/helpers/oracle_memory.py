@@ -3,7 +3,7 @@
 from typing import Any
 
 from oracle_job import Job
-from oracle_model import Layer
+from oracle_model import Layer, Work
 from oracle_stage import Stage
 
 __all__ = ["bytes_of", "kept_bytes"]
@@ -40,9 +40,10 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         tables = sum(s.tables for s in stages)
         gathered = job.act * (layers + tables if family.keeps_tables else max(layers, tables))
         if pp > 1:
-            gathered = (job.act + job.grad) * whole + job.grad * widest
+            gathered = (job.act + job.grad) * (whole + widest)
         if family.gathers_apart:
             gathered += job.act * max(widest * family.gathered_layers, tables)
+    loose = gathered
     count = max(1, len(stage.layers))
     if "parameters" in stage.offload:
         gathered += 2 * weights / count
@@ -64,12 +65,15 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         work = max(work, _working(job, layer, stage.mode))
     loss = 0.0
     if stage.last:
-        each = family.logit_bytes if p["tp"] == 1 else family.logit_bytes_split
+        each = (family.logit_bytes if p["tp"] == 1 else family.logit_bytes_split).value
+        each += job.stack.output_logit_bytes.value
         if job.on.fused_loss and (job.loss_said or stage.mode not in job.stack.unfused_loss_under):
-            each = family.logit_bytes_fused
-        loss = p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"] * each.value
+            each = family.logit_bytes_fused.value
+        loss = _logits(job) * each
         loss /= 8.0 if job.on.chunked_loss else 1.0
         loss += _parts(job, job.head())[0]
+        if family.gathers_twice and p["tp"] > 1 and p["sp"]:
+            loss += job.model["hidden"] * job.local("heads") * job.act
     work = max(0.0, work - loss)
     tower = sum(kept_bytes(job, layer, stage) for layer in stage.tower)
     in_flight = kept * flight / vpp + tower * (flight if vpp == 1 else min(m, 2 * pp - 1))
@@ -78,17 +82,28 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     states = 0.0 if "optimizer" in stage.offload else (job.master + job.moments) * over(1)
     crossing = 0.0
     if family.keeps_boundaries and pp > 1:
-        crossing = job.model["hidden"] * job.local("sequence") * job.act * (m * vpp + flight)
+        gradients_in = m * (vpp - (1 if stage.last else 0))
+        inputs = m * (vpp - (1 if stage.index == 0 else 0))
+        flying = flight / (m * vpp)
+        boundary = job.model["hidden"] * job.local("sequence") * job.act
+        crossing = boundary * (gradients_in + gradients_in * flying)  # received, and outputs
+        crossing += boundary * inputs * (1 - flying + max(0, m - pp) / m)  # and their gradients
+        if stage.last:
+            crossing += _logits(job) * job.act * (m - 1)
     copies = job.stack.optimizer_transient_bytes.value
     if z >= 3:
         copies = job.stack.sharded_transient_bytes.value
+    tensor = max(_largest_tensor(job, layer) for other in stages for layer in other.layers)
+    if stage.last:
+        tensor = max(tensor, 4.0 * _logits(job))
+    copy, flat = copies * over(1), job.stack.whole_transient_bytes.value * whole
     axes = sum(1 for a in ("tp", "cp", "pp", "dp", "ep") if p[a] > 1)
     return {
         "weights": weights * twice,
         "gradients": job.grad * over(2),
         "optimizer states": states,
         "gathered layers": gathered,
-        "optimizer's copies": copies * over(1) + job.stack.whole_transient_bytes.value * whole,
+        "optimizer's copies": sum(one for one in (copy, flat) if one > tensor),
         "activations in flight": in_flight,
         "working layer": work,
         "logits and loss": loss,
@@ -96,57 +111,61 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
         + job.stack.bucket_bytes.value
         + crossing,
         "framework": family.base_bytes.value,
-        "fragmentation": family.fragmentation.value * (in_flight + work + loss),
+        "fragmentation": family.fragmentation.value * (in_flight + work + loss + loose),
     }
 
 
+def _kept(job: Job, layer: Layer, op: Work) -> float:
+    """Elements that an op keeps, softmax apart."""
+    p, memory_heads = job.plan, ("memory", "heads")
+    if op.region == "experts":
+        split = op.split == "in" or op.kind == "memory"
+        return op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
+    if op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
+        return op.kept * job.local("heads") / job.split(layer, op)
+    if op.kind == "matmul" and op.split == "out" and job.family.keeps_gathered:
+        return op.kept * job.local("heads")
+    return op.kept * job.local("sequence")
+
+
+def _result(job: Job, layer: Layer, op: Work) -> float:
+    """Bytes of an op's result on one rank."""
+    if op.kind == "grouped":
+        width = job.plan["etp"] if op.split == "out" else 1
+        return op.result * job.local("experts") / width * job.load * job.act
+    if op.kind == "attention" or op.split == "out":
+        return op.result * job.local("heads") / job.split(layer, op) * job.act
+    return op.result * job.local("sequence") * job.act
+
+
 def _parts(job: Job, layer: Layer) -> tuple[float, ...]:
-    """Bytes of a layer: all kept, softmax, input, products, attention, largest, every second."""
-    p = job.plan
-    every = softmax = products = attention = largest = seconds = received = 0.0
-    sequence, memory_heads = job.local("sequence"), ("memory", "heads")
+    """Bytes of a layer: all kept, softmax, input, products, attention, every second product."""
+    every = softmax = products = attention = seconds = received = 0.0
     for op in layer.ops:
         element = job.act
-        tp = job.split(layer, op)
         if op.kind in ("matmul", "grouped") and not (layer.name == "head" and op.wide):
             element = min(job.product, job.act)
-        if op.region == "experts":
-            split = op.split == "in" or op.kind == "memory"
-            kept = op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
-        elif op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
-            kept = op.kept * job.local("heads") / tp
-        elif op.kind == "matmul" and op.split == "out" and job.family.keeps_gathered:
-            kept = op.kept * job.local("heads")
-            received += kept * element if p["tp"] > 1 else 0.0
-        else:
-            kept = op.kept * sequence
-        every += kept * element
-        if op.kind == "grouped" and op.split == "out":
-            received += kept * element
+        kept = _kept(job, layer, op) * element
+        every += kept
+        gathered = op.kind == "matmul" and op.split == "out" and job.family.keeps_gathered
+        if (gathered and job.plan["tp"] > 1) or (op.kind == "grouped" and op.split == "out"):
+            received += kept
         if op.kind == "attention" and not job.on.flash_attention:
-            softmax += op.scores * job.local("heads") / tp * job.act
-        if op.kind == "grouped":
-            width = p["etp"] if op.split == "out" else 1
-            out = op.result * job.local("experts") / width * job.load
-        elif op.kind == "attention" or op.split == "out":
-            out = op.result * job.local("heads") / tp
-        else:
-            out = op.result * sequence
-        out *= job.act
+            softmax += op.scores * job.local("heads") / job.split(layer, op) * job.act
+        out = _result(job, layer, op)
         if op.kind in ("matmul", "grouped") and not (job.on.compile and op.unread):
             products += out
             seconds += out * op.every_second
         attention += out if op.kind == "attention" else 0.0
-        largest = max(largest, out)
-    entry = layer.width * sequence * job.act
+    entry = layer.width * job.local("sequence") * job.act
     if job.on.compile and job.on.flash_attention:
         every = min(every, entry + products + attention + received)
-    found = (every + softmax, softmax, entry, products, attention, largest, seconds)
+    found = (every + softmax, softmax, entry, products, attention, seconds)
     return tuple(layer.patches * x for x in found)
 
 
 def _mode(job: Job, layer: Layer, mode: Any) -> float:
-    every, softmax, entry, products, attention, _, seconds = _parts(job, layer)
+    every, softmax, entry, products, attention, seconds = _parts(job, layer)
     return {
         "none": every, "selective": every - softmax, "full": entry,
         "per-operator": entry + attention + seconds, "projections": entry + products,
@@ -154,7 +173,7 @@ def _mode(job: Job, layer: Layer, mode: Any) -> float:
 
 
 def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
-    every, _, entry, _, _, _, _ = _parts(job, layer)
+    every, _, entry, _, _, _ = _parts(job, layer)
     if layer.name in ("patches", "projector"):
         return every
     if isinstance(stage.mode, dict) or stage.mode == "full":
@@ -163,17 +182,39 @@ def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
 
 
 def _working(job: Job, layer: Layer, mode: Any) -> float:
-    every, _, _, _, _, largest, _ = _parts(job, layer)
+    every = _parts(job, layer)[0]
     plain = mode in ("none", "selective") or layer.name in ("patches", "projector")
     again = 0.0 if plain else every - _mode(job, layer, mode)
-    return again + max(largest * (1 if job.on.compile else 2), _summed(job, layer))
+    return again + max(_gradients(job, layer, op) for op in layer.ops)
 
 
-def _summed(job: Job, layer: Layer) -> float:
-    """Gradients of a product's result, a share of it, and of its input, whole before the sum."""
-    most, whole = 0.0, job.local("heads")
+def _gradients(job: Job, layer: Layer, op: Work) -> float:
+    """Gradients of an op's result, a share of it, and of its input, whole before the sum.
+
+    In low precision, both operands of the product that gives the weights' gradient are cast.
+    """
+    shared = op.kind == "matmul" and op.split == "out"
+    result = _result(job, layer, op)
+    read = op.width_in * job.local("heads")
+    most = result * (1 if job.on.compile else 2)
+    if shared and job.plan["tp"] > 1:
+        times = op.branches if job.family.branches_apart else 1
+        most = max(most, result + read * job.act * times)
+    if job.product < job.act and op.kind in ("matmul", "grouped"):
+        kept = _kept(job, layer, op) * job.product
+        most += result * job.product / job.act + max(kept, read * job.product * shared)
+    return layer.patches * most
+
+
+def _largest_tensor(job: Job, layer: Layer) -> float:
+    most = 0.0
     for op in layer.ops:
-        if op.kind == "matmul" and op.split == "out" and job.plan["tp"] > 1:
-            mine = op.result / job.split(layer, op)
-            most = max(most, (mine + op.width_in) * whole * job.act * layer.patches)
+        most = max(most, _result(job, layer, op))
+        if op.kind == "attention" and not job.on.flash_attention:
+            most = max(most, op.seen * job.local("heads") / job.split(layer, op) * job.act)
     return most
+
+
+def _logits(job: Job) -> float:
+    p = job.plan
+    return float(p["micro_batch"] * job.tokens / p["cp"] * job.model["vocab"] / p["tp"])

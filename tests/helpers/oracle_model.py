@@ -32,6 +32,7 @@ class Work:
     reach: float = 0.0
     every_second: float = 0.5
     unread: bool = False
+    branches: float = 1.0
 
 
 @dataclass
@@ -104,6 +105,7 @@ class Model:
             act = Work("memory", "heads", touched=(gates + 1) * width, kept=gates * width,
                         result=width)  # fmt: skip
             up = product(h, gates * width, "out", bias, 1 / gates)
+            up.branches = gates
             down = product(width, h, "in", bias, gates - 1, not m.get("post_norms"))
             return [up, act, down]
 
@@ -171,7 +173,9 @@ class Model:
                          scores=2.5 * v["heads"] * patches, pairs=pairs,
                          seen=v["heads"] * patches, head=h / v["heads"], reach=pairs))  # fmt: skip
         ops += [product(h, h, "in", False, 0.0), residual, norm]
-        ops.append(product(h, gates * w, "out", False, 1 / gates))
+        up = product(h, gates * w, "out", False, 1 / gates)
+        up.branches = gates
+        ops.append(up)
         ops.append(Work("memory", "heads", touched=(gates + 1) * w, kept=gates * w, result=w))
         ops += [product(w, h, "in", False, gates - 1, True), residual]
         share = v.get("images_per_sequence", 1.0) * patches / self.tokens

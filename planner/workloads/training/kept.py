@@ -15,7 +15,7 @@ from planner.graph import Block, Op
 from planner.workloads.training.context import Context
 from planner.workloads.training.layer import Rows, expert_load
 
-__all__ = ["FULL", "SELECTIVE", "kept_bytes", "result_bytes"]
+__all__ = ["FULL", "SELECTIVE", "kept_bytes", "result_bytes", "saved_bytes"]
 
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
@@ -27,7 +27,7 @@ def _element(context: Context, op: Op) -> float:
     return context.activation_bytes
 
 
-def _saved(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
+def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     """Bytes that an op keeps for its backward pass on one rank."""
     rows = tokens.at(op)
     if op.kind == "grouped" or op.split == "expert ffn":
@@ -92,7 +92,7 @@ def kept_bytes(
     alternate: Num = 0.0
     received: Num = 0.0
     for op in ops:
-        saved = _saved(context, op, tokens, dims)
+        saved = saved_bytes(context, op, tokens, dims)
         every = every + saved
         if compiled and _keeps_gathered(context, op):
             received = received + np.where(dims.tp > 1, saved, 0.0)

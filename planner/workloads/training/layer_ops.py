@@ -187,7 +187,7 @@ def _mlp(prefix: str, model: ModelConfig, width: float, label: str = "mlp") -> l
         f"{prefix}/{label} down", hidden, Dim("ffn", width), "ffn", bias, saved=width,
         alternate=gates - 1.0,
     )  # fmt: skip
-    return [up, act, replace(down, unread=not model.post_norms)]
+    return [replace(up, branches=gates), act, replace(down, unread=not model.post_norms)]
 
 
 def _mixture(prefix: str, model: ModelConfig) -> list[Op]:

@@ -168,6 +168,9 @@ class StateBytes:
     gradients: NDArray[np.float64]
     optimizer: NDArray[np.float64]
     transient: NDArray[np.float64]
+    """Copies that the optimizer makes of its own parameters' gradients and updates."""
+    flat: NDArray[np.float64]
+    """Buffer that all weights of the stage pass through."""
     gathered: Num
     """Whole layers, and tables, that sharded parameters are gathered into."""
     outer: NDArray[np.float64]
@@ -185,11 +188,11 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     Frozen parameters have no gradients and no optimizer state. Sharded parameters are gathered
     a few layers at a time, with the gradients of one, and the embedding and the head beside
     them where the stack keeps these whole through the step. Under a pipeline all stay gathered,
-    and gradients whole, until the step ends, beside those of one layer as they are sent. Where
-    gathers have buffers of their own, the largest of them stays beside all these. Local
-    updates keep the parameters of the last exchange and the outer momentum, both fp32, sharded as
-    optimizer states; staleness keeps the parameters that are at work beside those that are being
-    updated.
+    and gradients whole, until the step ends, beside those of one layer as they are made and as
+    they are sent. Where gathers have buffers of their own, the largest of them stays beside all
+    these. Local updates keep the parameters of the last exchange and the outer momentum, both
+    fp32, sharded as optimizer states; staleness keeps the parameters that are at work beside those
+    that are being updated.
     """
     dense, expert = dims.shards, dims.expert_shards
     p = parameters
@@ -223,7 +226,7 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     whole = layers + p.tables if stack.family.keeps_tables else np.maximum(layers, p.tables)
     some_layers = whole * context.activation_bytes
     copies = context.activation_bytes + context.gradient_bytes
-    stage = copies * (p.dense + p.expert) + context.gradient_bytes * p.largest_layer
+    stage = copies * (p.dense + p.expert + p.largest_layer)
     gathered = np.where(dims.pp > 1, stage, some_layers)
     if stack.family.gathers_apart:
         at_once = np.maximum(p.largest_layer * stack.family.gathered_layers, p.tables)
@@ -235,14 +238,15 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
         stack.sharded_transient_bytes.value,
         stack.optimizer_transient_bytes.value,
     )
-    transient = each_copy * mine + stack.whole_transient_bytes.value * (p.dense + p.expert)
+    transient = each_copy * mine
+    flat = stack.whole_transient_bytes.value * (p.dense + p.expert)
     second = context.activation_bytes * (
         p.dense / np.where(dims.zero >= 3, dense, 1.0)
         + p.expert / np.where(dims.zero >= 3, expert, 1.0)
     )
     outer = np.where(dims.consistency == LOCAL, OUTER_BYTES * mine, 0.0)
     second = np.where(dims.consistency > LOCAL, second, 0.0)
-    return StateBytes(weights, gradients, optimizer, transient, gathered, outer, second)
+    return StateBytes(weights, gradients, optimizer, transient, flat, gathered, outer, second)
 
 
 def least_state_bytes(

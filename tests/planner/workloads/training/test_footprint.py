@@ -1,5 +1,7 @@
 """Memory against the published counts of activations (Korthikanti et al. 2022) and plain sums."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from rows import GPT, context_of, job_of, row, taken
@@ -141,7 +143,8 @@ def test_logits_follow_the_vocabulary_its_split_and_the_kind_of_loss():
     for tp, micro_batch in ((1, 1), (4, 2)):
         logits = micro_batch * S * 51200 / tp
         # inputs of the last normalisation, split over the tensor ranks, and of the head, gathered
-        head = micro_batch * SBH * (1 / tp + 1) * 2
+        # by rank and then in order
+        head = micro_batch * SBH * (1 / tp + (2 if tp > 1 else 1)) * 2
         for fused, each in (
             (True, family.logit_bytes_fused),
             (False, family.logit_bytes_split if tp > 1 else family.logit_bytes),
@@ -171,6 +174,74 @@ def test_gradients_of_gathered_inputs_are_whole_on_every_tensor_rank():
     at_work = held["working layer"] + held["logits and loss"]  # the larger of the two counts
     assert held["logits and loss"] < at_work
     assert at_work == pytest.approx((4 * H / 8 + H) * S * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("preset", "gradients"), [("fsdp-compile", 2), ("megatron-core", 1)])
+def test_a_gate_run_apart_gives_a_gradient_of_the_input_of_its_own(preset, gradients):
+    """Of four ranks each has a fourth of gate and up, and all of their input's gradients."""
+    model = {**GPT, "gated_mlp": True, "vocab": 512}
+    software = {"preset": preset, "compile": True}
+    context = context_of(job_of(devices=8, model=model, software=software))
+    held = named(context, row(context, tp=4))
+    at_work = held["working layer"] + held["logits and loss"]
+    assert held["working layer"] > 0
+    assert at_work == pytest.approx((2 * 4 * H / 4 + gradients * H) * S * 2, rel=1e-12)
+
+
+def test_products_of_low_precision_cast_two_operands():
+    """The gradient of the widest result, and the input: a byte each, beside what bf16 holds."""
+    at_work = {}
+    for precision in ("bf16", "fp8"):
+        job = job_of(devices=8, model={**GPT, "vocab": 512}, precision=precision)
+        context = context_of(job)
+        held = named(context, row(context, tp=8))
+        at_work[precision] = held["working layer"] + held["logits and loss"]
+    # what the head keeps of its input is smaller by as much in either
+    assert at_work["fp8"] - at_work["bf16"] == pytest.approx((4 * H / 8 + H) * S, rel=1e-12)
+
+
+def test_pipelines_of_pytorch_hold_what_they_receive_and_the_logits_of_all_microbatches():
+    """Two stages, 16 microbatches; the first has two in flight, the last one."""
+    context = context_of(job_of(devices=4, batch=32, software={"preset": "fsdp-compile"}))
+    none = context_of(job_of(devices=4, batch=32))
+    dims = row(context, pp=2, zero=3)
+    plain = none.stack.family, context.stack.family
+    first, last = np.array(stage_bytes(context, dims))
+    each = SBH * 2
+    logits = S * 51200 * 2
+    assert plain[1].keeps_boundaries and not plain[0].keeps_boundaries
+    quiet = context.stack.family.model_copy(update={"keeps_boundaries": False})
+    stack = context.stack.model_copy(update={"family": quiet})
+    without = np.array(stage_bytes(dataclasses.replace(context, stack=stack), dims))
+    # gradients of 16 outputs, and two outputs in flight
+    assert first - without[0] == pytest.approx((16 + 2) * each, rel=1e-9)
+    # 15 inputs that the layers do not hold already, gradients of 14, and logits of 15 others
+    assert last - without[1] == pytest.approx((15 + 14) * each + 15 * logits, rel=1e-9)
+
+
+def test_copies_of_the_optimizer_go_where_the_passes_had_a_larger_tensor():
+    """DeepSpeed's flat weights, 2 bytes each, fit into fp32 logits of enough tokens."""
+    context = context_of(job_of(devices=8, batch=256, software={"preset": "megatron-deepspeed"}))
+    stack = context.stack
+    held = {
+        n: named(context, row(context, micro_batch=n, zero=1, recompute="full")) for n in (1, 16)
+    }
+    weights = held[1]["weights"] / 2
+    flat = stack.whole_transient_bytes.value * weights
+    own = stack.optimizer_transient_bytes.value * weights / 8
+    logits = 4 * S * 51200
+    assert own > logits and flat > logits
+    assert held[1]["optimizer's copies"] == pytest.approx(flat + own, rel=1e-12)
+    assert flat < 16 * logits and own < 16 * logits
+    assert held[16]["optimizer's copies"] == 0.0
+
+
+def test_a_pipeline_engine_holds_outputs_of_earlier_microbatches_at_the_loss():
+    kept = {}
+    for preset in ("megatron-deepspeed", "megatron-2022"):
+        software = {"preset": preset, "fused_loss": False}
+        kept[preset] = loss_bytes(software, zero=0)
+    assert kept["megatron-deepspeed"] - kept["megatron-2022"] == pytest.approx(4 * S * 51200)
 
 
 def test_fsdp_keeps_the_tables_beside_the_gathered_layers():
