@@ -3,7 +3,8 @@
 Formats are the job's (`workload.precision`). A chip without units for a format computes in the
 next wider one that it has. Knows no shapes and no times.
 
-Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`, `matmul_training`.
+Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`, `matmul_training`,
+`measured`.
 """
 
 from typing import Literal
@@ -12,7 +13,14 @@ from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.kernels import MatmulKernel
 from hardware_profiles.schema import Figure, HardwareProfile
 
-__all__ = ["PRECISIONS", "compute_class", "matmul_kernel", "matmul_training", "peak_flop_per_s"]
+__all__ = [
+    "PRECISIONS",
+    "compute_class",
+    "matmul_kernel",
+    "matmul_training",
+    "measured",
+    "peak_flop_per_s",
+]
 
 _Peak = Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8"]
 _Matmul = Literal["fp32", "bf16", "fp8", "fp4", "int8"]
@@ -84,3 +92,17 @@ def _matmul_class(profile: HardwareProfile, precision: str) -> _Matmul:
         if name in profile.kernels.matmul:
             return name
     raise ProfileError(f"profile {profile.name} has no bf16 kernel", key="kernels.matmul")
+
+
+def measured(profile: HardwareProfile) -> bool:
+    """Tell whether a measurement says how fast the chip's matrix products are.
+
+    Alone or in training. Where none does, its kernel constants are those of a relative.
+
+    >>> from hardware_profiles.load import load
+    >>> measured(load("dgx-h200")), measured(load("gaudi2"))
+    (True, False)
+    """
+    kernels = profile.kernels
+    figures = (kernels.matmul["bf16"].efficiency, kernels.training.matmul.get("bf16"))
+    return any(figure is not None and figure.basis != "assumed" for figure in figures)

@@ -12,12 +12,15 @@ from hardware_profiles.schema import HardwareProfile
 from planner.cluster import Cluster, Level, build, joined
 from planner.errors import SpecError
 from planner.job import DeviceRange, Hardware, Pool
+from planner.torus import CUBE, has_slice
 
-__all__ = ["cluster_of", "clusters", "counts_between", "pool_cluster"]
+__all__ = ["between", "cluster_of", "clusters", "counts_between", "pool_cluster"]
 
 MANY = 1 << 20
 """Devices enough for a profile's network to show its outermost level."""
 
+MOST_BETWEEN = 12
+"""Device counts tried between the fewest that do and the next fewer that do not."""
 STEPS = (1.0, 1.25, 1.5, 1.75)
 """Counts tried in every octave of a range, in multiples of its power of two."""
 
@@ -112,16 +115,38 @@ def _slice(hardware: Hardware, profile: HardwareProfile) -> tuple[int, ...]:
 def _counts(hardware: Hardware, profile: HardwareProfile) -> list[int]:
     devices = hardware.devices
     if isinstance(devices, DeviceRange):
-        node = profile.network[0].devices or 1
-        if hardware.levels:
-            node = hardware.levels[0].usable or hardware.levels[0].devices
-        return counts_between(devices.min, devices.max, node)
+        made = counts_between(devices.min, devices.max, _node(hardware, profile))
+        whole = [count for count in made if has_slice(profile, count)]
+        return whole or made
     if isinstance(devices, int):
         return [devices]
     if devices is None:
         assert hardware.slice is not None
         return [hardware.slice.devices]
     return sorted(set(devices))
+
+
+def _node(hardware: Hardware, profile: HardwareProfile) -> int:
+    """Devices that a count is a multiple of: of a node, or of a slice that is a whole cube."""
+    if hardware.levels:
+        return hardware.levels[0].usable or hardware.levels[0].devices
+    inner = profile.network[0]
+    return (inner.devices or 1) if inner.torus_dims is None else CUBE
+
+
+def between(hardware: Hardware, system: str, tried: Sequence[int], enough: int) -> list[int]:
+    """Return counts between the fewest that do and the next fewer tried: whole nodes or slices.
+
+    Parameters
+    ----------
+    tried  : counts of the system
+    enough : the fewest of them that do
+    """
+    profile = with_overrides(load(system), hardware.set.given())
+    node = _node(hardware, profile)
+    below = max((count for count in tried if count < enough), default=enough)
+    counts = [n for n in range(enough - node, below, -node) if has_slice(profile, n)]
+    return sorted(counts[:: max(1, len(counts) // MOST_BETWEEN)])
 
 
 def counts_between(least: int, most: int, node: int) -> list[int]:

@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hardware_profiles.lookup import compute_class
+from hardware_profiles.lookup import compute_class, measured
 from hardware_profiles.residuals import Cell, Residuals, load_residuals
 from hardware_profiles.schema import HardwareProfile
 from planner.dims import ParallelDims
@@ -33,6 +33,7 @@ class Likeness:
     precision    : number format that layer products are computed in on the chip
     experts, lora, offload : whether the job has them
     function     : any JAX function, not a transformer of the planner's own
+    relative     : no measurement of the machine is in the fit, its constants are a relative's
     """
 
     family: str
@@ -43,6 +44,7 @@ class Likeness:
     lora: bool = False
     offload: bool = False
     function: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def likeness(context: training.Context, dims: ParallelDims) -> Likeness:
         experts=spec.model.moe is not None,
         lora=spec.adapters is not None,
         offload=bool(dims.offload[0]),
+        relative=not measured(profile),
     )
 
 
@@ -115,6 +118,7 @@ def unlike(plan: Likeness, cells: Iterable[Cell]) -> dict[str, float]:
         "lora": plan.lora,
         "offload": plan.offload,
         "function": plan.function,
+        "relative": plan.relative,
         "chip": new_chip,
         "stack": new_family,
         "precision": not new_chip and plan.precision not in formats,
@@ -152,6 +156,7 @@ _SAID = {
     "lora": "low-rank adapters",
     "offload": "states on the host, which no run had",
     "function": "a function of your own, which no run was",
+    "relative": "a machine that nothing was measured on",
     "chip": "no run on this kind of chip",
     "stack": "no run of this family of stacks",
     "precision": "no run in {precision} on this kind of chip",

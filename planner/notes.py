@@ -7,10 +7,12 @@ number.
 from collections.abc import Mapping, Sequence
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
-from hardware_profiles.lookup import compute_class
+from hardware_profiles.lookup import compute_class, measured
 from hardware_profiles.schema import HardwareProfile
+from planner.cluster import Cluster
 from planner.comparable import Interval
 from planner.job import Job
+from planner.torus import has_slice, slices_beside
 from planner.workloads import training
 from planner.workloads.training.context import DEFAULT_IMBALANCE
 from planner.workloads.training.spec import TrainingSpec
@@ -34,6 +36,7 @@ def notes(
         _vendors(list(machines.values())),
         *(_precision(profile, job.workload.precision) for profile in machines.values()),
         *(_unmeasured(profile) for profile in machines.values()),
+        *(_slices(job, each) for each in context.cluster.each),
         *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
         _deadline(job, figures),
         _waiting(job, figures),
@@ -94,13 +97,27 @@ def _precision(profile: HardwareProfile, precision: str) -> str:
 
 
 def _unmeasured(profile: HardwareProfile) -> str:
-    kernels = profile.kernels
-    figures = (kernels.matmul["bf16"].efficiency, kernels.training.matmul.get("bf16"))
-    if any(figure is not None and figure.basis != "assumed" for figure in figures):
+    if measured(profile):
         return ""
     return (
         f"no measurement of {profile.name} is in the fit: its kernel constants are those of a"
-        " relative, and the error may be larger than the interval"
+        " relative, and the interval is wider for that by a factor that is assumed"
+    )
+
+
+def _slices(job: Job[TrainingSpec], cluster: Cluster) -> str:
+    """Say where no slice of a torus has as many chips as the job asks for."""
+    profile, chips = cluster.profile, cluster.devices
+    given = job.hardware.slice
+    if given is not None:
+        chips = given.devices // given.count
+    if job.hardware.levels or has_slice(profile, chips):
+        return ""
+    below, above = slices_beside(profile, chips)
+    nearest = f"{below} and {above} chips" if below else f"{above} chips"
+    return (
+        f"no slice of {profile.name} has {chips} chips: the nearest have {nearest}; several"
+        " smaller ones are hardware.slice with a topology and a count"
     )
 
 

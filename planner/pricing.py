@@ -91,6 +91,11 @@ class Candidates:
             dims = dataclasses.replace(dims, recompute=np.where(whole, NONE, dims.recompute))
         return bound_of(self.job, self.context, dims)
 
+    def hopeful_ones(self) -> "Candidates":
+        """Return the candidates alone whose bounds keep the limits of the run."""
+        few = self._listed.take(np.flatnonzero(np.isfinite(self.bounds)))
+        return Candidates(self.job, self.context, few, self.limit_bytes)
+
     def hopeful(self, rows: Rows, best: float) -> Rows:
         """Rows, of those given, that some order of the mesh could bring below an objective."""
         first = len(self._listed)
@@ -141,7 +146,10 @@ def worth_of_a_step(job: Job[TrainingSpec], context: training.Context) -> float:
 
 
 def longest_step_s(job: Job[TrainingSpec], context: training.Context) -> float:
-    """Return a step so long that no longer one keeps the job's limits; inf: it has none."""
+    """Return a step so long that no longer one keeps the job's limits; inf: it has none.
+
+    0 where not even the least step that arithmetic allows keeps them.
+    """
     limits, spec = job.constraints, job.workload
     longest = np.inf
     if limits.min_tokens_per_s is not None:
@@ -156,6 +164,8 @@ def longest_step_s(job: Job[TrainingSpec], context: training.Context) -> float:
     if limits.max_cost_usd is not None:
         kept &= run.finish_cost_usd <= limits.max_cost_usd
     last = int(np.max(np.flatnonzero(kept), initial=-1))
+    if last < 0:
+        return 0.0
     return min(longest, float(np.append(steps_s, np.inf)[last + 1]))
 
 
@@ -173,24 +183,32 @@ def bound_of(
 ) -> Column:
     """Return a value that no row's objective is below, whatever the order of its mesh.
 
+    Infinite where even the least step breaks a limit of the run.
+
     Parameters
     ----------
     own_order : of each row in its own order of the mesh alone
     """
     worth, counts = worth_of_a_step(job, context), job.objective.metric == "devices"
-    if worth == 0.0 and not counts:
+    longest_s = longest_step_s(job, context)
+    if worth == 0.0 and not counts and np.isinf(longest_s):
         return np.zeros(len(dims))
     step_s = training.least_s(context, dims, own_order=own_order)
     if counts:
-        return objective("devices", {"step_time_s": step_s, "devices": dims.devices})
-    return worth * step_s * training.updates_factor(context, dims)
+        least = objective("devices", {"step_time_s": step_s, "devices": dims.devices})
+    else:
+        least = worth * step_s * training.updates_factor(context, dims)
+    return np.where(step_s > longest_s, np.inf, least)
 
 
 def arithmetic_bound(job: Job[TrainingSpec], context: training.Context) -> float:
-    """Return a value that the objective of no plan on the cluster is below."""
+    """Return a value that no objective on the cluster is below; inf: no plan keeps the limits."""
+    least_s = training.bound_s(context)
+    if least_s > longest_step_s(job, context):
+        return float(np.inf)
     if job.objective.metric == "devices":
         return float(context.cluster.devices)
-    return worth_of_a_step(job, context) * training.bound_s(context)
+    return worth_of_a_step(job, context) * least_s
 
 
 def objective_of(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles.load import load
-from planner.choices import clusters
+from planner.choices import between, clusters
 from planner.cluster import Cluster
 from planner.dims import ParallelDims
 from planner.fold import fold
@@ -37,8 +37,6 @@ __all__ = ["FEW_CLUSTERS", "Progress", "Searched", "best_of", "system_of", "sear
 
 KEPT = 400
 """Best rows kept of every cluster, for alternatives."""
-MOST_BETWEEN = 12
-"""Device counts tried between the fewest that do and the next fewer that do not."""
 FEW_CLUSTERS, REFINED = 6, 4
 """Clusters up to which each is searched on the full grid and keeps all its candidates; of more
 than that, how many of the best are searched so after a coarse grid."""
@@ -97,11 +95,15 @@ def search(
     can offload is tried: one kind after the other, then all.
     """
     made = clusters(job.hardware)
-    results = _search(job, made, limit_memory, deadline, progress)
     if len(made) > FEW_CLUSTERS:
+        results = _search(job, made, limit_memory, deadline, progress, hopeful=True)
+        if all(np.isinf(result.objective) for result in results):  # to say why
+            results = _search(job, made, limit_memory, deadline, progress)
         results = _refined(job, results, limit_memory, deadline, progress)
+    else:
+        results = _search(job, made, limit_memory, deadline, progress)
     if job.objective.metric == "devices":
-        results += _fewer(job, results, deadline, progress)
+        results = _fewest(job, results, limit_memory, deadline, progress)
     staged = staged and limit_memory
     if staged:
         results = _staged(job, results, deadline)
@@ -170,13 +172,33 @@ def _refined(
     deadline: float | None,
     progress: Progress | None,
 ) -> list[Searched]:
-    """Search the clusters that came out best on the coarse grid again, on the full one."""
+    """Search the clusters that came out best on the coarse grid again, on the full one.
+
+    Of the others, those that arithmetic does not close are bounded by the rows of the full grid.
+    """
     order = sorted(range(len(results)), key=lambda i: results[i].objective)
     for place in order[:REFINED]:
         if np.isfinite(results[place].objective):
             cluster = results[place].context.cluster
             (results[place],) = _search(job, [cluster], limit_memory, deadline, progress)
+    best = min(result.objective for result in results)
+    for place in order[REFINED:]:
+        if job.objective.metric == "devices":
+            break  # fewer devices are searched, not bounded
+        if deadline is None or time.monotonic() < deadline:
+            results[place] = _bounded(job, results[place], best)
     return results
+
+
+def _bounded(job: Job[TrainingSpec], result: Searched, best: float) -> Searched:
+    """Bound a cluster that was searched on the coarse grid by the full grid's rows, unpriced."""
+    found, context = result.found, result.context
+    if found.bound >= best or found.status == "time_limit":
+        return result
+    dims, _ = SHAPES[job.workload.kind].candidates(job, context)
+    least = float(np.min(Candidates(job, context, dims, np.inf).bounds, initial=np.inf))
+    bound = min(result.objective, max(found.bound, least))
+    return dataclasses.replace(result, found=dataclasses.replace(found, bound=bound))
 
 
 def _search(
@@ -185,7 +207,10 @@ def _search(
     limit_memory: bool,
     deadline: float | None,
     progress: Progress | None,
+    *,
+    hopeful: bool = False,
 ) -> list[Searched]:
+    """Search clusters; `hopeful`: without the rows whose bounds break a limit of the run."""
     many = len(made) > FEW_CLUSTERS
     results: list[Searched] = []
     for cluster in made:
@@ -196,6 +221,8 @@ def _search(
         dims, tally = SHAPES[job.workload.kind].candidates(job, context, coarse=many)
         limit = context.memory_limit_bytes if limit_memory else np.inf
         rows = Candidates(job, context, dims, limit)
+        if hopeful and np.isinf(rows.bounds).any():
+            rows = rows.hopeful_ones()
         found = top_rows(
             rows.bounds,
             price=rows.price,
@@ -310,31 +337,38 @@ def best_of(results: list[Searched]) -> Searched | None:
     return best if best is not None and np.isfinite(best.objective) else None
 
 
-def _fewer(
+def _fewest(
     job: Job[TrainingSpec],
     results: list[Searched],
+    limit_memory: bool,
     deadline: float | None,
     progress: Progress | None,
 ) -> list[Searched]:
-    """Search whole nodes between the fewest devices that do and the next fewer that do not."""
-    more: list[Searched] = []
+    """Search the counts below the fewest that do, with the rows that may keep the run's limits.
+
+    Of a range, whole nodes or slices between the counts tried are added.
+    """
+    made = list(results)
     for system in job.hardware.systems:
-        own = [r for r in results if system_of(job, r.context.cluster.profile.name) == system]
-        enough = [r.context.cluster.devices for r in own if r.best is not None]
-        if not enough or not isinstance(job.hardware.devices, DeviceRange):
+        own = {
+            r.context.cluster.devices: i
+            for i, r in enumerate(results)
+            if system_of(job, r.context.cluster.profile.name) == system
+        }
+        enough = min((n for n, i in own.items() if results[i].best is not None), default=0)
+        if not enough:
             continue
-        first = min(enough)
-        below = [r.context.cluster.devices for r in own if r.context.cluster.devices < first]
-        node = own[0].context.cluster.profile.network[0].devices or 1
-        counts = [c for c in range(first - node, max(below, default=first), -node)]
-        chosen = counts[:: max(1, len(counts) // MOST_BETWEEN)]
-        if chosen:
-            hardware = job.hardware.model_copy(
-                update={"system": system, "devices": tuple(sorted(chosen))}
-            )
-            one = job.model_copy(update={"hardware": hardware})
-            more += search(one, deadline=deadline, progress=progress)
-    return more
+        counts = [n for n, i in own.items() if n < enough and results[i].found.bound < np.inf]
+        if isinstance(job.hardware.devices, DeviceRange):
+            counts += between(job.hardware, system, list(own), enough)
+        for cluster in clusters(job.hardware.model_copy(update={
+            "system": system, "devices": tuple(counts)})) if counts else ():  # fmt: skip
+            (result,) = _search(job, [cluster], limit_memory, deadline, progress, hopeful=True)
+            if cluster.devices in own:
+                made[own[cluster.devices]] = result
+            else:
+                made.append(result)
+    return made
 
 
 def system_of(job: Job[TrainingSpec], name: str) -> str:

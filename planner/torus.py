@@ -2,7 +2,7 @@
 
 Knows axes, degrees and strides; no bandwidth.
 
-Parts: `cubic`, `on_torus`.
+Parts: `cubic`, `on_torus`; `has_slice`, `slices_beside`.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,31 @@ from collections.abc import Sequence
 import numpy as np
 
 from costmodels.units import Num
+from hardware_profiles.schema import HardwareProfile
 
-__all__ = ["cubic", "on_torus"]
+__all__ = ["CUBE", "cubic", "has_slice", "on_torus", "slices_beside"]
+
+CUBE = 64
+"""Chips of a cube of 4 x 4 x 4, of which large slices of a 3-D torus are made."""
+SMALL = {2: (1, 4, 8, 16, 32, 64, 128, 256), 3: (4, 8, 16, 32)}
+"""Slices that are sold, by the axes of the torus; of three, multiples of a cube beside them."""
 
 
 def cubic(chips: int, dims: int) -> tuple[int, ...]:
-    """Split `chips` into `dims` factors, as even as powers and divisors allow, ascending."""
+    """Split `chips` into `dims` factors, as even as powers and divisors allow, ascending.
+
+    What is made of cubes of 4 x 4 x 4 has axes of multiples of 4.
+
+    >>> cubic(192, 3), cubic(8960, 3), cubic(128, 2)
+    ((4, 4, 12), (16, 20, 28), (8, 16))
+    """
+    if dims == 3 and chips % CUBE == 0:
+        return (*(4 * factor for factor in _even(chips // CUBE, dims)),)
+    return _even(chips, dims)
+
+
+def _even(chips: int, dims: int) -> tuple[int, ...]:
+    """Split into factors, each the largest divisor below the even share of what is left."""
     shape: list[int] = []
     left = chips
     for remaining in range(dims, 1, -1):
@@ -54,3 +73,31 @@ def on_torus(torus: tuple[int, ...], segments: Sequence[tuple[Num, Num]]) -> tup
         done = done * chips
     share = np.where(covered > 0.0, covered, len(torus)) / len(torus)
     return share, turns, np.maximum(1.0, distance)
+
+
+def has_slice(profile: HardwareProfile, chips: int) -> bool:
+    """Tell whether a slice, or several whole pods, have so many chips; True for no torus.
+
+    Notes
+    -----
+    Source: Google Cloud TPU documentation, topologies of v4, v5e, v5p, v6e and tpu7x, 2025: on
+    three axes 2x2x1, 2x2x2, 2x2x4, 2x4x4, and axes of multiples of 4; on two 1x1, 2x2, 2x4,
+    4x4, 4x8, 8x8, 8x16, 16x16.
+
+    >>> from hardware_profiles.load import load
+    >>> [has_slice(load("tpu-v5p"), n) for n in (32, 100, 192)]
+    [True, False, True]
+    """
+    inner = profile.network[0]
+    if inner.torus_dims not in SMALL or inner.devices is None:
+        return True
+    if chips > inner.devices:
+        return chips % inner.devices == 0 or (inner.torus_dims == 3 and chips % CUBE == 0)
+    return chips in SMALL[inner.torus_dims] or (inner.torus_dims == 3 and chips % CUBE == 0)
+
+
+def slices_beside(profile: HardwareProfile, chips: int) -> tuple[int, int]:
+    """Return the nearest counts that a slice has, below and above; 0: none below."""
+    below = next((n for n in range(chips, 0, -1) if has_slice(profile, n)), 0)
+    above = next(n for n in range(chips, 2 * chips + 2 * CUBE * CUBE) if has_slice(profile, n))
+    return below, above

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from costmodels.units import GB
-from hardware_profiles.lookup import peak_flop_per_s
+from hardware_profiles.lookup import measured, peak_flop_per_s
 from planner.choices import cluster_of
 from planner.comparable import Likeness, interval, number_format
 from planner.errors import NoFeasiblePlan
@@ -77,6 +77,7 @@ def prediction(context: FunctionContext, found: Candidate) -> dict[str, object]:
             precision=number_format(cluster.profile, spec.precision),
             devices=float(cluster.devices),
             function=True,
+            relative=not measured(cluster.profile),
         )
     )
     used = float(price.total_bytes)

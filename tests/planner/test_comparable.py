@@ -1,5 +1,6 @@
 """Intervals rest on comparable runs, widen with what is unlike them, and say so."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -21,7 +22,7 @@ def cell(**given):
 
 
 WIDER = {"experts": 1.5, "lora": 1.2, "offload": 1.4, "function": 1.6, "chip": 2.0, "stack": 1.7,
-         "precision": 1.3, "stack on chip": 1.25, "doublings": 1.1}  # fmt: skip
+         "precision": 1.3, "stack on chip": 1.25, "doublings": 1.1, "relative": 1.4}  # fmt: skip
 KNOWN = Residuals.model_validate({
     "coverage": 0.9, "scale": figure(0.1), "families": {"megatron": figure(1.0)},
     "wider": {k: figure(v) for k, v in WIDER.items()}, "above": figure(2.0), "below": figure(3.0),
@@ -51,6 +52,7 @@ def test_ends_are_quantiles_in_scales_to_their_own_sides():
         ({"devices": 256.0}, {"doublings": 2.0}),
         ({"devices": 8.0}, {}),
         ({"function": True}, {"function": 1.0}),
+        ({"relative": True}, {"relative": 1.0}),
     ],
 )
 def test_what_is_unlike_the_runs_widens_by_its_factor(change, found):
@@ -86,6 +88,15 @@ def test_a_plan_is_comparable_by_what_it_runs():
     job = job_of(precision="fp16")
     made = likeness(context_of(job), row(context_of(job)))
     assert made == Likeness("megatron", "hopper", "bf16", 8.0)
+
+
+def test_a_machine_that_nothing_was_measured_on_is_said_and_less_sure():
+    job = job_of(system="gaudi2")
+    made = likeness(context_of(job), row(context_of(job)))
+    assert made.relative
+    assert "a machine that nothing was measured on" in interval(made).basis
+    known = interval(dataclasses.replace(made, relative=False))
+    assert interval(made).high > 1.05 * known.high and interval(made).low < 0.95 * known.low
 
 
 def test_the_table_that_ships_widens_and_never_narrows():

@@ -42,3 +42,55 @@ strategy: {tp: 1, cp: 2, pp: 3, zero: 1, micro_batch: 1, consistency: synchronou
     terms = {term["name"]: term for term in made["time"]}
     compute_s = sum(t["exposed_s"] for t in made["time"] if t["kind"] in ("compute", "hbm"))
     assert terms["stage boundary sends"]["hidden_s"] <= compute_s
+
+
+def test_the_fewest_devices_are_proved_and_no_smaller_count_does():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 4096, global_batch: 512, tokens: 1.0e11}
+hardware: {system: dgx-h100, devices: %s}
+objective: {metric: devices}
+constraints: {deadline_s: 6.0e4}
+"""  # noqa: E501
+    made = ran(job % "{min: 8, max: 512}")
+    devices = made["job"]["hardware"]["devices"]
+    assert 8 < devices < 512
+    assert made["search"]["gap"] < 0.01
+    Path("job.yaml").write_text(job % (devices - 8), "utf-8")
+    assert CliRunner().invoke(app, ["plan", "job.yaml"]).exit_code == 3
+
+
+def test_the_fewest_chips_are_those_of_a_slice():
+    """Between 128 chips, too few, and 256 lies 192, three cubes; no slice has 160."""
+    job = """\
+workload: {kind: training, model: gemma-2-2b, sequence_length: 8192, global_batch: 768, tokens: 1.0e12}
+hardware: {system: tpu-v5p, devices: {min: 16, max: 1024}}
+objective: {metric: devices}
+constraints: {deadline_s: 4.0e5}
+"""  # noqa: E501
+    made = ran(job)
+    counts = {point["devices"] for point in made["frontier"]}
+    assert all(count <= 32 or count % 64 == 0 for count in counts)
+    assert made["job"]["hardware"]["devices"] == 192
+    assert made["search"]["gap"] < 0.01
+
+
+def test_chips_that_no_slice_has_are_said():
+    job = """\
+workload: {kind: training, model: gemma-2-2b, sequence_length: 8192, global_batch: 240}
+hardware: {system: tpu-v5p, %s}
+"""
+    said = " ".join(ran(job % "devices: 100")["notes"])
+    assert "no slice of tpu-v5p has 100 chips: the nearest have 64 and 128 chips" in said
+    assert "no slice" not in " ".join(ran(job % "devices: 64").get("notes", []))
+    assert "no slice" not in " ".join(
+        ran(job % "slice: {topology: 4x4x4, count: 2}").get("notes", [])
+    )
+
+
+def test_many_machines_to_choose_from_leave_a_small_gap():
+    job = """\
+workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 512, tokens: 1.0e12}
+hardware: {system: [dgx-a100-80gb, dgx-h100, dgx-b200], devices: [64, 128, 256]}
+objective: {metric: cost}
+"""  # noqa: E501
+    assert ran(job)["search"]["gap"] < 0.05
