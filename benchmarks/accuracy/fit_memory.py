@@ -34,8 +34,10 @@ HELD = 0.3
 class Knob:
     """One constant: where it stands, the values that it may take, and one where no run says.
 
-    Priors: CUDA's context and libraries with some cached blocks; fp32 copies of an optimizer's
-    gradients and of its update, and a flat 16-bit one.
+    Priors: CUDA's context and libraries with some cached blocks. Copies, as InternEvo's code makes
+    them: gradients flat in 16 bits (2) and in fp32 (4), and the root of the second moment (4);
+    fp32 gradients for their norm (4) are pieces of a layer's size, which find room where gathered
+    layers were, and none where parameters are whole.
     """
 
     files: tuple[str, ...]
