@@ -52,7 +52,8 @@ class Table:
             parts[name].append(np.broadcast_to(np.asarray(value, float), (len(self),))[rows])
         index = np.concatenate(where)
         order = np.argsort(index, kind="stable")
-        self.columns = {k: v[index][order] for k, v in self.columns.items()}
+        index = index[order]
+        self.columns = {k: v[index] for k, v in self.columns.items()}
         self.columns[name] = np.concatenate(parts[name])[order]
 
     def derive(self, name: str, values: Num) -> None:
@@ -64,5 +65,13 @@ class Table:
         kept = np.broadcast_to(mask, (len(self),))
         dropped = int(len(self) - np.count_nonzero(kept))
         if dropped:
-            self.tally[rule] = self.tally.get(rule, 0) + dropped
-            self.columns = {k: v[kept] for k, v in self.columns.items()}
+            self.count(rule, dropped)
+            self.filter(kept)
+
+    def count(self, rule: str, dropped: int) -> None:
+        """Count rows that a rule dropped."""
+        self.tally[rule] = self.tally.get(rule, 0) + dropped
+
+    def filter(self, mask: NDArray[np.bool_]) -> None:
+        """Keep the rows where `mask` is true."""
+        self.columns = {k: v[mask] for k, v in self.columns.items()}

@@ -20,6 +20,7 @@ from planner.levers import Lever, levers
 from planner.objective import NEEDS_RUN
 from planner.pool import Pool, Rows, fill, objectives
 from planner.prediction import prediction
+from planner.pricing import bound_of
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
@@ -28,10 +29,8 @@ __all__ = ["what_if"]
 TIMES = (0.1, 10.0)
 PART = 2048
 """Candidates that are priced at once under a changed figure."""
-WHOLE = 24_576
-"""A pool of at most this many candidates is priced whole under every changed figure."""
-MOST = 8_192
-"""Of a larger pool, the best as given that are priced under a changed figure."""
+MOST = 24_576
+"""Candidates that are priced at most under a changed figure, of those that may be better."""
 SAME = 1.0 - 1e-9
 """A plan is another one where its objective is below this share of the same plan's."""
 
@@ -80,7 +79,7 @@ def _answer(base: dict[str, object], changed: dict[str, object], pool: Pool) -> 
     entries = _sensitivity(pool)
     cluster = pool.context.cluster
     rough = sum(not entry["exact"] for entry in entries)
-    covered = f"the best {MOST:,} candidates as given" if rough else "every candidate that fits"
+    covered = f"{MOST:,} candidates, the best as given" if rough else "every candidate that fits"
     note = (
         f"sensitivity of the {'changed' if changed else 'base'} plan on {cluster.devices} x"
         f" {cluster.profile.name}, system and count held; the best plan then is of {covered}"
@@ -165,24 +164,25 @@ def _best(rivals: _Rivals, job: TrainingJob, context: training.Context, *, worse
     """Price candidates under a changed figure, best as given first, until none can be better.
 
     A worse figure makes no plan better. So the first candidate whose price as given is no lower
-    than the best found ends the search, and the answer is exact. A better figure allows no such
-    end: then the first `MOST` are priced, or all of a small pool. (Of the 129,478 that fit of a
-    671B mixture of experts on 2,048 devices, no figure's best plan stood later than 8,192.)
+    than the best found ends the search. Under any figure, candidates whose bound is no lower are
+    left out. Both leave the answer exact; of more than `MOST` that a bound leaves, the rest is not
+    priced.
     """
     pool, rows, as_given = rivals.pool, rivals.rows, rivals.values
     row, same, best = int(rows[0]), np.inf, np.inf
-    done, end = 0, len(rows) if len(rows) <= WHOLE else MOST
-    while done < end and not (worse and as_given[done] >= best):
-        part = rows[done : min(done + PART, end)]
-        values = objectives(job, context, pool.dims, part)
-        if done == 0:
+    bounds = bound_of(job, context, pool.dims.take(rows), own_order=True)
+    left, priced = np.arange(len(rows)), 0
+    while len(left) and priced < MOST:
+        part, left = left[:PART], left[PART:]
+        values = objectives(job, context, pool.dims, rows[part])
+        if not priced:
             same = best = float(values[0])
         at = int(np.argmin(values))
         if values[at] < min(best, same * SAME):
-            best, row = float(values[at]), int(part[at])
-        done += len(part)
-    exact = done == len(rows) or (worse and float(as_given[done]) >= best)
-    return _Best(row, exact, bool(np.isfinite(best)))
+            best, row = float(values[at]), int(rows[part[at]])
+        priced += len(part)
+        left = left[(bounds[left] < best) & (not worse or as_given[left] < best)]
+    return _Best(row, not len(left), bool(np.isfinite(best)))
 
 
 def _figures(

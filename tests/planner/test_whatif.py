@@ -92,7 +92,6 @@ def test_an_exact_answer_is_the_best_of_all(
     cluster, (rows, as_given) = pool.context.cluster, pool.ranked()
     rivals = whatif._Rivals(pool, rows, as_given)
     monkeypatch.setattr(whatif, "PART", 32)
-    monkeypatch.setattr(whatif, "WHOLE", 0)
     monkeypatch.setattr(whatif, "MOST", 128)
     assert len(rows) > 128
     exact = 0

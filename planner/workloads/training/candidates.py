@@ -21,7 +21,7 @@ from planner.strategy import RecomputeFull
 from planner.table import Table
 from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
-from planner.workloads.training.groups import distinct_orders, segments
+from planner.workloads.training.inside import keep_inside
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.states import least_state_bytes
 from planner.workloads.training.wants import Wants
@@ -323,18 +323,11 @@ def _placement(table: Table, job: Job[TrainingSpec], context: Context, wants: Wa
 
     The other orders are tried after the search, of all plans that one could make the best.
     """
-    names = [level.name for level in context.cluster.levels]
     node = context.cluster.node_devices
     pinned, levels = job.strategy.mesh_order, job.strategy.placement or {}
     table.derive("order", float(ORDERS.index(tuple(pinned))) if pinned else 0.0)
-    dims = ParallelDims.from_columns(table.columns)
-    if levels and not pinned:
-        table.choose("order", [(float(c), mask) for c, mask in enumerate(distinct_orders(dims))])
-    for axis, level in levels.items():
-        dims = ParallelDims.from_columns(table.columns)
-        outermost = context.cluster.outermost(*segments(dims, axis))
-        limit = names.index(level) if level in names else len(names)
-        table.require(f"{axis} stays inside {level}", np.asarray(outermost <= limit))
+    if levels:
+        keep_inside(table, context, levels, free=not pinned)
         if not len(table):
             return
     if wants.free("tp"):

@@ -196,19 +196,30 @@ def _pool(job: Job[TrainingSpec], cluster: Cluster, pool: Cluster) -> _Pool:
 
 def _combined(pools: Sequence[_Pool], batch: int) -> tuple[NDArray[np.intp], Column]:
     """Combine the rows of the pools that agree: (combinations, pools), and their microbatches."""
-    keys = [np.stack([getattr(p.dims, name) for name in JOINED], axis=1) for p in pools]
-    shared = set.intersection(*({tuple(key) for key in each.tolist()} for each in keys))
+    each_rows = [_rows_of(pool.dims) for pool in pools]
+    shared = set.intersection(*(set(rows_of) for rows_of in each_rows))
     made, counts = [np.zeros((0, len(pools)), np.intp)], [np.zeros(0)]
     most = int(MOST_COMBINED ** (1.0 / len(pools)) + 1e-9)
     for key in sorted(shared):
         microbatches = batch / (key[-2] * key[-1])
         if microbatches != np.floor(microbatches):
             continue
-        rows = [np.flatnonzero((each == np.array(key)).all(axis=1)) for each in keys]
+        rows = [rows_of[key] for rows_of in each_rows]
         best = [_fastest(pool, own, most) for pool, own in zip(pools, rows, strict=True)]
         made.append(np.array(list(itertools.product(*best)), np.intp))
         counts.append(np.full(len(made[-1]), microbatches))
     return np.concatenate(made), np.concatenate(counts)
+
+
+def _rows_of(dims: ParallelDims) -> dict[tuple[float, ...], NDArray[np.intp]]:
+    """Return the rows of every common choice, ascending."""
+    if not len(dims):
+        return {}
+    keys = np.stack([getattr(dims, name) for name in JOINED], axis=1)
+    few, inverse = np.unique(keys, axis=0, return_inverse=True)
+    order = np.argsort(inverse.ravel(), kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(inverse.ravel()))[:-1])
+    return {tuple(key): rows for key, rows in zip(few.tolist(), parts, strict=True)}
 
 
 def _fastest(pool: _Pool, rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
