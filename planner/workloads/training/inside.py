@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner.dims import ParallelDims
+from planner.fields import Axis
 from planner.fold import fold
 from planner.table import Table
 from planner.workloads.training.context import Context
@@ -22,7 +23,7 @@ LAID_OUT = ("tp", "cp", "dp", "pp", "ep", "etp", "zero_group", "sites", "devices
 """What decides where the ranks of an axis lie."""
 
 
-def keep_inside(table: Table, context: Context, levels: Mapping[str, str], *, free: bool) -> None:
+def keep_inside(table: Table, context: Context, levels: Mapping[Axis, str], *, free: bool) -> None:
     """Keep the orders of every row whose axes stay inside their levels; of distinct meshes once.
 
     `free`: every order is tried, else the one of the row alone.
