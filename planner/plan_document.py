@@ -138,9 +138,10 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"
     if job.hardware.pools is not None:
         said += (
-            "; over pools, every share of the batch with whole copies of the model in each pool,"
+            "; over pools, without virtual stages, every share of the batch with whole copies of"
+            " the model in each pool, and the pipelines across pools with the best bounds; the"
+            " bound is over all of both"
         )
-        said += " and the pipelines across pools with the best bounds"
     if len(results) > FEW_CLUSTERS:
         said += "; on each of these clusters a coarse grid, on the best of them all"
     return said

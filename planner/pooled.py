@@ -16,7 +16,7 @@ import numpy as np
 
 from planner.choices import pool_cluster
 from planner.job import Job, Pool
-from planner.pricing import arithmetic_bound, objective_of
+from planner.pricing import arithmetic_bound, objective_of, worth_of_a_step
 from planner.search.columns import Found
 from planner.searched import Progress, Searched
 from planner.searched import search as search_one
@@ -122,12 +122,13 @@ def _together(
     batch, forward = job.workload.global_batch, _forward(job, team)
     plans: list[training.PoolPlan] = []
     tried = over_memory = 0
+    least_s = np.inf
     if forward is None:
         shares = training.side_by_side(
             jobs, cluster, batch, microbatches=_microbatches(job, team), limit_memory=limit_memory
         )
         plans += shares.plans
-        tried, over_memory = shares.tried, shares.over_memory
+        tried, over_memory, least_s = shares.tried, shares.over_memory, shares.least_s
     if forward is not None or job.strategy.stages is None:
         totals = job.strategy.allowed("pp") if forward is None else None
         chains = training.end_to_end(
@@ -141,7 +142,8 @@ def _together(
         )
         plans += chains.plans
         tried, over_memory = tried + chains.tried, over_memory + chains.over_memory
-    return _ranked(job, plans, tried, over_memory)
+        least_s = min(least_s, chains.least_s)
+    return _ranked(job, plans, tried, over_memory, least_s)
 
 
 def _any_depth(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
@@ -150,19 +152,27 @@ def _any_depth(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
 
 
 def _ranked(
-    job: Job[TrainingSpec], plans: Sequence[training.PoolPlan], tried: int, over_memory: int
+    job: Job[TrainingSpec],
+    plans: Sequence[training.PoolPlan],
+    tried: int,
+    over_memory: int,
+    least_s: float,
 ) -> list[Searched]:
-    """Price plans over several pools and make one result of them, the best first."""
+    """Price plans over several pools and make one result of them, the best first.
+
+    `least_s`: no plan of the space has a shorter step.
+    """
     values = [float(objective_of(job, p.context, p.dims)(np.zeros(1, np.intp))[0]) for p in plans]
     order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not order:
         return []
     best = plans[order[0]]
     rivals = tuple((plans[i].context, plans[i].dims) for i in order[1:])
-    one = np.zeros(1, np.intp)
+    one, value = np.zeros(1, np.intp), values[order[0]]
+    bound = max(arithmetic_bound(job, best.context), worth_of_a_step(job, best.context) * least_s)
     found = Found(
-        one, np.array([values[order[0]]]), one, tried - over_memory, over_memory,
-        np.inf, -1, arithmetic_bound(job, best.context), "optimal",
+        one, np.array([value]), one, tried - over_memory, over_memory, np.inf, -1,
+        min(value, bound), "optimal",
     )  # fmt: skip
     return [Searched(best.context, best.dims, {}, found, tried, rivals)]
 

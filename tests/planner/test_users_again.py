@@ -94,3 +94,18 @@ hardware: {system: [dgx-a100-80gb, dgx-h100, dgx-b200], devices: [64, 128, 256]}
 objective: {metric: cost}
 """  # noqa: E501
     assert ran(job)["search"]["gap"] < 0.05
+
+
+def test_the_bound_over_pools_is_near_and_no_pin_is_below_it():
+    job = """\
+workload: {kind: training, model: qwen3-4b, sequence_length: 4096, global_batch: 48}
+hardware:
+  pools:
+    - {name: old, system: dgx-a100-80gb, devices: 16}
+    - {name: new, system: dgx-h100, devices: 8}
+strategy: %s
+"""
+    found = ran(job % "{}")["search"]
+    assert found["gap"] < 0.12
+    pinned = ran(job % "{pp: 3, recompute: none}", "predict")["search"]
+    assert pinned["objective"] >= found["bound"]

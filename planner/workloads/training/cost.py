@@ -97,11 +97,15 @@ def times_of(context: Context, dims: ParallelDims, elsewhere_s: Num = 0.0) -> Br
     return Breakdown(tuple(terms))
 
 
-def stages_s(context: Context, dims: ParallelDims) -> Column:
-    """Seconds of one microbatch on all stages of every plan together."""
+def stages_s(context: Context, dims: ParallelDims, *, late: bool = True) -> Column:
+    """Seconds of one microbatch on all stages of every plan together.
+
+    `late`: with sends that outlast the compute beside them, which are no sum over layers.
+    """
     slots = stretch.slots_at(context, dims)
     parameters = states.parameters_of(context, dims, slots)
-    return np.asarray(pace.stage_totals_s(context, dims, slots, parameters).sum(axis=0))
+    total = pace.stage_totals_s(context, dims, slots, parameters, late=late)
+    return np.asarray(total.sum(axis=0))
 
 
 def _stragglers(context: Context, dims: ParallelDims, step_s: Num) -> Term:

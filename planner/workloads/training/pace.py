@@ -137,10 +137,19 @@ def pace_of(
 
 
 def stage_totals_s(
-    context: Context, dims: ParallelDims, slots: Slots, parameters: states.Parameters
+    context: Context,
+    dims: ParallelDims,
+    slots: Slots,
+    parameters: states.Parameters,
+    *,
+    late: bool = True,
 ) -> NDArray[np.float64]:
-    """Seconds of one microbatch on every slot, times the stages that are like it."""
-    total = stage_seconds(context, dims, slots, parameters).total
+    """Seconds of one microbatch on every slot, times the stages that are like it.
+
+    `late`: with sends that outlast the compute beside them.
+    """
+    each = stage_seconds(context, dims, slots, parameters)
+    total = each.total if late else each.total - each.late
     return np.asarray(total * slots.multiplicity)
 
 

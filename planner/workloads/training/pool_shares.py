@@ -58,11 +58,13 @@ class Shares:
     ----------
     plans : best of each common choice, best first
     tried : plans of a pool that were priced; `over_memory`: those that do not fit
+    least_s : no share of the batch has a shorter step; inf: none fits
     """
 
     plans: tuple[PoolPlan, ...]
     tried: int
     over_memory: int
+    least_s: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def side_by_side(
         rows = [int(e.row[share]) for e, share in zip(each, shares, strict=True)]
         plans.append(_plan(cluster, lines, key, rows, shares))
     tried = sum(line.tried for line in lines)
-    return Shares(tuple(plans), tried, tried - sum(len(line.dims) for line in lines))
+    least_s = min([found[0][0] if found else np.inf, *(plan.step_s for plan in plans)])
+    return Shares(tuple(plans), tried, tried - sum(len(line.dims) for line in lines), least_s)
 
 
 def _lines(

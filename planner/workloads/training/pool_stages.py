@@ -25,6 +25,7 @@ from planner.workloads.training.candidates import candidates
 from planner.workloads.training.context import Context, Part, make
 from planner.workloads.training.cost import memory_of
 from planner.workloads.training.dealing import dealt, paces
+from planner.workloads.training.pool_bound import Work, combined_s, left_out_s
 from planner.workloads.training.pools import PoolPlan, beside, over
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stage_lines import StageLines, stage_lines
@@ -49,11 +50,15 @@ MOST_MOVES, NEAR = 3, 1.05
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """What the search of pipelines over pools found: plans, best bound first, and how many."""
+    """What the search of pipelines over pools found: plans, best bound first, and how many.
+
+    `least_s`: no pipeline over the pools has a shorter step; inf: none fits.
+    """
 
     plans: tuple[PoolPlan, ...]
     tried: int
     over_memory: int
+    least_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +107,18 @@ def end_to_end(
     """
     pools = [_pool(job, cluster, pool) for job, pool in zip(jobs, cluster.pools, strict=True)]
     if not all(len(pool.dims) for pool in pools):
-        return Chains((), 0, 0)
+        return Chains((), 0, 0, np.inf)
     orders = [tuple(forward)] if forward else list(itertools.permutations(range(len(pools))))
-    combined, microbatches = _combined(pools, batch)
+    combined, microbatches, left_s = _combined(pools, batch)
     if totals is not None:
         held = np.sum([p.dims.pp[combined[:, i]] for i, p in enumerate(pools)], axis=0)
         may = np.isin(held, totals)
         combined, microbatches = combined[may], microbatches[may]
-    found = [
-        chain
-        for order in orders
-        for chain in _chains(pools, order, combined, microbatches, limit_memory)
-        if chain.bound_s < beat_s
-    ]
+    found, least_s = list[_Chain](), left_s
+    for order in orders:
+        made, bound_s = _chains(pools, order, combined, microbatches, limit_memory)
+        found += [chain for chain in made if chain.bound_s < beat_s]
+        least_s = min(least_s, bound_s)
     chains = sorted(found, key=lambda c: (c.reach_s, c.order, c.rows))[:MOST_DEALT]
     plans: list[PoolPlan] = []
     seen: set[tuple[object, ...]] = set()
@@ -135,7 +139,8 @@ def end_to_end(
             plans.append(plan)
         if len(plans) == KEPT:
             break
-    return Chains(tuple(plans), len(chains), over_memory)
+    least_s = min([least_s, *(plan.step_s for plan in plans)])
+    return Chains(tuple(plans), len(chains), over_memory, least_s)
 
 
 def _polished(
@@ -194,21 +199,28 @@ def _pool(job: Job[TrainingSpec], cluster: Cluster, pool: Cluster) -> _Pool:
     return _Pool(job, context, dims, lines, pinned)
 
 
-def _combined(pools: Sequence[_Pool], batch: int) -> tuple[NDArray[np.intp], Column]:
-    """Combine the rows of the pools that agree: (combinations, pools), and their microbatches."""
+def _combined(pools: Sequence[_Pool], batch: int) -> tuple[NDArray[np.intp], Column, float]:
+    """Combine the rows of the pools that agree: (combinations, pools), and their microbatches.
+
+    Last: what no combination that is left out, because there are too many, makes its step shorter
+    than.
+    """
     each_rows = [_rows_of(pool.dims) for pool in pools]
+    work = [Work.of(pool.context, pool.lines, pool.dims) for pool in pools]
     shared = set.intersection(*(set(rows_of) for rows_of in each_rows))
-    made, counts = [np.zeros((0, len(pools)), np.intp)], [np.zeros(0)]
+    made, counts, left_s = [np.zeros((0, len(pools)), np.intp)], [np.zeros(0)], np.inf
     most = int(MOST_COMBINED ** (1.0 / len(pools)) + 1e-9)
     for key in sorted(shared):
         microbatches = batch / (key[-2] * key[-1])
         if microbatches != np.floor(microbatches):
             continue
         rows = [rows_of[key] for rows_of in each_rows]
-        best = [_fastest(pool, own, most) for pool, own in zip(pools, rows, strict=True)]
+        every = [_fastest(pool, own) for pool, own in zip(pools, rows, strict=True)]
+        left_s = min(left_s, microbatches * left_out_s(work, every, most))
+        best = [each[:most] for each in every]
         made.append(np.array(list(itertools.product(*best)), np.intp))
         counts.append(np.full(len(made[-1]), microbatches))
-    return np.concatenate(made), np.concatenate(counts)
+    return np.concatenate(made), np.concatenate(counts), left_s
 
 
 def _rows_of(dims: ParallelDims) -> dict[tuple[float, ...], NDArray[np.intp]]:
@@ -222,10 +234,10 @@ def _rows_of(dims: ParallelDims) -> dict[tuple[float, ...], NDArray[np.intp]]:
     return {tuple(key): rows for key, rows in zip(few.tolist(), parts, strict=True)}
 
 
-def _fastest(pool: _Pool, rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    """Return the rows that take layers fastest, all stages of the pool together."""
+def _fastest(pool: _Pool, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows by how fast they take layers, all stages of the pool together."""
     each_s = pool.lines.layer_s[:, rows].mean(axis=0) / pool.dims.pp[rows]
-    return np.asarray(rows[np.argsort(each_s, kind="stable")[:most]])
+    return np.asarray(rows[np.argsort(each_s, kind="stable")])
 
 
 def _chains(
@@ -234,15 +246,15 @@ def _chains(
     combined: NDArray[np.intp],
     microbatches: Column,
     limit_memory: bool,
-) -> list[_Chain]:
-    """Give the combinations whose memory may hold all layers, best bound first.
+) -> tuple[list[_Chain], float]:
+    """Give the combinations whose memory may hold all layers, best first, and their least bound.
 
     At pace T a stage with fixed time a, time b for a layer and room for r of them holds at most
     min(r, (T - a) / b) layers; the least T at which all stages together hold all layers bounds the
     pace. A step is that for each microbatch, and once through all stages.
     """
     if not len(combined):
-        return []
+        return [], np.inf
     layers = float(pools[0].context.spec.model.layers)
     total = np.sum([p.dims.pp[combined[:, i]] for i, p in enumerate(pools)], axis=0)
     start = np.zeros(len(combined))
@@ -262,10 +274,15 @@ def _chains(
     pace_s = paces(np.array(fixed_s)[:, may], np.array(layer_s)[:, may], rooms[:, may], layers)
     bound_s = microbatches[may] * pace_s
     reach_s = bound_s + (total[may] - 1.0) * pace_s
-    return [
+    work = [Work.of(pool.context, pool.lines, pool.dims) for pool in pools]
+    least_s = combined_s(
+        work, combined[may], microbatches[may], rooms[:, may], np.array(layer_s)[:, may]
+    )
+    chains = [
         _Chain(order, tuple(map(int, combined[may[i]])), float(bound_s[i]), float(reach_s[i]))
         for i in np.argsort(reach_s, kind="stable")[:MOST_DEALT]
     ]
+    return chains, float(np.min(least_s, initial=np.inf))
 
 
 def _dealt(

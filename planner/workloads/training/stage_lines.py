@@ -3,7 +3,8 @@
 Read off the cost functions at one and two layers, for each kind of layer, so that a dealer of
 layers need not price every layout: a stage's microbatch takes `fixed_s` and `layer_s` for each
 layer, its memory a fixed part and a part for each layer, both growing with the microbatches in
-flight. Knows lines; deals nothing.
+flight. Sends that outlast the compute beside them are no line, and are left out. Knows lines;
+deals nothing.
 
 Parts: `StageLines`, `stage_lines`.
 """
@@ -84,7 +85,7 @@ def stage_lines(context: Context, dims: ParallelDims) -> StageLines:
         return staged, replace(row, pp=np.full(len(dims), float(total)))
 
     def seconds(layers: int, before: int, total: int, start: int = at) -> Column:
-        return stages_s(*seen(layers, before, total, start))
+        return stages_s(*seen(layers, before, total, start), late=False)
 
     def held(layers: int, before: int, total: int) -> Column:
         return np.asarray(memory_of(*seen(layers, before, total, at)).total_bytes)
