@@ -10,7 +10,9 @@ import numpy as np
 from costmodels.units import Num
 
 __all__ = [
+    "KEYS_TILE",
     "MOST_SHARED",
+    "QUERIES_TILE",
     "QUERY_ROWS",
     "REFERENCE_WIDTH",
     "attention_s",
@@ -24,6 +26,10 @@ REFERENCE_WIDTH = 128.0
 """Width of a head at which rates of attention are stated."""
 SPLIT_TOKENS = 256.0
 """Tokens of a cache that are not worth cutting (decode)."""
+KEYS_TILE = 128.0
+"""Tokens of a cache that a unit handles together (decode)."""
+QUERIES_TILE = 16.0
+"""Query heads that a unit handles together where they share a head of keys (decode)."""
 MOST_SHARED = 32.0
 """Query heads that can share what they read of one head of keys and values (decode)."""
 
@@ -93,13 +99,18 @@ def decode_attention_s(
     query_s: Num,
     head_s: Num,
     reread: Num = 1.0,
+    again: Num = 0.0,
+    wait_s: Num = 0.0,
+    units: Num = 1.0,
 ) -> Num:
     """Time of attention for one new token of each sequence against its cache.
 
-        t = fixed + norm2(starts, bytes / bytes_per_s + split ln(1 + context/256))
+        t = fixed + norm2(starts, bytes / bytes_per_s + split ln(1 + context/256) + waits)
+        waits = wait min(1, sequences kv_heads / units) max(0, 1 - 128/context)
 
     Reading the cache, cut in pieces that are joined again, beside starting the work of so many
-    sequences and heads: the root of the sum of squares.
+    sequences and heads: the root of the sum of squares. Where heads of keys fill the chip, none
+    is cut, and a unit that goes from tile to tile waits for each before it reads ahead.
 
     Parameters
     ----------
@@ -113,6 +124,9 @@ def decode_attention_s(
     head_s         : to start a sequence's query head that shares with none
     reread         : beyond `MOST_SHARED` queries to a head of keys every query reads it for itself,
                      mostly from the chip's cache: `reread` times as fast
+    again          : share of a head of keys that each further `QUERIES_TILE` queries read again
+    wait_s         : that going from tile to tile adds at most, to queries that share
+    units          : of the chip, that work on one head of keys each
 
     Notes
     -----
@@ -120,10 +134,14 @@ def decode_attention_s(
     """
     group = heads / kv_heads
     alone = group > MOST_SHARED
-    readers = np.where(alone, heads / reread, kv_heads)
+    turns = 1.0 + again * (np.ceil(group / QUERIES_TILE) - 1.0)
+    readers = np.where(alone, heads / reread, kv_heads * turns)
     read = 2.0 * sequences * readers * head_dim * context_tokens * element_bytes
     read_s = (read + 4.0 * sequences * heads * head_dim) / bytes_per_s
     read_s = read_s + split_s * np.log1p(context_tokens / SPLIT_TOKENS)
+    filled = np.minimum(1.0, sequences * kv_heads / units)
+    further = 1.0 - KEYS_TILE / np.maximum(context_tokens, KEYS_TILE)
+    read_s = read_s + np.where(alone | (group <= 1.0), 0.0, wait_s * filled * further)
     shared_s = group_s * kv_heads + query_s * heads
     start_s = sequences * np.where(alone | (group <= 1.0), head_s * heads, shared_s)
     return fixed_s + np.hypot(start_s, read_s)

@@ -29,6 +29,8 @@ DATA = Path(__file__).parent / "data" / "kernels"
 FOLDS = 4
 SMALL_WEIGHT = 0.4
 """Weight in the fit of products with a smaller side: only those of small models split far."""
+LEAST = 1e-12
+"""Below this a constant is none."""
 SOFT = 0.05
 """Relative error beyond which the loss grows linearly."""
 
@@ -78,6 +80,8 @@ DECODE = [
     Constant("attention_decode.query_s", 5e-10),
     Constant("attention_decode.head_s", 1e-8),
     Constant("attention_decode.reread", 2.0),
+    Constant("attention_decode.again", 0.5),
+    Constant("attention_decode.wait_s", 1e-5),
 ]
 EXPERTS = [
     Constant("grouped_matmul.efficiency", 0.9),
@@ -123,7 +127,7 @@ def solve(
     profile: HardwareProfile, constants: Sequence[Constant], group: Sequence[Table],
     start: Mapping[str, float],
 ) -> dict[str, float]:  # fmt: skip
-    """Return the constants that fit the tables, to four digits."""
+    """Return the constants that fit the tables, to four digits; what they show no sign of is 0."""
 
     def residual(values: dict[str, float]) -> Floats:
         tried = with_figures(profile, values)
@@ -132,10 +136,13 @@ def solve(
         ])  # fmt: skip
 
     found = fit_logs(
-        residual, {c.path: start[c.path] for c in constants},
+        residual, {c.path: max(start[c.path], LEAST) for c in constants},
         tops={c.path: c.top for c in constants}, soft=SOFT, evaluations=40,
     )  # fmt: skip
-    return {name: float(f"{value:.4g}") for name, value in found.values.items()}
+    return {
+        name: float(f"{value:.4g}") if value > LEAST else 0.0
+        for name, value in found.values.items()
+    }
 
 
 def _error(profile: HardwareProfile, table: Table) -> Floats:

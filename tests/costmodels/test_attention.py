@@ -63,3 +63,27 @@ def test_queries_that_share_start_one_by_one() -> None:
         return float(got)
 
     assert start(16.0) == pytest.approx(512 * (3e-8 + 16e-9), rel=1e-9)
+
+
+def test_a_unit_takes_sixteen_queries_at_a_time_and_reads_again_for_the_next() -> None:
+    def read(heads: float) -> float:
+        got = decode_attention_s(64.0, heads, 1.0, 128.0, 1e6, 2.0, 1e12, 0.0, 0.0, 0.0, 0.0, 0.0,
+                                 again=0.5)  # fmt: skip
+        return float(got)
+
+    assert read(16.0) == pytest.approx(read(8.0), rel=1e-4)
+    assert read(17.0) == pytest.approx(1.5 * read(8.0), rel=1e-4)
+    assert read(32.0) == pytest.approx(1.5 * read(8.0), rel=1e-4)
+
+
+def test_units_wait_from_tile_to_tile_where_heads_fill_the_chip() -> None:
+    def waits(sequences: float, context: float, heads: float = 8.0) -> float:
+        got = decode_attention_s(sequences, heads, 1.0, 128.0, context, 2.0, 1e30, 0.0, 0.0, 0.0,
+                                 0.0, 0.0, wait_s=1e-5, units=100.0)  # fmt: skip
+        return float(got)
+
+    assert waits(100.0, 128.0) == pytest.approx(0.0, abs=1e-12)  # one tile
+    assert waits(100.0, 512.0) == pytest.approx(0.75e-5, rel=1e-9)  # three further ones of four
+    assert waits(25.0, 512.0) == pytest.approx(0.25 * 0.75e-5, rel=1e-9)  # a quarter full
+    assert waits(400.0, 512.0) == waits(100.0, 512.0)
+    assert waits(100.0, 512.0, heads=1.0) == pytest.approx(0.0, abs=1e-12)  # nothing shared
