@@ -42,7 +42,11 @@ def _lines(span: Span) -> list[tuple[Line, ...]]:
 
 
 def _cheapest_s(
-    message_bytes: Num, span: Span, latencies_s: Sequence[Num], loads_s: Sequence[Num]
+    message_bytes: Num,
+    span: Span,
+    latencies_s: Sequence[Num],
+    loads_s: Sequence[Num],
+    last_only: Num = False,
 ) -> Num:
     """Return the cheapest protocol's `start + sum of latencies + V max of loads`, over the levels.
 
@@ -50,6 +54,7 @@ def _cheapest_s(
     ----------
     latencies_s : by level, seconds of latency where a step takes `alpha_s`
     loads_s     : by level, seconds per byte of the message at the whole of `bytes_per_s`
+    last_only   : where the library takes its last protocol, cheapest or not
     """
     best: Num = np.inf
     for lines in _lines(span):
@@ -59,13 +64,23 @@ def _cheapest_s(
             latency = latency + (late_s if line.steps == 1.0 else line.steps * late_s)
             load_s = load_s if line.share == 1.0 else load_s * (1.0 / line.share)
             slowest = np.maximum(slowest, load_s)
-        best = np.minimum(best, latency + message_bytes * slowest)
-    return best
+        took_s = latency + message_bytes * slowest
+        best = np.minimum(best, took_s)
+    return best if last_only is False else np.where(last_only, took_s, best)
 
 
 def _crossed(hop: Hop, load: Num) -> Num:
     """Seconds per byte of a level, nothing where the group does not cross it."""
     return np.where(hop.ranks > 1, load / hop.bytes_per_s, 0.0)
+
+
+def _last_only(message_bytes: Num, span: Span, passes: float) -> Num:
+    """Tell where a ring of two devices carries more than `Transport.pair_most` over its link."""
+    most = span[0].transport.pair_most
+    if most == np.inf:
+        return False
+    pair = (span[0].ranks > 1.5) & (size_of(span) < 2.5)
+    return pair & (0.5 * passes * message_bytes > most)
 
 
 def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
@@ -84,8 +99,9 @@ def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
         left = left / hop.ranks
         latencies.append(passes * hop.pass_steps * left * hop.alpha_s)
         added = sums * hop.transport.summed * (n - 1.0)
-        loads.append(_crossed(hop, (sent + added + hop.transport.own_part) / n))
-    return _cheapest_s(message_bytes, span, latencies, loads)
+        loads.append(_crossed(hop, (sent + added + hop.transport.own(passes, sums)) / n))
+    last_only = _last_only(message_bytes, span, passes)
+    return _cheapest_s(message_bytes, span, latencies, loads, last_only)
 
 
 def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
@@ -102,7 +118,10 @@ def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num
     loads = [
         _crossed(
             hop,
-            ((passes + sums * hop.transport.summed) * (hop.ranks - 1.0) + hop.transport.own_part)
+            (
+                (passes + sums * hop.transport.summed) * (hop.ranks - 1.0)
+                + hop.transport.own(passes, sums)
+            )
             / hop.ranks,
         )
         for hop in span
@@ -186,7 +205,8 @@ def all_gather_s(gathered_bytes: Num, span: Span) -> Num:
 def reduce_scatter_s(input_bytes: Num, span: Span) -> Num:
     """Time to sum `input_bytes` over the ranks and leave each an n-th: `all_gather_s` and sums.
 
-    Adding up what is received costs `Transport.summed` as much as receiving it.
+    Adding up what is received costs `Transport.summed` as much as receiving it, a rank's own part
+    `Transport.own_scattered`.
     """
     return np.where(size_of(span) > 1, _pass_s(input_bytes, span, 1.0), 0.0)
 

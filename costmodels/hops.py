@@ -8,6 +8,7 @@ Parts: `Line`, `Transport`, `PLAIN`, `Hop`, `Span`, `size_of`.
 """
 
 from dataclasses import dataclass
+from math import inf
 
 from costmodels.units import Num
 
@@ -42,18 +43,29 @@ class Transport:
     switch         : in-switch reduction, where the level's switch reduces
     own_part       : what a rank's own part of a gathered buffer costs (copied, not sent), as a
                      multiple of what a part that is received costs
+    own_scattered  : the same in a reduce-scatter, which copies other buffers: `own_part` where
+                     absent. An all-reduce is of both kinds and pays their mean
     own_exchanged  : the same in an all-to-all
     summed         : what adding up a part that is received costs, as a multiple of receiving it
     by_levels      : the library gathers and reduces level by level instead of round one ring
+    pair_most      : bytes over a link from which a ring of two devices is left to the last of
+                     `rings`, though one before it may still be quicker
     """
 
     rings: tuple[Line, ...] = (Line(),)
     exchanges: tuple[Line, ...] = (Line(),)
     switch: Line = Line(25e-6, 0.0, 0.85)
     own_part: float = 0.0
+    own_scattered: float | None = None
     own_exchanged: float = 0.0
     summed: float = 0.0
     by_levels: bool = False
+    pair_most: float = inf
+
+    def own(self, passes: float, sums: float) -> float:
+        """Return what own parts cost in `passes` turns, `sums` of them reducing."""
+        scattered = self.own_part if self.own_scattered is None else self.own_scattered
+        return self.own_part + (scattered - self.own_part) * (sums / passes)
 
 
 PLAIN = Transport()

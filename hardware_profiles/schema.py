@@ -47,9 +47,10 @@ class Protocols(Frozen):
     `rings` gather, scatter and reduce, by rings and trees; `exchanges` carry all-to-all and
     sends; `switch` is in-switch reduction, where the level has it. `own_part` is what a rank's
     own part of a gathered buffer costs (copied, not sent) as a multiple of one that is received,
-    `own_exchanged` the same in an all-to-all; `summed` is what adding up a received part costs
-    (processors add slowly; 0 where links are what binds). The lines of one fit hold together, so
-    that they have one basis and one source.
+    `own_scattered` the same in a reduce-scatter (absent: as gathered), `own_exchanged` in an
+    all-to-all; `summed` is what adding up a received part costs (processors add slowly; 0 where
+    links are what binds). The lines of one fit hold together, so that they have one basis and one
+    source.
     """
 
     basis: Basis
@@ -58,6 +59,7 @@ class Protocols(Frozen):
     exchanges: Annotated[tuple[Protocol, ...], Field(min_length=1)]
     switch: Protocol | None = None
     own_part: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    own_scattered: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     own_exchanged: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     summed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
@@ -79,6 +81,8 @@ class NetworkLevel(Frozen):
     protocols   : the library's alpha-beta lines, relative to these; one line where absent
     beyond_pair : bus only: share of that bandwidth that is left to a group of more than two,
                   whose ring passes the host's bridges
+    pair_most_bytes : bytes over a link from which the library carries what two devices reduce,
+                  gather or scatter by its last protocol of rings, quicker or not; absent: never
     in_switch_reduction : the switch reduces (NVLS, SHARP): an all-reduce moves each byte once
     oversubscription    : >= 1, by how much the fabric above the members is short
     rails       : parallel planes; member k of each domain reaches only its peers on rail k at
@@ -99,6 +103,7 @@ class NetworkLevel(Frozen):
     torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
     protocols: Protocols | None = None
     beyond_pair: Share | None = None
+    pair_most_bytes: Positive | None = None
 
 
 class Host(Frozen):

@@ -24,9 +24,11 @@ def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
         exchanges=tuple(_line(each) for each in given.exchanges),
         switch=_line(given.switch) if given.switch else PLAIN.switch,
         own_part=given.own_part,
+        own_scattered=given.own_scattered,
         own_exchanged=given.own_exchanged,
         summed=given.summed,
         by_levels=by_levels,
+        pair_most=level.pair_most_bytes.value if level.pair_most_bytes else PLAIN.pair_most,
     )
 
 

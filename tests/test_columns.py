@@ -105,6 +105,8 @@ BY_NAME: dict[str, Numbers] = {
     "kv_heads": counts(1, 256),
     "context_tokens": counts(0, 10**6),
     "reread": between(0.1, 10.0),
+    "again": between(0.0, 2.0),
+    "units": counts(1, 256),
 }
 BY_SUFFIX: dict[str, Numbers] = {
     "_bytes_per_s": between(1e3, 1e14),
@@ -143,7 +145,13 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "transport": (
         PLAIN,
         Transport(by_levels=True),
-        Transport((Line(5e-6, 1.0, 0.05), Line(2e-5, 4.0)), (Line(6e-6), Line(1e-5)), own_part=0.5),
+        Transport(
+            (Line(5e-6, 1.0, 0.05), Line(2e-5, 4.0)),
+            (Line(6e-6), Line(1e-5)),
+            own_part=0.5,
+            own_scattered=0.25,
+            pair_most=1e6,
+        ),
     ),
     "turns": (None,),
 }

@@ -4,6 +4,7 @@ More bytes are never faster, more bandwidth never slower, latency never helps; n
 wire; overlap hides no more than there is; more work never takes less time.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -62,8 +63,10 @@ transports = st.one_of(
         exchanges=st.lists(lines, min_size=1, max_size=2).map(tuple),
         switch=lines,
         own_part=share,
+        own_scattered=share,
         own_exchanged=share,
         by_levels=st.booleans(),
+        pair_most=st.one_of(st.just(math.inf), size),
     ),
 )
 
@@ -120,13 +123,21 @@ def test_latency_never_helps(
 def test_an_all_reduce_is_no_more_than_its_reduce_scatter_and_its_all_gather(
     message: float, span: Span
 ) -> None:
-    """One kernel instead of two: by ring or by levels it saves a start and a copy, no more."""
+    """One kernel instead of two: by ring or by levels it saves a start and a copy, no more.
+
+    As long as all three choose alike: not where a library leaves a protocol early, for the one and
+    not for the two, nor where they copy unlike buffers.
+    """
+    span = tuple(
+        replace(hop, transport=replace(hop.transport, pair_most=math.inf, own_scattered=None))
+        for hop in span
+    )
     ring, hierarchical = (COLLECTIVES[f"all-reduce, {a}"] for a in ("ring", "hierarchical"))
-    half = COLLECTIVES["all-gather"](message, span)
+    gather, scatter = (COLLECTIVES[a](message, span) for a in ("all-gather", "reduce-scatter"))
     by_levels = any(hop.transport.by_levels for hop in span)
     whole = hierarchical(message, span) if by_levels else ring(message, span)
-    assert half <= whole * ROUNDING
-    assert whole <= 2.0 * half * ROUNDING
+    assert max(gather, scatter) <= whole * ROUNDING
+    assert whole <= (gather + scatter) * ROUNDING
     assert COLLECTIVES["all-reduce"](message, span) <= whole * ROUNDING
 
 
@@ -296,7 +307,8 @@ def test_decoding_more_never_takes_less(
         sequences, kv_heads, group, context = sizes
         return float(
             decode_attention_s(sequences, kv_heads * group, kv_heads, 128.0, context, 2.0,
-                               bytes_per_s * faster, fixed_s, split_s, 3e-8, 0.0, 1e-8)
+                               bytes_per_s * faster, fixed_s, split_s, 3e-8, 0.0, 1e-8, again=0.5,
+                               wait_s=1e-5, units=64.0)
         )  # fmt: skip
 
     larger = tuple(x * times if i == which else x for i, x in enumerate(sizes))

@@ -3,7 +3,8 @@
 Names of constants are the dotted paths of the figures in a profile's network level, so that what
 is fitted is what is written. Knows no table's file.
 
-Parts: `NODE`, `BETWEEN`, `start_of`, `free_of`, `node_span`, `between_span`, `price`.
+Parts: `NODE`, `BETWEEN`, `start_of`, `free_of`, `node_span`, `pair_most_bytes`, `between_span`,
+`price`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from hardware_profiles.load import load
 from hardware_profiles.schema import NetworkLevel
 
 __all__ = ["BETWEEN", "FIXED", "NODE", "Constants", "between_span", "free_of", "node_span",
-           "price", "start_of"]  # fmt: skip
+           "pair_most_bytes", "price", "start_of"]  # fmt: skip
 
 Constants = dict[str, float]
 
@@ -34,10 +35,12 @@ NODE: Constants = {
     "protocols.rings.0.start_s": 6e-6,
     "protocols.rings.0.share": 0.04,
     "protocols.rings.1.start_s": 8e-6,
+    "protocols.rings.1.steps": 1.2,
     "protocols.rings.1.share": 0.45,
     "protocols.rings.2.start_s": 20e-6,
     "protocols.rings.2.steps": 3.0,
     "protocols.own_part": 0.6,
+    "protocols.own_scattered": 0.6,
     "protocols.switch.steps": 6.0,
     "protocols.switch.share": 0.75,
     "protocols.exchanges.0.start_s": 7e-6,
@@ -50,7 +53,11 @@ NODE: Constants = {
     "protocols.exchanges.2.share": 0.9,
     "protocols.own_exchanged": 0.7,
 }
-"""Where the search starts: LL, LL128, Simple; the first two share the step's latency."""
+"""Where the search starts: LL on few channels, then on all of them or LL128, then Simple."""
+LL_BYTES_PER_S = {"volta": 39e9, "ampere": 87.7e9, "hopper": 141e9, "blackwell": 282e9}
+LL_BASE_S, LL_STEP_S = 8.4e-6 - 6.6e-6, 3.4e-6 - 0.6e-6
+"""NCCL's constants in one node: most that LL carries; what Simple starts and steps slower."""
+SIMPLE_SHARE = 0.8
 SWITCH_START_S = 25e-6
 """Start of an in-switch reduction, not fitted: NCCL's constant (src/graph/tuning.cc)."""
 BEYOND_PAIR = 0.08
@@ -68,6 +75,7 @@ UNKNOWN_BYTES_PER_S = 100e9
 TCPXO_BYTES_PER_S = 200e9
 FIXED = (
     "latency_s",
+    "protocols.rings.1.steps",
     "protocols.rings.2.steps",
     "protocols.exchanges.0.steps",
     "protocols.exchanges.2.steps",
@@ -97,15 +105,16 @@ def node_span(system: str, ranks: Num, c: Mapping[str, float]) -> Span:
     level = _level(system)
     few = np.where(np.asarray(ranks) > 2.0, c.get("beyond_pair", 1.0), 1.0)
     rate = level.bytes_per_s.value * c["efficiency"] * few
-    return (Hop("node", ranks, c["latency_s"], rate, level.in_switch_reduction, _transport(c)),)
+    transport = _transport(c, pair_most_bytes(PROFILES[system]))
+    return (Hop("node", ranks, c["latency_s"], rate, level.in_switch_reduction, transport),)
 
 
-def _transport(c: Mapping[str, float]) -> Transport:
+def _transport(c: Mapping[str, float], pair_most: float) -> Transport:
     p = {name.removeprefix("protocols."): value for name, value in c.items()}
     return Transport(
         rings=(
             Line(p["rings.0.start_s"], 1.0, p["rings.0.share"]),
-            Line(p["rings.1.start_s"], 1.0, p["rings.1.share"]),
+            Line(p["rings.1.start_s"], p["rings.1.steps"], p["rings.1.share"]),
             Line(p["rings.2.start_s"], p["rings.2.steps"], 1.0),
         ),
         exchanges=(
@@ -115,8 +124,28 @@ def _transport(c: Mapping[str, float]) -> Transport:
         ),
         switch=Line(SWITCH_START_S, p["switch.steps"], p["switch.share"]),
         own_part=p["own_part"],
+        own_scattered=p["own_scattered"],
         own_exchanged=p["own_exchanged"],
+        pair_most=pair_most,
     )
+
+
+def pair_most_bytes(profile: str) -> float:
+    """Bytes over a link from which NCCL carries a pair's ring by Simple and no more by LL.
+
+        (base + 1.5 steps' latencies of Simple less LL's) / (1 / LL's bandwidth - 1 / Simple's)
+
+    by the constants that it chooses with (src/graph/tuning.cc), 1.5 steps between the one of a
+    gather and the two of an all-reduce. LL has its bandwidth or half the links', Simple 0.8 of the
+    datasheet's. Infinite off NVLink: no such switch shows on PCIe, and RCCL's is not known.
+    """
+    machine = load(profile)
+    level = machine.network[0]
+    if machine.vendor != "nvidia" or level.kind == "bus":
+        return np.inf
+    fast = SIMPLE_SHARE * level.bytes_per_s.value
+    slow = min(LL_BYTES_PER_S[machine.family], 0.5 * fast)
+    return (LL_BASE_S + 1.5 * LL_STEP_S) / (1.0 / slow - 1.0 / fast)
 
 
 def between_span(rows: Rows, node: Mapping[str, float], c: Mapping[str, float]) -> Span:

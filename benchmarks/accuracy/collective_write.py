@@ -6,8 +6,9 @@ Parts: `RELATIVES`, `write`.
 """
 
 from collections.abc import Mapping
+from math import inf
 
-from collective_models import SWITCH_START_S, Constants
+from collective_models import SWITCH_START_S, Constants, pair_most_bytes
 from collective_rows import PROFILES
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
@@ -30,6 +31,7 @@ RELATIVES = {
 """Machines without tables of their own, and whose constants they take."""
 OTHER_VENDOR = ("mi300x", "mi325x", "mi355x")
 """RCCL is NCCL's twin; its protocols are taken, not the efficiency and latency of the links."""
+LEFT_BY = "NCCL, src/graph/tuning.cc: where it holds Simple for quicker than LL between two devices"
 KEEP_EFFICIENCY = (*OTHER_VENDOR, "rtx-pro-6000")
 
 
@@ -68,6 +70,9 @@ def _level(file: str, index: int, c: Constants, basis: str, source: str) -> None
     for name in ("latency_s", "efficiency", "beyond_pair"):
         if name in c:
             level[name] = _flow(value=_rounded(c[name]), basis=basis, source=source)
+    most = pair_most_bytes(file) if index == 0 else inf
+    if most < inf:
+        level["pair_most_bytes"] = _flow(value=_rounded(most), basis="assumed", source=LEFT_BY)
     made = CommentedMap(basis=basis, source=source)
     made.update(_protocols(c, bool(level.get("in_switch_reduction"))))
     level["protocols"] = made
@@ -99,4 +104,5 @@ def _protocols(c: Constants, switch: bool) -> dict[str, object]:
     }
     if switch:
         made["switch"] = line("switch")
-    return made | {name: _rounded(c[f"protocols.{name}"]) for name in ("own_part", "own_exchanged")}
+    own = ("own_part", "own_scattered", "own_exchanged")
+    return made | {name: _rounded(c[f"protocols.{name}"]) for name in own}

@@ -34,7 +34,7 @@ from planner.fitting.logs import fit_logs
 
 __all__ = ["error_of", "fit_all", "fit_between", "fit_node", "hold_outs", "main"]
 
-STARTS, SPREAD, SCALE = 4, 0.25, 0.02
+STARTS, SPREAD, SCALE = 4, 0.12, 0.02
 """Starts of the search, how far apart, and from which error on a point weighs less."""
 BETWEEN_SETS = ("h100_64_ib_sharp", "4n_stas")
 """Published tables that InfiniBand's constants follow from."""
@@ -125,7 +125,7 @@ def error_of(system: str, rows: Rows, constants: Constants) -> Column:
     return np.asarray(price(rows, _node(system, rows, constants)) / rows.time_s - 1.0)
 
 
-def hold_outs(system: str, rows: Rows, starts: int = 2) -> dict[str, float]:
+def hold_outs(system: str, rows: Rows, starts: int = STARTS) -> dict[str, float]:
     """Mean absolute errors of constants fitted without the rows that they are judged on.
 
     Every second message size; every setting but one kind; eight devices from two.

@@ -114,6 +114,33 @@ def test_the_cheapest_protocol_carries_a_message_and_a_rank_copies_its_own_part(
     )
 
 
+def test_a_part_of_ones_own_is_copied_otherwise_where_buffers_are_scattered() -> None:
+    transport = Transport(own_part=0.6, own_scattered=0.2)
+    span = (replace(NODE, transport=transport),)
+    gathered, scattered = 7 * 3e-6 + 7.6 / 8 * 1e9 / 450e9, 7 * 3e-6 + 7.2 / 8 * 1e9 / 450e9
+    assert float(all_gather_s(1e9, span)) == pytest.approx(gathered, rel=1e-12)
+    assert float(reduce_scatter_s(1e9, span)) == pytest.approx(scattered, rel=1e-12)
+    # of an all-reduce's two turns one is of each kind: the mean of 0.6 and 0.2
+    assert of(1e9, span, "ring") == pytest.approx(14 * 3e-6 + 14.4 / 8 * 1e9 / 450e9, rel=1e-12)
+
+
+def test_a_pair_is_left_to_the_last_protocol_before_that_is_quicker() -> None:
+    # lines cross at 20e-6 / (1/225e9 - 1/450e9) = 9 MB over the link; the library leaves at 1 MB
+    quick, wide = Line(5e-6, 1.0, 0.5), Line(25e-6, 1.0, 1.0)
+    transport = Transport((quick, wide), pair_most=1e6)
+    pair = (Hop("node", 2.0, 3e-6, 450e9, transport=transport),)
+    assert float(all_gather_s(2e6, pair)) == pytest.approx(8e-6 + 1e6 / 225e9, rel=1e-12)
+    assert float(all_gather_s(2.01e6, pair)) == pytest.approx(28e-6 + 1.005e6 / 450e9, rel=1e-12)
+    # an all-reduce passes the whole message over the link
+    assert of(1e6, pair, "ring") == pytest.approx(11e-6 + 1e6 / 225e9, rel=1e-12)
+    assert of(1.01e6, pair, "ring") == pytest.approx(31e-6 + 1.01e6 / 450e9, rel=1e-12)
+    # more than two, or two that are apart: the cheapest
+    four = (replace(pair[0], ranks=4.0),)
+    assert float(all_gather_s(4e6, four)) == pytest.approx(14e-6 + 3e6 / 225e9, rel=1e-12)
+    apart = (replace(pair[0], ranks=1.0), Hop("cluster", 2.0, 3e-6, 450e9, transport=transport))
+    assert float(all_gather_s(4e6, apart)) == pytest.approx(8e-6 + 2e6 / 225e9, rel=1e-12)
+
+
 def test_adding_up_costs_reductions_and_not_gathers() -> None:
     plain, slow = (
         (replace(NODE, transport=Transport(summed=summed)),) for summed in (0.0, 2.0)

@@ -91,7 +91,7 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
         if p["zero"] == 0:
             reduce += calls * job.reduce(job.group(f"{prefix}replicas"), gradients, "dp")
             continue
-        each = job.gather(job.group(f"{prefix}shards"), gradients)
+        each = job.scatter(job.group(f"{prefix}shards"), gradients)
         each += job.reduce(job.group(f"{prefix}copies"), gradients / shards, "dp")
         reduce += calls * each
         gather += calls * job.gather(job.group(f"{prefix}shards"), weights)

@@ -265,7 +265,8 @@ class Job(Model, Network):
         tokens = p["micro_batch"] * self.tokens / p["cp"] * layer.patches
         size = tokens * layer.width * self.act
         ranks = self.group("tp")
-        pair = 2 * self.gather(ranks, size) if p["sp"] else self.reduce(ranks, size, "tp")
+        split = self.gather(ranks, size) + self.scatter(ranks, size)
+        pair = split if p["sp"] else self.reduce(ranks, size, "tp")
         return layer.pairs * pair
 
     def context_s(self, layer: Layer, forward: bool) -> float:

@@ -25,6 +25,7 @@ class Level:
     reduces: bool
     links: float
     protocols: Protocols | None
+    pair_most: float
 
     def ring(self, which: int) -> tuple[float, float, float]:
         """(start, latency of a step, share) of a protocol of rings, the last for those beyond."""
@@ -40,10 +41,18 @@ class Level:
         line = self.protocols.exchanges[min(which, len(self.protocols.exchanges) - 1)]
         return line.start_s, line.steps * self.alpha, line.share
 
-    def own(self, exchanged: bool = False) -> float:
+    def own(self, turned: str) -> float:
+        """Return the cost of an own part: gathered, scattered, both, exchanged."""
         if self.protocols is None:
             return 0.0
-        return self.protocols.own_exchanged if exchanged else self.protocols.own_part
+        gathered, scattered = self.protocols.own_part, self.protocols.own_scattered
+        scattered = gathered if scattered is None else scattered
+        return {
+            "gathered": gathered,
+            "scattered": scattered,
+            "both": (gathered + scattered) / 2,
+            "exchanged": self.protocols.own_exchanged,
+        }[turned]
 
 
 class Network:
@@ -64,7 +73,9 @@ class Network:
             links = (level.devices or 0) / inside - 1 if level.kind == "mesh" else 0
             if not made or domain > made[-1].domain:
                 alpha, reduces = level.latency_s.value, level.in_switch_reduction
-                made.append(Level(inside, domain, rate, alpha, reduces, links, level.protocols))
+                most = level.pair_most_bytes.value if level.pair_most_bytes else math.inf
+                lines = level.protocols
+                made.append(Level(inside, domain, rate, alpha, reduces, links, lines, most))
             inside = domain
         return made
 
@@ -129,8 +140,8 @@ class Network:
             count[next(i for i, x in enumerate(self.levels) if a // x.domain == b // x.domain)] += 1
         return count
 
-    def turned(self, ranks: list[int], size: float, turns: int) -> float:
-        """Seconds of turns of a ring, by the cheapest protocol."""
+    def turned(self, ranks: list[int], size: float, turns: int, kind: str) -> float:
+        """Seconds of turns of a ring, by the cheapest protocol, or by the last of a pair."""
         n = len(ranks)
         hops, steps = self.hops(ranks), self.crossings(ranks)
         prices = []
@@ -138,18 +149,25 @@ class Network:
             lines = [level.ring(which) for level in self.levels]
             late = sum(turns * k * alpha for k, (_, alpha, _) in zip(steps, lines, strict=True))
             wire = max(
-                (turns * (n - 1) + level.own()) / n * size / (rate * share)
+                (turns * (n - 1) + level.own(kind)) / n * size / (rate * share)
                 for level, (r, _, rate, _), (_, _, share) in zip(
                     self.levels, hops, lines, strict=True
                 )
                 if r > 1
             )
             prices.append(lines[0][0] + late + wire)
+        both_near = n == 2 and hops[0][0] == 2
+        if both_near and turns * size / 2 > self.levels[0].pair_most:
+            return prices[-1]
         return min(prices)
 
     def gather(self, ranks: list[int], size: float) -> float:
-        """Seconds of an all-gather to `size` bytes, or of a reduce-scatter from them."""
-        return self.turned(ranks, size, 1) if len(ranks) > 1 else 0.0
+        """Seconds of an all-gather to `size` bytes."""
+        return self.turned(ranks, size, 1, "gathered") if len(ranks) > 1 else 0.0
+
+    def scatter(self, ranks: list[int], size: float) -> float:
+        """Seconds of a reduce-scatter from `size` bytes."""
+        return self.turned(ranks, size, 1, "scattered") if len(ranks) > 1 else 0.0
 
     def levelled(self, ranks: list[int], size: float) -> float:
         """Seconds of a reduce-scatter inwards and an all-gather outwards, level by level."""
@@ -212,7 +230,7 @@ class Network:
         if len(ranks) == 1:
             return 0.0
         each = {
-            "ring": self.turned(ranks, size, 2),
+            "ring": self.turned(ranks, size, 2, "both"),
             "tree": self.treed(ranks, size),
             "in-switch": self.switched(ranks, size),
         }
@@ -235,7 +253,7 @@ class Network:
             lines = [level.exchanged(which) for level in self.levels]
             for depth, (r, _, rate, _) in enumerate(self.hops(ranks)):
                 domains = n / inside
-                once, kept = 1.0, self.levels[0].own(exchanged=True) / n
+                once, kept = 1.0, self.levels[0].own("exchanged") / n
                 if depth:
                     once = min(1.0, domains * (1 - (1 - 1 / domains) ** copies) / copies)
                     kept = 0.0

@@ -110,7 +110,8 @@ def tensor_traffic(context: Context, block: Block, dims: ParallelDims, spans: Sp
     algorithm = context.algorithm("tp")
     gather = collectives.all_gather_s(message, span)
     reduce = collectives.all_reduce_s(message, span, algorithm)
-    pair = np.where(dims.sp > 0, 2.0 * gather, reduce)
+    scatter = collectives.reduce_scatter_s(message, span)
+    pair = np.where(dims.sp > 0, gather + scatter, reduce)
     embeds = 1.0 if block.name == "embedding" else 0.0
     count = len(outputs) + 0.5 * vocab + 0.5 * embeds
     ring = (dims.tp - 1.0) / dims.tp
