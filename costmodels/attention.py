@@ -30,6 +30,9 @@ KEYS_TILE = 128.0
 """Tokens of a cache that a unit handles together (decode)."""
 QUERIES_TILE = 16.0
 """Query heads that a unit handles together where they share a head of keys (decode)."""
+AGAIN = 0.5
+"""Share of a head of keys that each further `QUERIES_TILE` queries read from memory again: assumed,
+fits to three chips are between 0.1 and 0.9, and as good with this."""
 MOST_SHARED = 32.0
 """Query heads that can share what they read of one head of keys and values (decode)."""
 
@@ -99,7 +102,6 @@ def decode_attention_s(
     query_s: Num,
     head_s: Num,
     reread: Num = 1.0,
-    again: Num = 0.0,
     wait_s: Num = 0.0,
     units: Num = 1.0,
 ) -> Num:
@@ -124,7 +126,6 @@ def decode_attention_s(
     head_s         : to start a sequence's query head that shares with none
     reread         : beyond `MOST_SHARED` queries to a head of keys every query reads it for itself,
                      mostly from the chip's cache: `reread` times as fast
-    again          : share of a head of keys that each further `QUERIES_TILE` queries read again
     wait_s         : that going from tile to tile adds at most, to queries that share
     units          : of the chip, that work on one head of keys each
 
@@ -134,7 +135,7 @@ def decode_attention_s(
     """
     group = heads / kv_heads
     alone = group > MOST_SHARED
-    turns = 1.0 + again * (np.ceil(group / QUERIES_TILE) - 1.0)
+    turns = 1.0 + AGAIN * (np.ceil(group / QUERIES_TILE) - 1.0)
     readers = np.where(alone, heads / reread, kv_heads * turns)
     read = 2.0 * sequences * readers * head_dim * context_tokens * element_bytes
     read_s = (read + 4.0 * sequences * heads * head_dim) / bytes_per_s

@@ -46,7 +46,7 @@ def _cheapest_s(
     span: Span,
     latencies_s: Sequence[Num],
     loads_s: Sequence[Num],
-    last_only: Num = False,
+    most_bytes: Num = np.inf,
 ) -> Num:
     """Return the cheapest protocol's `start + sum of latencies + V max of loads`, over the levels.
 
@@ -54,7 +54,7 @@ def _cheapest_s(
     ----------
     latencies_s : by level, seconds of latency where a step takes `alpha_s`
     loads_s     : by level, seconds per byte of the message at the whole of `bytes_per_s`
-    last_only   : where the library takes its last protocol, cheapest or not
+    most_bytes  : of a message, from which the library takes its last protocol, cheapest or not
     """
     best: Num = np.inf
     for lines in _lines(span):
@@ -66,7 +66,9 @@ def _cheapest_s(
             slowest = np.maximum(slowest, load_s)
         took_s = latency + message_bytes * slowest
         best = np.minimum(best, took_s)
-    return best if last_only is False else np.where(last_only, took_s, best)
+    if isinstance(most_bytes, float) and most_bytes == np.inf:
+        return best
+    return np.where(message_bytes > most_bytes, took_s, best)
 
 
 def _crossed(hop: Hop, load: Num) -> Num:
@@ -74,13 +76,13 @@ def _crossed(hop: Hop, load: Num) -> Num:
     return np.where(hop.ranks > 1, load / hop.bytes_per_s, 0.0)
 
 
-def _last_only(message_bytes: Num, span: Span, passes: float) -> Num:
-    """Tell where a ring of two devices carries more than `Transport.pair_most` over its link."""
+def _most_bytes(span: Span, passes: float) -> Num:
+    """Message of which a ring of two devices carries `Transport.pair_most` over its link."""
     most = span[0].transport.pair_most
     if most == np.inf:
-        return False
+        return most
     pair = (span[0].ranks > 1.5) & (size_of(span) < 2.5)
-    return pair & (0.5 * passes * message_bytes > most)
+    return np.where(pair, 2.0 * most / passes, np.inf)
 
 
 def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
@@ -100,8 +102,7 @@ def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
         latencies.append(passes * hop.pass_steps * left * hop.alpha_s)
         added = sums * hop.transport.summed * (n - 1.0)
         loads.append(_crossed(hop, (sent + added + hop.transport.own(passes, sums)) / n))
-    last_only = _last_only(message_bytes, span, passes)
-    return _cheapest_s(message_bytes, span, latencies, loads, last_only)
+    return _cheapest_s(message_bytes, span, latencies, loads, _most_bytes(span, passes))
 
 
 def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:

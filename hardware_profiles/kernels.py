@@ -80,7 +80,6 @@ class DecodeKernel(Kernel):
     group_s, query_s : to start a sequence's head of keys that several queries share; each of them
     head_s  : to start a sequence's query head that shares with none
     reread  : bandwidth over the memory's where too many queries to a head of keys read it each
-    again   : share of a head of keys that every further 16 queries to it read again
     wait_s  : that going through a longer cache tile by tile adds at most, on a chip that is full
     """
 
@@ -89,7 +88,6 @@ class DecodeKernel(Kernel):
     query_s: Figure
     head_s: Figure
     reread: Positive
-    again: Figure = _unmeasured(0.0)
     wait_s: Figure = _unmeasured(0.0)
 
 

@@ -105,7 +105,6 @@ BY_NAME: dict[str, Numbers] = {
     "kv_heads": counts(1, 256),
     "context_tokens": counts(0, 10**6),
     "reread": between(0.1, 10.0),
-    "again": between(0.0, 2.0),
     "units": counts(1, 256),
 }
 BY_SUFFIX: dict[str, Numbers] = {

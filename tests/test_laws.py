@@ -307,7 +307,7 @@ def test_decoding_more_never_takes_less(
         sequences, kv_heads, group, context = sizes
         return float(
             decode_attention_s(sequences, kv_heads * group, kv_heads, 128.0, context, 2.0,
-                               bytes_per_s * faster, fixed_s, split_s, 3e-8, 0.0, 1e-8, again=0.5,
+                               bytes_per_s * faster, fixed_s, split_s, 3e-8, 0.0, 1e-8,
                                wait_s=1e-5, units=64.0)
         )  # fmt: skip
 

@@ -80,7 +80,6 @@ DECODE = [
     Constant("attention_decode.query_s", 5e-10),
     Constant("attention_decode.head_s", 1e-8),
     Constant("attention_decode.reread", 2.0),
-    Constant("attention_decode.again", 0.5),
     Constant("attention_decode.wait_s", 1e-5),
 ]
 EXPERTS = [

@@ -145,8 +145,7 @@ def _decode_s(profile: HardwareProfile, _: Rates, table: Table) -> Floats:
             np.where(narrow, 1.0, 2.0),
             profile.memory_bytes_per_s.value * kernel.efficiency.value, kernel.fixed_s.value,
             kernel.split_s.value, kernel.group_s.value, kernel.query_s.value, kernel.head_s.value,
-            kernel.reread.value, kernel.again.value, kernel.wait_s.value,
-            float(profile.kernels.units),
+            kernel.reread.value, kernel.wait_s.value, float(profile.kernels.units),
         )
     )  # fmt: skip
 

@@ -50,11 +50,10 @@ def test_products_on_shapes_held_back(fitted: dict[str, list[Fitted]], chip: str
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_attention_on_shapes_held_back(fitted: dict[str, list[Fitted]], chip: str) -> None:
-    """Whole prompts and single tokens together; single tokens alone reach 14% on H100 and A100."""
+    """Whole prompts and single tokens, each by itself."""
     both = [one.errors["bf16"] for one in fitted[chip] if one.kind.startswith("attention")]
     assert len(both) == 2
-    assert np.average([error[2] for error in both], weights=[error[0] for error in both]) < 0.12
-    assert max(error[2] for error in both) < 0.145
+    assert max(error[2] for error in both) < 0.12
 
 
 @pytest.mark.parametrize("chip", CHIPS[1:])
