@@ -10,11 +10,10 @@ Parts: the ring, tree, hierarchical and in-switch prices, `all_reduce_s`, `all_g
 `usable`.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from costmodels.hops import Hop, Line, Span, size_of
+from costmodels.hops import Span, size_of
+from costmodels.protocols import cheapest_s, crossed_s, lines_of, most_bytes_of
 from costmodels.units import Num
 
 __all__ = [
@@ -34,57 +33,6 @@ TREE_STEP = 2.0
 """Latency of a tree's step between domains over a ring's (NCCL: 5.0 of 2.7, 8.5 of 4.0 us)."""
 
 
-def _lines(span: Span) -> list[tuple[Line, ...]]:
-    """Protocols of rings and trees: for each, its line at every level."""
-    count = max(len(hop.transport.rings) for hop in span)
-    rings = [hop.transport.rings for hop in span]
-    return [tuple(lines[min(i, len(lines) - 1)] for lines in rings) for i in range(count)]
-
-
-def _cheapest_s(
-    message_bytes: Num,
-    span: Span,
-    latencies_s: Sequence[Num],
-    loads_s: Sequence[Num],
-    most_bytes: Num = np.inf,
-) -> Num:
-    """Return the cheapest protocol's `start + sum of latencies + V max of loads`, over the levels.
-
-    Parameters
-    ----------
-    latencies_s : by level, seconds of latency where a step takes `alpha_s`
-    loads_s     : by level, seconds per byte of the message at the whole of `bytes_per_s`
-    most_bytes  : of a message, from which the library takes its last protocol, cheapest or not
-    """
-    best: Num = np.inf
-    for lines in _lines(span):
-        latency: Num = lines[0].start_s
-        slowest: Num = 0.0
-        for line, late_s, load_s in zip(lines, latencies_s, loads_s, strict=True):
-            latency = latency + (late_s if line.steps == 1.0 else line.steps * late_s)
-            load_s = load_s if line.share == 1.0 else load_s * (1.0 / line.share)
-            slowest = np.maximum(slowest, load_s)
-        took_s = latency + message_bytes * slowest
-        best = np.minimum(best, took_s)
-    if isinstance(most_bytes, float) and most_bytes == np.inf:
-        return best
-    return np.where(message_bytes > most_bytes, took_s, best)
-
-
-def _crossed(hop: Hop, load: Num) -> Num:
-    """Seconds per byte of a level, nothing where the group does not cross it."""
-    return np.where(hop.ranks > 1, load / hop.bytes_per_s, 0.0)
-
-
-def _most_bytes(span: Span, passes: float) -> Num:
-    """Message of which a ring of two devices carries `Transport.pair_most` over its link."""
-    most = span[0].transport.pair_most
-    if most == np.inf:
-        return most
-    pair = (span[0].ranks > 1.5) & (size_of(span) < 2.5)
-    return np.where(pair, 2.0 * most / passes, np.inf)
-
-
 def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
     """Price `passes` turns of a flat ring: n - 1 steps each, one of them leaving each domain.
 
@@ -101,8 +49,8 @@ def _ring_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
         left = left / hop.ranks
         latencies.append(passes * hop.pass_steps * left * hop.alpha_s)
         added = sums * hop.transport.summed * (n - 1.0)
-        loads.append(_crossed(hop, (sent + added + hop.transport.own(passes, sums)) / n))
-    return _cheapest_s(message_bytes, span, latencies, loads, _most_bytes(span, passes))
+        loads.append(crossed_s(hop, (sent + added + hop.transport.own(passes, sums)) / n))
+    return cheapest_s(message_bytes, span, latencies, loads, most_bytes_of(span, passes))
 
 
 def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num:
@@ -117,7 +65,7 @@ def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num
     """
     latencies = [passes * hop.pass_steps * hop.alpha_s for hop in span]
     loads = [
-        _crossed(
+        crossed_s(
             hop,
             (
                 (passes + sums * hop.transport.summed) * (hop.ranks - 1.0)
@@ -127,7 +75,7 @@ def _levels_s(message_bytes: Num, span: Span, passes: float, sums: float) -> Num
         )
         for hop in span
     ]
-    return _cheapest_s(message_bytes, span, latencies, loads)
+    return cheapest_s(message_bytes, span, latencies, loads)
 
 
 def _beyond(outer: Span) -> tuple[list[Num], list[Num]]:
@@ -142,7 +90,7 @@ def _beyond(outer: Span) -> tuple[list[Num], list[Num]]:
         depth = np.ceil(np.log2(np.maximum(hop.ranks, 1.0)))
         latencies.append(2.0 * TREE_STEP * depth * hop.alpha_s)
         sent = 1.0 if hop.in_switch else np.minimum(2.0, 0.5 * hop.ranks)
-        loads.append(_crossed(hop, sent))
+        loads.append(crossed_s(hop, sent))
     return latencies, loads
 
 
@@ -151,7 +99,7 @@ def _tree_s(message_bytes: Num, span: Span) -> Num:
     inner = span[0]
     latencies, loads = _beyond(span[1:])
     chain = 2.0 * (inner.ranks - 1.0) * inner.alpha_s
-    return _cheapest_s(message_bytes, span, [chain, *latencies], [_crossed(inner, 2.0), *loads])
+    return cheapest_s(message_bytes, span, [chain, *latencies], [crossed_s(inner, 2.0), *loads])
 
 
 def _in_switch_s(message_bytes: Num, span: Span) -> Num:
@@ -165,7 +113,7 @@ def _in_switch_s(message_bytes: Num, span: Span) -> Num:
     line = inner.transport.switch
     latency = line.start_s + line.steps * (inner.ranks - 1.0) * inner.alpha_s
     slowest = (1.0 + 1.0 / inner.ranks) / (line.share * inner.bytes_per_s)
-    last = _lines(span)[-1][1:]
+    last = lines_of(span)[-1][1:]
     for through, late_s, load_s in zip(last, *_beyond(outer), strict=True):
         latency = latency + through.steps * late_s
         slowest = np.maximum(slowest, load_s * (1.0 / through.share))
@@ -331,7 +279,7 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
         else:
             crossing = crossing + hop.transport.own_exchanged / n
         waits.append(hop.alpha_s * hop.pass_steps)
-        loads.append(_crossed(hop, crossing))
+        loads.append(crossed_s(hop, crossing))
         inside = inside * hop.ranks
     best: Num = np.inf
     exchanges = [hop.transport.exchanges for hop in span]

@@ -29,6 +29,10 @@ NOT_OF_COLUMNS = {
     "collectives.all_gather_choice": "names the algorithm of one plan",
     "collectives.all_reduce_choice": "names the algorithm of one plan",
     "collectives.usable": "tells what one plan can use",
+    "protocols.cheapest_s": "takes what an algorithm puts on each level: judged by collectives",
+    "protocols.crossed_s": "of one level, judged by collectives",
+    "protocols.lines_of": "lists what a library offers",
+    "protocols.most_bytes_of": "infinite where nothing binds",
     "speedup.fit": "takes the measurements of one design",
     "units.scalar": "takes the number out of a column of one",
 }

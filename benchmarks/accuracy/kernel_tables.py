@@ -151,7 +151,11 @@ def _decode_s(profile: HardwareProfile, _: Rates, table: Table) -> Floats:
 
 
 def _moe_s(profile: HardwareProfile, rates: Rates, table: Table) -> Floats:
-    """Two grouped products of a gated layer, and its rows sorted by expert and back."""
+    """Two grouped products of a gated layer, and its rows sorted by expert and back.
+
+    Every token of the layer is read once and its sum written once, whatever part of the experts
+    the device holds.
+    """
     c, element = table.columns, _element_bytes(table)
     width, local = c["ffn_hidden"] / c["tp"], c["experts"] / c["ep"]
     rows = c["tokens"] * c["top_k"] / c["ep"]
@@ -161,7 +165,7 @@ def _moe_s(profile: HardwareProfile, rates: Rates, table: Table) -> Floats:
         for n, k in ((2.0 * width, c["hidden"]), (c["hidden"], width))
     )
     passes = profile.kernels.grouped_matmul.routing_passes.value
-    moved = 4.0 * passes * rows * c["hidden"]
+    moved = 4.0 * (passes * rows + c["tokens"]) * c["hidden"]
     routing = memory_bound_s(moved, rates.memory_bytes_per_s, 4.0 * rates.memory_fixed_s)
     return np.asarray(up + down + routing)
 

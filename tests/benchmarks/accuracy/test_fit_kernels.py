@@ -59,7 +59,7 @@ def test_attention_on_shapes_held_back(fitted: dict[str, list[Fitted]], chip: st
 @pytest.mark.parametrize("chip", CHIPS[1:])
 def test_experts_on_layers_held_back(fitted: dict[str, list[Fitted]], chip: str) -> None:
     errors = next(one.errors for one in fitted[chip] if one.kind == "moe_gemm")
-    assert all(outside < 0.16 for _, _, outside in errors.values())
+    assert all(outside < 0.14 for _, _, outside in errors.values())
 
 
 def test_the_shipped_profiles_reach_the_bars_too(measured: list[Table]) -> None:
