@@ -14,6 +14,7 @@ from planner.comparable import Interval
 from planner.job import Job
 from planner.torus import has_slice, slices_beside
 from planner.workloads import training
+from planner.workloads.training.consistency import across_level
 from planner.workloads.training.context import DEFAULT_IMBALANCE
 from planner.workloads.training.spec import TrainingSpec
 
@@ -37,6 +38,7 @@ def notes(
         *(_precision(profile, job.workload.precision) for profile in machines.values()),
         *(_unmeasured(profile) for profile in machines.values()),
         *(_slices(job, each) for each in context.cluster.each),
+        _sites(job, context.cluster),
         *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
         _deadline(job, figures),
         _waiting(job, figures),
@@ -118,6 +120,26 @@ def _slices(job: Job[TrainingSpec], cluster: Cluster) -> str:
     return (
         f"no slice of {profile.name} has {chips} chips: the nearest have {nearest}; several"
         " smaller ones are hardware.slice with a topology and a count"
+    )
+
+
+def _sites(job: Job[TrainingSpec], cluster: Cluster) -> str:
+    """Say that sites cannot train on their own where the batch does not divide among them."""
+    level, batch = across_level(cluster), job.workload.global_batch
+    sites = cluster.devices // level.inside
+    if (
+        cluster.pools
+        or not level.wide
+        or job.strategy.consistency is not None
+        or batch % sites == 0
+    ):
+        return ""
+    whole = cluster.devices if batch > cluster.devices else sites
+    nearest = [n for n in (batch // whole * whole, (batch // whole + 1) * whole) if n]
+    return (
+        f"{batch} sequences do not divide among {sites} sites, so local updates, each site on its"
+        f" own, are left out: a global_batch of {' or '.join(map(str, nearest))} would have them"
+        " searched"
     )
 
 

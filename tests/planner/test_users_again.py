@@ -109,3 +109,24 @@ strategy: %s
     assert found["gap"] < 0.12
     pinned = ran(job % "{pp: 3, recompute: none}", "predict")["search"]
     assert pinned["objective"] >= found["bound"]
+
+
+def test_sites_that_the_batch_does_not_divide_among_are_said():
+    """With 528 sequences three sites average now and then; with 512 none of that is searched."""
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: %d}
+hardware:
+  system: l40s
+  devices: 24
+  levels:
+    - {name: box, devices: 8, bytes_per_s: 2.5e10, latency_s: 5.0e-6}
+    - {name: net, devices: 24, bytes_per_s: 1.25e7, latency_s: 3.0e-2}
+"""
+    made = ran(job % 512)
+    said = "512 sequences do not divide among 3 sites"
+    assert said in " ".join(made["notes"])
+    assert "a global_batch of 504 or 528" in " ".join(made["notes"])
+    better = ran(job % 528)
+    assert "do not divide" not in " ".join(better["notes"])
+    assert "local_sgd" in better["strategy"]["consistency"]
+    assert better["prediction"]["step_time_s"] < 0.1 * made["prediction"]["step_time_s"]
