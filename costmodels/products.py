@@ -29,6 +29,7 @@ class Product:
     tile_m, tile_n : output tile
     units          : tiles that run at once
     tail           : share of a wave of tiles that idles at the end, >= 0
+    growth         : how far that grows with the product, whose tiles do: to 1 + growth times
     split          : inner size beyond which the units that would idle take parts of it
     """
 
@@ -41,6 +42,7 @@ class Product:
     tile_n: int = 128
     units: int = 1
     tail: float = 0.5
+    growth: float = 0.0
     split: float = np.inf
 
 
@@ -56,10 +58,12 @@ def matmul_s(
     """Time of a matrix product C[m, n] = A[m, k] B[k, n].
 
         t = fixed + cast + smooth_max(2 tile steps / flop_per_s, bytes / bytes_per_s)
-        steps = tiles (k + fill) + tail (units - 1) (min(k, split) + fill)
+        steps = tiles (k + fill) + tail idle (min(k, split) + fill)
+        idle  = units - 1, with growth as many as there are tiles, to (1 + growth) (units - 1)
 
     with tiles = batches ceil(m/tile_m) ceil(n/tile_n): whole tiles are computed, and part of the
     last wave of `units` tiles idles, unless k is long enough to be cut among the units (split-K);
+    larger products take kernels of larger tiles, of which more idles;
     cast = m k cast_bytes / bytes_per_s.
 
     Parameters
@@ -78,7 +82,8 @@ def matmul_s(
     p = product
     tiles = batches * np.ceil(m / p.tile_m) * np.ceil(n / p.tile_n)
     wave_s = 2.0 * p.tile_m * p.tile_n / p.flop_per_s
-    idle = p.tail * (p.units - 1)
+    spare = p.units - 1.0
+    idle = p.tail * np.minimum(np.maximum(tiles, spare), (1.0 + p.growth) * spare)
     steps = tiles * (k + p.fill) + idle * (np.minimum(k, p.split) + p.fill)
     arithmetic_s = steps * wave_s
     first = m * k

@@ -58,6 +58,8 @@ def refreshed(text: str, tables: Mapping[str, str]) -> str:
         what = match["what"]
         if what == "left out":
             return f"{match[1]}{left_out_table()}{match[3]}"
+        if what.startswith("measured again "):
+            return f"{match[1]}{measured_again(what.rpartition(' ')[2])}{match[3]}"
         if what.startswith("accuracy"):
             return f"{match[1]}{tables[what]}{match[3]}" if what in tables else match[0]
         return f"{match[1]}{shown(what)}{match[3]}"
@@ -83,6 +85,15 @@ def _spread(errors: Sequence[float]) -> tuple[str, ...]:
     tail = size[min(len(size) - 1, int(0.9 * len(size)))]
     mean, bias = fsum(size) / len(size), fsum(errors) / len(size)
     return (f"{len(size):,}", _share(mean), _share(median(size)), _share(tail), _share(bias))
+
+
+def measured_again(table: str) -> str:
+    """Return a table of what the measurements say of themselves."""
+    script = LEFT_OUT.parents[1] / "measured_again.py"
+    done = subprocess.run(
+        [sys.executable, str(script), table], check=True, capture_output=True, text=True
+    )
+    return done.stdout
 
 
 def accuracy_tables(validation: Mapping[str, Any], files: Sequence[Path]) -> dict[str, str]:

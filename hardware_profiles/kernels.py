@@ -147,7 +147,8 @@ class Kernels(Frozen):
     `clock_exponent`: clock = (power cap / nominal power) ** exponent.
     `tile_m`, `tile_n`, `units`: output tile of a matrix product and the number of them that run
     at once (streaming multiprocessors, matrix units), for quantization; `tail`: share of a wave
-    of tiles that idles at the end; `split`: inner size beyond which idle units take parts of it.
+    of tiles that idles at the end; `growth`: how far that grows with the product, whose kernels
+    then take larger tiles; `split`: inner size beyond which idle units take parts of it.
     """
 
     matmul: dict[Literal["fp32", "bf16", "fp8", "fp4", "int8"], MatmulKernel]
@@ -162,4 +163,5 @@ class Kernels(Frozen):
     tile_n: Annotated[int, Field(ge=1)] = 128
     units: Annotated[int, Field(ge=1)] = 1
     tail: Figure = _unmeasured(0.5)
+    growth: Figure = _unmeasured(0.0)
     split: Positive = Figure(value=1e9, basis="assumed", source="not measured: never cut")

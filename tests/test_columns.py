@@ -101,6 +101,7 @@ BY_NAME: dict[str, Numbers] = {
     "batch_samples": counts(0, 1000),
     "fill": between(0.0, 1e3),
     "tail": between(0.0, 1.0),
+    "growth": between(0.0, 8.0),
     "split": between(16.0, 1e6),
     "head_dim": counts(16, 512),
     "softmax_dim": between(0.0, 1e3),

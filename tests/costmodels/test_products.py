@@ -71,6 +71,15 @@ def test_a_long_inner_size_is_cut_among_idle_units() -> None:
     assert got == pytest.approx(2 * 128 * 128 * steps / 1e14, rel=1e-9)
 
 
+def test_larger_products_idle_more_where_their_tiles_grow() -> None:
+    # 101 units, half a wave idles: 50 tiles of it to 100 tiles, half of the tiles to 300, then 150
+    chip = Product(1e14, 1e30, 0.0, units=101, tail=0.5, growth=2.0)
+    tile_s = 2.0 * 128 * 128 * 64 / 1e14
+    for tiles, idle in ((1, 50), (100, 50), (200, 100), (300, 150), (1000, 150)):
+        got = float(matmul_s(128.0 * tiles, 128.0, 64.0, chip))
+        assert got == pytest.approx((tiles + idle) * tile_s, rel=1e-9)
+
+
 def test_the_first_operand_is_cast_beside_the_product() -> None:
     # 4096 x 1024 elements, 7 bytes each, at 2e12 bytes/s
     plain, cast = (

@@ -87,6 +87,7 @@ class Job(Model, Network):
         self.grouped = kernels.grouped_matmul.efficiency.value * training.grouped_matmul.value
         self.tile = (kernels.tile_m, kernels.tile_n, kernels.units)
         self.tail, self.split_k = kernels.tail.value, kernels.split.value
+        self.growth = kernels.growth.value
 
     def hides(self, axis: str) -> float:
         """Share of the exchange on an axis that can run under compute."""
@@ -129,7 +130,8 @@ class Job(Model, Network):
         element = self.act if wide else self.product
         tile_m, tile_n, units = self.tile
         tiles = math.ceil(m / tile_m) * math.ceil(n / tile_n)
-        idle = self.tail * (units - 1) * (min(k, self.split_k) + fill)
+        idling = min(max(tiles, units - 1), (1 + self.growth) * (units - 1))
+        idle = self.tail * idling * (min(k, self.split_k) + fill)
         arithmetic = 2 * tile_m * tile_n * (tiles * (k + fill) + idle) / rate
         traffic = ((m * k + k * n) * element + m * n * self.act) / self.bandwidth
         casting = m * k * cast_bytes / self.bandwidth if cast else 0.0

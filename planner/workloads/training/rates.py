@@ -142,6 +142,7 @@ def _product(
         tile_n=kernels.tile_n,
         units=kernels.units,
         tail=kernels.tail.value,
+        growth=kernels.growth.value,
         split=kernels.split.value,
     )
 

@@ -1,0 +1,37 @@
+"""What the measurements contradict themselves in, as the accuracy page says it."""
+
+import pytest
+from measured_again import CONTRADICTED, TABLES, Layers, layer_seconds, recurring
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return layer_seconds()
+
+
+def test_few_layers_give_the_step_times_back(layers: Layers) -> None:
+    assert len(layers.seconds) == 32
+    assert layers.residual < 0.01
+
+
+@pytest.mark.parametrize("cell", CONTRADICTED)
+def test_a_layer_with_more_work_takes_less_time(layers: Layers, cell: tuple[int, int, int]) -> None:
+    hidden, tp, batch = cell
+    mine = layers.seconds[cell]
+    alike = [(h, b, s) for (h, t, b), s in layers.seconds.items() if t == tp]
+    more = [s for h, b, s in alike if h >= hidden and b >= batch and (h, b) != (hidden, batch)]
+    less = [s for h, b, s in alike if h <= hidden and b <= batch and (h, b) != (hidden, batch)]
+    assert min(more, default=mine) < 0.96 * mine or max(less, default=mine) > 1.04 * mine
+
+
+def test_releases_of_one_configuration_differ() -> None:
+    spreads = [each.spread for each in recurring()]
+    assert len(spreads) == 27
+    assert max(spreads) > 0.5
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_are_markdown(table: str) -> None:
+    lines = TABLES[table]().splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) > 3
