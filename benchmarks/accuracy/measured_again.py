@@ -26,6 +26,7 @@ from training_runs import FOLDER, runs_files
 
 from costmodels.units import Column
 from planner.ranking import Entry, rankings
+from planner.report.node import Node
 from planner.runs import Run, load_runs
 
 __all__ = ["CONTRADICTED", "Layers", "layer_seconds", "main", "recurring"]
@@ -74,10 +75,10 @@ def releases() -> str:
     """Return errors by release, dense models and mixtures of experts apart."""
     errors, found = _left_out(), defaultdict(list)
     for run in _runs(BRIDGE):
-        runtime = str(run.job["software"]["runtime"])  # type: ignore[index]
+        job = Node(run.job)
+        runtime = job["software"]["runtime"].text()
         release = runtime.removeprefix(BRIDGE).split(",")[0].strip()
-        moe = run.job["workload"]["model"].get("moe") is not None  # type: ignore[index]
-        found[release, moe].append(errors[run.id])
+        found[release, bool(job["workload"]["model"]["moe"])].append(errors[run.id])
     rows = []
     for release in sorted({name for name, _ in found}):
         row = [release]
@@ -162,10 +163,15 @@ def configurations() -> str:
 # ---- layers ----
 
 
+def _whole(node: Node) -> int:
+    return int(node.size())
+
+
 def _cell(run: Run) -> tuple[int, int, int]:
-    strategy = run.job["strategy"]
-    hidden = run.job["workload"]["model"]["hidden"]  # type: ignore[index]
-    return hidden, strategy["tp"], strategy["micro_batch"]  # type: ignore[index]
+    job = Node(run.job)
+    strategy = job["strategy"]
+    hidden = job["workload"]["model"]["hidden"]
+    return _whole(hidden), _whole(strategy["tp"]), _whole(strategy["micro_batch"])
 
 
 @dataclass(frozen=True)
@@ -184,12 +190,12 @@ def layer_seconds() -> Layers:
     """
     parts: dict[tuple[int, int], list[tuple[Run, int, int, int]]] = defaultdict(list)
     for run in _runs(VTRAIN):
-        strategy, work = run.job["strategy"], run.job["workload"]
-        if strategy["pp"] == 1:  # type: ignore[index]
-            dp = run.job["hardware"]["devices"] // strategy["tp"]  # type: ignore[index]
-            micro = work["global_batch"] // (dp * strategy["micro_batch"])  # type: ignore[index]
-            layers = work["model"]["layers"]  # type: ignore[index]
-            parts[_cell(run)[:2]].append((run, dp, micro, layers))
+        job, (hidden, tp, micro_batch) = Node(run.job), _cell(run)
+        if _whole(job["strategy"]["pp"]) == 1:
+            dp = _whole(job["hardware"]["devices"]) // tp
+            micro = _whole(job["workload"]["global_batch"]) // (dp * micro_batch)
+            layers = _whole(job["workload"]["model"]["layers"])
+            parts[hidden, tp].append((run, dp, micro, layers))
     seconds, worst = {}, 0.0
     for (hidden, tp), rows in parts.items():
         step_s = np.array([row[0].measured.step_time_s for row in rows], np.float64)

@@ -9,6 +9,17 @@ from typer.testing import CliRunner
 
 from planner.cli import app
 
+BOXES_FAR_APART = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: %d}
+hardware:
+  system: l40s
+  devices: 24
+  levels:
+    - {name: box, devices: 8, bytes_per_s: 2.5e10, latency_s: 5.0e-6}
+    - {name: net, devices: 24, bytes_per_s: 1.25e7, latency_s: 3.0e-2}
+"""
+"""Three boxes on 12.5 MB/s, for a global batch."""
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,17 +37,8 @@ def ran(job: str, command: str = "plan") -> dict[str, Any]:
 
 def test_no_step_is_shorter_than_what_the_link_between_two_stages_carries():
     """12.5 MB/s between boxes cannot hide under seconds of compute."""
-    job = """\
-workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: 512}
-hardware:
-  system: l40s
-  devices: 24
-  levels:
-    - {name: box, devices: 8, bytes_per_s: 2.5e10, latency_s: 5.0e-6}
-    - {name: net, devices: 24, bytes_per_s: 1.25e7, latency_s: 3.0e-2}
-strategy: {tp: 1, cp: 2, pp: 3, zero: 1, micro_batch: 1, consistency: synchronous}
-"""
-    made = ran(job, "predict")["prediction"]
+    pinned = "{tp: 1, cp: 2, pp: 3, zero: 1, micro_batch: 1, consistency: synchronous}"
+    made = ran(f"{BOXES_FAR_APART % 512}strategy: {pinned}\n", "predict")["prediction"]
     activations = 512 * 2048 * 2048 * 2.0  # tokens of a step, hidden, bf16: out of a box, one way
     assert made["step_time_s"] > activations / 1.25e7
     terms = {term["name"]: term for term in made["time"]}
@@ -113,20 +115,11 @@ strategy: %s
 
 def test_sites_that_the_batch_does_not_divide_among_are_said():
     """With 528 sequences three sites average now and then; with 512 none of that is searched."""
-    job = """\
-workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: %d}
-hardware:
-  system: l40s
-  devices: 24
-  levels:
-    - {name: box, devices: 8, bytes_per_s: 2.5e10, latency_s: 5.0e-6}
-    - {name: net, devices: 24, bytes_per_s: 1.25e7, latency_s: 3.0e-2}
-"""
-    made = ran(job % 512)
+    made = ran(BOXES_FAR_APART % 512)
     said = "512 sequences do not divide among 3 sites"
     assert said in " ".join(made["notes"])
     assert "a global_batch of 504 or 528" in " ".join(made["notes"])
-    better = ran(job % 528)
+    better = ran(BOXES_FAR_APART % 528)
     assert "do not divide" not in " ".join(better["notes"])
     assert "local_sgd" in better["strategy"]["consistency"]
     assert better["prediction"]["step_time_s"] < 0.1 * made["prediction"]["step_time_s"]
