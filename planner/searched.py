@@ -361,8 +361,10 @@ def _fewest(
         counts = [n for n, i in own.items() if n < enough and results[i].found.bound < np.inf]
         if isinstance(job.hardware.devices, DeviceRange):
             counts += between(job.hardware, system, list(own), enough)
-        for cluster in clusters(job.hardware.model_copy(update={
-            "system": system, "devices": tuple(counts)})) if counts else ():  # fmt: skip
+        if not counts:
+            continue
+        fewer = {"system": system, "devices": tuple(counts)}
+        for cluster in clusters(job.hardware.model_copy(update=fewer)):
             (result,) = _search(job, [cluster], limit_memory, deadline, progress, hopeful=True)
             if cluster.devices in own:
                 made[own[cluster.devices]] = result

@@ -48,4 +48,4 @@ def keep_inside(table: Table, context: Context, levels: Mapping[Axis, str], *, f
         table.filter(masks[0][folded.inverse])
     else:
         spread = masks[:, folded.inverse]
-        table.choose("order", [(code, mask) for code, mask in zip(codes, spread, strict=True)])
+        table.choose("order", list(zip(codes, spread, strict=True)))
