@@ -13,7 +13,13 @@ Parts: the ring, tree, hierarchical and in-switch prices, `all_reduce_s`, `all_g
 import numpy as np
 
 from costmodels.hops import Span, size_of
-from costmodels.protocols import cheapest_s, crossed_s, lines_of, most_bytes_of
+from costmodels.protocols import (
+    cheapest_exchange_s,
+    cheapest_s,
+    crossed_s,
+    lines_of,
+    most_bytes_of,
+)
 from costmodels.units import Num
 
 __all__ = [
@@ -262,7 +268,6 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
 
     Notes
     -----
-    Levels run beside each other (pairwise exchange), so the slowest decides.
     Source: alpha-beta model of pairwise exchange, Thakur et al. 2005; DeepSeek-V3, 2024, section
     3.2 (one crossing per node for each token).
     """
@@ -281,17 +286,7 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
         waits.append(hop.alpha_s * hop.pass_steps)
         loads.append(crossed_s(hop, crossing))
         inside = inside * hop.ranks
-    best: Num = np.inf
-    exchanges = [hop.transport.exchanges for hop in span]
-    for i in range(max(len(lines) for lines in exchanges)):
-        slowest: Num = 0.0
-        for lines, wait_s, load_s in zip(exchanges, waits, loads, strict=True):
-            line = lines[min(i, len(lines) - 1)]
-            cost = line.steps * wait_s + sent_bytes * (load_s * (1.0 / line.share))
-            slowest = np.maximum(slowest, cost)
-        first = exchanges[0][min(i, len(exchanges[0]) - 1)]
-        best = np.minimum(best, first.start_s + slowest)
-    return np.where(n > 1, best, 0.0)
+    return np.where(n > 1, cheapest_exchange_s(sent_bytes, span, waits, loads), 0.0)
 
 
 def point_to_point_s(message_bytes: Num, alpha_s: Num, bytes_per_s: Num) -> Num:

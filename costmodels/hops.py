@@ -4,7 +4,7 @@ A communication library moves data by one of several protocols: one sends a flag
 and is quick to start but slow, one waits for whole chunks and is the other way round. Each is a
 `Line` of alpha and beta; a level's lines stand in its `Transport`. Knows no collective.
 
-Parts: `Line`, `Transport`, `PLAIN`, `Hop`, `Span`, `size_of`.
+Parts: `Line`, `Shared`, `Transport`, `PLAIN`, `Hop`, `Span`, `size_of`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from math import inf
 
 from costmodels.units import Num
 
-__all__ = ["PLAIN", "Hop", "Line", "Span", "Transport", "size_of"]
+__all__ = ["PLAIN", "Hop", "Line", "Shared", "Span", "Transport", "size_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,25 @@ class Line:
     start_s: float = 0.0
     steps: float = 1.0
     share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What more than two members of a level pass beside their own links: the memory of a host.
+
+    Parameters
+    ----------
+    share       : of a member's `bytes_per_s`, what each gets of it while all are at it
+    exchanged   : of that, what an exchange gets
+    rank_most   : bytes of a step round the ring, all passes together, up to which it is left to
+                  the protocols before its last one
+    peer_most   : bytes to a peer that an exchange carries by the protocols before its last one
+    """
+
+    share: float
+    exchanged: float = 1.0
+    rank_most: float = inf
+    peer_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,7 @@ class Transport:
     by_levels      : the library gathers and reduces level by level instead of round one ring
     pair_most      : bytes over a link from which a ring of two devices is left to the last of
                      `rings`, though one before it may still be quicker
+    shared         : what groups of more than two share, on a bus
     """
 
     rings: tuple[Line, ...] = (Line(),)
@@ -61,6 +81,7 @@ class Transport:
     summed: float = 0.0
     by_levels: bool = False
     pair_most: float = inf
+    shared: Shared | None = None
 
     def own(self, passes: float, sums: float) -> float:
         """Return what own parts cost in `passes` turns, `sums` of them reducing."""

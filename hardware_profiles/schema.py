@@ -3,9 +3,9 @@
 A profile holds facts about one accelerator, its host and its network, and the kernel and link
 constants that measurements gave for it. It knows nothing of jobs, software stacks or plans.
 
-Parts: `Protocol` and `Protocols` (how a library uses a level), `NetworkLevel` (one level of the
-network), `Host`, `Power`, `Reliability`, `HardwareProfile`; and, so that one import serves,
-`Figure`, `Basis`, `Kernel`, `Kernels`.
+Parts: `Protocol` and `Protocols` (how a library uses a level), `SharedLevel` (what a bus leaves to
+many), `NetworkLevel` (one level of the network), `Host`, `Power`, `Reliability`,
+`HardwareProfile`; and, so that one import serves, `Figure`, `Basis`, `Kernel`, `Kernels`.
 """
 
 from typing import Annotated, Literal
@@ -25,6 +25,7 @@ __all__ = [
     "NetworkLevel",
     "Power",
     "Reliability",
+    "SharedLevel",
 ]
 
 
@@ -64,6 +65,24 @@ class Protocols(Frozen):
     summed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+class SharedLevel(Frozen):
+    """What more than two members of a bus pass beside their own links: the memory of the host.
+
+    Parameters
+    ----------
+    share     : of a member's achieved bandwidth, what each gets of it while all are at it
+    exchanged : of that, what all-to-all gets
+    rank_most_bytes   : bytes over a link, for each rank beyond two, by which a ring keeps longer
+                        to the protocols before its last; absent: the cheapest carries a message
+    peer_most_bytes   : bytes to a peer that all-to-all keeps to the protocols before its last
+    """
+
+    share: Share
+    exchanged: Share
+    rank_most_bytes: Positive | None = None
+    peer_most_bytes: Positive | None = None
+
+
 class NetworkLevel(Frozen):
     """One level of the network, a domain of members joined by one fabric.
 
@@ -79,8 +98,7 @@ class NetworkLevel(Frozen):
     latency_s   : alpha, seconds per step of a collective
     efficiency  : share of bytes_per_s that large transfers reach, in (0, 1]
     protocols   : the library's alpha-beta lines, relative to these; one line where absent
-    beyond_pair : bus only: share of that bandwidth that is left to a group of more than two,
-                  whose ring passes the host's bridges
+    shared      : bus only: what more than two members pass beside their own links
     pair_most_bytes : bytes over a link from which the library carries what two devices reduce,
                   gather or scatter by its last protocol of rings, quicker or not; absent: never
     in_switch_reduction : the switch reduces (NVLS, SHARP): an all-reduce moves each byte once
@@ -102,7 +120,7 @@ class NetworkLevel(Frozen):
     rails: Annotated[int, Field(ge=1)] = 1
     torus_dims: Annotated[int, Field(ge=1, le=3)] | None = None
     protocols: Protocols | None = None
-    beyond_pair: Share | None = None
+    shared: SharedLevel | None = None
     pair_most_bytes: Positive | None = None
 
 

@@ -41,8 +41,7 @@ class Level:
 
     `inside` and `devices` are the devices of one member and of one domain; `bytes_per_s` is a
     member's achieved bandwidth (nominal times efficiency over oversubscription); `torus` the
-    chips along each axis, for a torus; `transport` is what a library makes of it; `beyond_pair`
-    the share left to a group of more than two (bus).
+    chips along each axis, for a torus; `transport` is what a library makes of it.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Level:
     in_switch: bool
     torus: tuple[int, ...] = ()
     transport: Transport = PLAIN
-    beyond_pair: float = 1.0
 
     @property
     def wide(self) -> bool:
@@ -156,8 +154,6 @@ class Cluster:
                 rate = level.bytes_per_s * np.minimum(1.0, before / level.inside)
             if level.kind == "mesh":
                 rate = rate * _peers(level, ranks) / _others(level)
-            if level.beyond_pair < 1.0:
-                rate = rate * np.where(ranks > 2.0 + 1e-9, level.beyond_pair, 1.0)
             hops.append(
                 Hop(
                     level.name, ranks, level.latency_s, rate, level.in_switch, level.transport,
@@ -188,6 +184,8 @@ class Cluster:
             share = hop.bytes_per_s
             if level.kind == "mesh":
                 share = share / _peers(level, hop.ranks)
+            if level.transport.shared:
+                share = share * np.where(hop.ranks > 2.5, level.transport.shared.share, 1.0)
             alpha = np.where(crossed, np.maximum(alpha, level.send_s), alpha)
             rate = np.where(crossed, np.minimum(rate, share), rate)
         return alpha + self.send_start_s, rate
@@ -306,7 +304,6 @@ def _profile_levels(profile: HardwareProfile, devices: int, chips: int) -> list[
                 level.in_switch_reduction,
                 (1,) * (level.torus_dims or 0),
                 transport_of(profile, level),
-                level.beyond_pair.value if level.beyond_pair else 1.0,
             )
         )
         inside = domain

@@ -3,8 +3,10 @@
 Knows profiles and `costmodels.hops`; nothing of clusters or jobs.
 """
 
-from costmodels.hops import PLAIN, Line, Transport
-from hardware_profiles.schema import HardwareProfile, NetworkLevel, Protocol
+from math import inf
+
+from costmodels.hops import PLAIN, Line, Shared, Transport
+from hardware_profiles.schema import HardwareProfile, NetworkLevel, Protocol, SharedLevel
 
 __all__ = ["transport_of"]
 
@@ -17,8 +19,9 @@ def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
     """
     by_levels = any(each.kind == "torus" for each in profile.network)
     given = level.protocols
+    shared = _shared(level.shared) if level.shared else None
     if given is None:
-        return Transport(by_levels=by_levels)
+        return Transport(by_levels=by_levels, shared=shared)
     return Transport(
         rings=tuple(_line(each) for each in given.rings),
         exchanges=tuple(_line(each) for each in given.exchanges),
@@ -29,6 +32,16 @@ def transport_of(profile: HardwareProfile, level: NetworkLevel) -> Transport:
         summed=given.summed,
         by_levels=by_levels,
         pair_most=level.pair_most_bytes.value if level.pair_most_bytes else PLAIN.pair_most,
+        shared=shared,
+    )
+
+
+def _shared(given: SharedLevel) -> Shared:
+    return Shared(
+        given.share.value,
+        given.exchanged.value,
+        given.rank_most_bytes.value if given.rank_most_bytes else inf,
+        given.peer_most_bytes.value if given.peer_most_bytes else 0.0,
     )
 
 

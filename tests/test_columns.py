@@ -22,17 +22,19 @@ import costmodels
 from costmodels.breakdown import Breakdown, Term
 from costmodels.collectives import ALGORITHMS
 from costmodels.energy import ACTIVITY
-from costmodels.hops import PLAIN, Hop, Line, Span, Transport
+from costmodels.hops import PLAIN, Hop, Line, Shared, Span, Transport
 from costmodels.units import Column, Num
 
 NOT_OF_COLUMNS = {
     "collectives.all_gather_choice": "names the algorithm of one plan",
     "collectives.all_reduce_choice": "names the algorithm of one plan",
     "collectives.usable": "tells what one plan can use",
+    "protocols.cheapest_exchange_s": "takes what is put on each level: judged by collectives",
     "protocols.cheapest_s": "takes what an algorithm puts on each level: judged by collectives",
     "protocols.crossed_s": "of one level, judged by collectives",
     "protocols.lines_of": "lists what a library offers",
     "protocols.most_bytes_of": "infinite where nothing binds",
+    "protocols.shared_s": "of one level, judged by collectives",
     "speedup.fit": "takes the measurements of one design",
     "units.scalar": "takes the number out of a column of one",
 }
@@ -155,6 +157,13 @@ CHOICES: dict[str, tuple[object, ...]] = {
             own_part=0.5,
             own_scattered=0.25,
             pair_most=1e6,
+        ),
+        Transport((Line(5e-6), Line(2e-5)), shared=Shared(0.05, 0.8)),
+        Transport(
+            (Line(5e-6, 1.0, 0.5), Line(2e-5)),
+            (Line(6e-6), Line(1e-5)),
+            pair_most=1e6,
+            shared=Shared(0.05, 0.8, rank_most=7e4, peer_most=3e4),
         ),
     ),
     "turns": (None,),

@@ -21,7 +21,7 @@ from costmodels.collectives import (
     point_to_point_s,
     reduce_scatter_s,
 )
-from costmodels.hops import PLAIN, Hop, Line, Span, Transport
+from costmodels.hops import PLAIN, Hop, Line, Shared, Span, Transport
 from costmodels.overlap import exposed_s, hidden_s
 from costmodels.pipeline import SCHEDULES, bubble_s, in_flight_chunks
 from costmodels.products import Product, matmul_s
@@ -67,6 +67,16 @@ transports = st.one_of(
         own_exchanged=share,
         by_levels=st.booleans(),
         pair_most=st.one_of(st.just(math.inf), size),
+        shared=st.one_of(
+            st.none(),
+            st.builds(
+                Shared,
+                st.floats(0.01, 1.0),
+                st.floats(0.1, 1.0),
+                st.just(math.inf) | size,
+                st.just(0.0) | size,
+            ),
+        ),
     ),
 )
 

@@ -3,8 +3,8 @@
 Names of constants are the dotted paths of the figures in a profile's network level, so that what
 is fitted is what is written. Knows no table's file.
 
-Parts: `NODE`, `BETWEEN`, `start_of`, `free_of`, `node_span`, `pair_most_bytes`, `between_span`,
-`price`.
+Parts: `NODE`, `BUS`, `BETWEEN`, `start_of`, `free_of`, `node_span`, `pair_most_bytes`,
+`lines_of`, `between_span`, `price`.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,14 @@ import numpy as np
 from collective_rows import PROFILES, Rows
 
 from costmodels.collectives import all_gather_s, all_reduce_s, all_to_all_s, reduce_scatter_s
-from costmodels.hops import Hop, Line, Span, Transport
+from costmodels.hops import Hop, Line, Shared, Span, Transport
 from costmodels.units import Column, Num
 from hardware_profiles.load import load
 from hardware_profiles.schema import NetworkLevel
 
-__all__ = ["BETWEEN", "FIXED", "NODE", "Constants", "between_span", "free_of", "node_span",
-           "pair_most_bytes", "price", "start_of"]  # fmt: skip
+__all__ = ["BETWEEN", "BUS", "FIXED", "NODE", "PEER_MOST_BYTES", "Constants", "between_span",
+           "free_of", "node_span", "pair_most_bytes", "lines_of", "price", "start_of",
+           ]  # fmt: skip
 
 Constants = dict[str, float]
 
@@ -54,13 +55,35 @@ NODE: Constants = {
     "protocols.own_exchanged": 0.7,
 }
 """Where the search starts: LL on few channels, then on all of them or LL128, then Simple."""
+BUS: Constants = {
+    "latency_s": 1e-6,
+    "efficiency": 0.7,
+    "protocols.rings.0.start_s": 5e-6,
+    "protocols.rings.0.share": 0.5,
+    "protocols.rings.1.start_s": 20e-6,
+    "protocols.rings.1.steps": 0.5,
+    "protocols.own_part": 0.1,
+    "protocols.own_scattered": 0.1,
+    "protocols.exchanges.0.start_s": 8e-6,
+    "protocols.exchanges.0.steps": 0.5,
+    "protocols.exchanges.0.share": 0.4,
+    "protocols.exchanges.1.start_s": 10e-6,
+    "shared.share": 0.05,
+    "shared.exchanged": 0.85,
+}
+"""The same where NCCL has no LL128 (PCIe): LL, then Simple, and what more than two share."""
+PEER_MOST_BYTES = 2 * 16384.0
+"""What NCCL sends to a peer by LL: 16 KiB by each of two channels (src/enqueue.cc)."""
+SOCKETS_BYTES_PER_S = 10e9
+"""What NCCL takes for a link between processors' sockets (Intel's; src/graph/topo.h)."""
 LL_BYTES_PER_S = {"volta": 39e9, "ampere": 87.7e9, "hopper": 141e9, "blackwell": 282e9}
-LL_BASE_S, LL_STEP_S = 8.4e-6 - 6.6e-6, 3.4e-6 - 0.6e-6
+LL_BASE_S, LL_STEP_S, LL_BUS_STEP_S = 8.4e-6 - 6.6e-6, 3.4e-6 - 0.6e-6, 5.7e-6 - 1.0e-6
 """NCCL's constants in one node: most that LL carries; what Simple starts and steps slower."""
+LL_STEPS = 1.5
+"""Steps for each rank but one: between the one of a gather and the two of an all-reduce."""
 SIMPLE_SHARE = 0.8
 SWITCH_START_S = 25e-6
 """Start of an in-switch reduction, not fitted: NCCL's constant (src/graph/tuning.cc)."""
-BEYOND_PAIR = 0.08
 BETWEEN: Constants = {
     "latency_s": 5e-6,
     "efficiency": 0.95,
@@ -87,7 +110,7 @@ def start_of(system: str) -> Constants:
     """Return where a system's constants start."""
     if system == "between":
         return dict(BETWEEN)
-    return NODE | ({"beyond_pair": BEYOND_PAIR} if _level(system).kind == "bus" else {})
+    return dict(BUS if _level(system).kind == "bus" else NODE)
 
 
 def free_of(system: str) -> list[str]:
@@ -103,30 +126,38 @@ def _level(system: str) -> NetworkLevel:
 def node_span(system: str, ranks: Num, c: Mapping[str, float]) -> Span:
     """Return the span of a group inside one node."""
     level = _level(system)
-    few = np.where(np.asarray(ranks) > 2.0, c.get("beyond_pair", 1.0), 1.0)
-    rate = level.bytes_per_s.value * c["efficiency"] * few
-    transport = _transport(c, pair_most_bytes(PROFILES[system]))
+    rate = level.bytes_per_s.value * c["efficiency"]
+    transport = _transport(c, PROFILES[system])
     return (Hop("node", ranks, c["latency_s"], rate, level.in_switch_reduction, transport),)
 
 
-def _transport(c: Mapping[str, float], pair_most: float) -> Transport:
+def lines_of(c: Mapping[str, float], kind: str) -> tuple[Line, ...]:
+    """Return the protocols of `kind` that constants hold; the one before's steps where none are."""
+    made: list[Line] = []
+    while any(name.startswith(key := f"protocols.{kind}.{len(made)}.") for name in c):
+        steps = made[-1].steps if made and kind == "exchanges" else 1.0
+        made.append(Line(c.get(f"{key}start_s", 0.0), c.get(f"{key}steps", steps),
+                         c.get(f"{key}share", 1.0)))  # fmt: skip
+    return tuple(made)
+
+
+def _transport(c: Mapping[str, float], profile: str) -> Transport:
     p = {name.removeprefix("protocols."): value for name, value in c.items()}
+    shared = (
+        Shared(c["shared.share"], c["shared.exchanged"], RANK_MOST_BYTES,
+               PEER_MOST_BYTES)
+        if "shared.share" in c
+        else None
+    )  # fmt: skip
     return Transport(
-        rings=(
-            Line(p["rings.0.start_s"], 1.0, p["rings.0.share"]),
-            Line(p["rings.1.start_s"], p["rings.1.steps"], p["rings.1.share"]),
-            Line(p["rings.2.start_s"], p["rings.2.steps"], 1.0),
-        ),
-        exchanges=(
-            Line(p["exchanges.0.start_s"], p["exchanges.0.steps"], p["exchanges.0.share"]),
-            Line(p["exchanges.1.start_s"], p["exchanges.0.steps"], p["exchanges.1.share"]),
-            Line(p["exchanges.2.start_s"], p["exchanges.2.steps"], p["exchanges.2.share"]),
-        ),
-        switch=Line(SWITCH_START_S, p["switch.steps"], p["switch.share"]),
+        rings=lines_of(c, "rings"),
+        exchanges=lines_of(c, "exchanges"),
+        switch=Line(SWITCH_START_S, p.get("switch.steps", 0.0), p.get("switch.share", 1.0)),
         own_part=p["own_part"],
         own_scattered=p["own_scattered"],
-        own_exchanged=p["own_exchanged"],
-        pair_most=pair_most,
+        own_exchanged=p.get("own_exchanged", 0.0),
+        pair_most=pair_most_bytes(profile),
+        shared=shared,
     )
 
 
@@ -137,15 +168,24 @@ def pair_most_bytes(profile: str) -> float:
 
     by the constants that it chooses with (src/graph/tuning.cc), 1.5 steps between the one of a
     gather and the two of an all-reduce. LL has its bandwidth or half the links', Simple 0.8 of the
-    datasheet's. Infinite off NVLink: no such switch shows on PCIe, and RCCL's is not known.
+    datasheet's. Infinite for RCCL, whose constants are not known.
     """
     machine = load(profile)
     level = machine.network[0]
-    if machine.vendor != "nvidia" or level.kind == "bus":
+    if machine.vendor != "nvidia":
         return np.inf
     fast = SIMPLE_SHARE * level.bytes_per_s.value
+    if level.kind == "bus":
+        return (LL_BASE_S + LL_STEPS * LL_BUS_STEP_S) * fast
     slow = min(LL_BYTES_PER_S[machine.family], 0.5 * fast)
-    return (LL_BASE_S + 1.5 * LL_STEP_S) / (1.0 / slow - 1.0 / fast)
+    return (LL_BASE_S + LL_STEPS * LL_STEP_S) / (1.0 / slow - 1.0 / fast)
+
+
+RANK_MOST_BYTES = LL_STEPS * LL_BUS_STEP_S * SOCKETS_BYTES_PER_S
+"""The same by a step of a ring of more than two on a bus, with the base left out.
+
+Eight L40S gather, scatter and reduce as if it were 65 to 131 kB.
+"""
 
 
 def between_span(rows: Rows, node: Mapping[str, float], c: Mapping[str, float]) -> Span:
@@ -154,13 +194,7 @@ def between_span(rows: Rows, node: Mapping[str, float], c: Mapping[str, float]) 
     nominal = load("dgx-h100").network[1].bytes_per_s.value if known else UNKNOWN_BYTES_PER_S
     nominal = TCPXO_BYTES_PER_S if "8x200G" in rows.setting[0] else nominal
     share = c["efficiency"] if known else c["unknown_efficiency"]
-    transport = Transport(
-        rings=(
-            Line(0.0, 1.0, c["protocols.rings.0.share"]),
-            Line(0.0, c["protocols.rings.1.steps"], c["protocols.rings.1.share"]),
-            Line(0.0, c["protocols.rings.2.steps"], 1.0),
-        )
-    )
+    transport = Transport(rings=lines_of(c, "rings"))
     inside = node_span("h100_sxm", 8.0, node)
     return (*inside, Hop("cluster", rows.ranks / 8.0, c["latency_s"], nominal * share, False,
                          transport))  # fmt: skip

@@ -8,11 +8,19 @@ Parts: `RELATIVES`, `write`.
 from collections.abc import Mapping
 from math import inf
 
-from collective_models import SWITCH_START_S, Constants, pair_most_bytes
+from collective_models import (
+    PEER_MOST_BYTES,
+    RANK_MOST_BYTES,
+    SWITCH_START_S,
+    Constants,
+    lines_of,
+    pair_most_bytes,
+)
 from collective_rows import PROFILES
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from costmodels.hops import Line
 from hardware_profiles import load as loader
 
 __all__ = ["RELATIVES", "write"]
@@ -32,6 +40,8 @@ RELATIVES = {
 OTHER_VENDOR = ("mi300x", "mi325x", "mi355x")
 """RCCL is NCCL's twin; its protocols are taken, not the efficiency and latency of the links."""
 LEFT_BY = "NCCL, src/graph/tuning.cc: where it holds Simple for quicker than LL between two devices"
+KEPT_BY = "NCCL, src/graph/tuning.cc and topo.h: up to where it holds LL for quicker"
+SENT_BY = "NCCL, src/enqueue.cc: 16 KiB of LL by each of two channels"
 KEEP_EFFICIENCY = (*OTHER_VENDOR, "rtx-pro-6000")
 
 
@@ -48,9 +58,9 @@ def write(
     for name, system in RELATIVES.items():
         source = f"as {PROFILES[system]}, fitted by fit_collectives.py"
         kept: set[str] = (
-            set() if name not in KEEP_EFFICIENCY else {"efficiency", "latency_s", "beyond_pair"}
+            set() if name not in KEEP_EFFICIENCY else {"efficiency", "latency_s", "shared"}
         )
-        constants = {k: v for k, v in made[system].items() if k not in kept}
+        constants = {k: v for k, v in made[system].items() if k.split(".")[0] not in kept}
         _level(name, 0, constants, "assumed", source)
     known = "fit_collectives.py: published tables between nodes, 25 rows"
     for name in (*PROFILES.values(), *RELATIVES):
@@ -67,12 +77,14 @@ def _level(file: str, index: int, c: Constants, basis: str, source: str) -> None
     path = ROOT / f"{file}.yaml"
     data = yaml.load(path)
     level = data["network"][index]
-    for name in ("latency_s", "efficiency", "beyond_pair"):
+    for name in ("latency_s", "efficiency"):
         if name in c:
             level[name] = _flow(value=_rounded(c[name]), basis=basis, source=source)
     most = pair_most_bytes(file) if index == 0 else inf
     if most < inf:
         level["pair_most_bytes"] = _flow(value=_rounded(most), basis="assumed", source=LEFT_BY)
+    if "shared.share" in c:
+        level["shared"] = _shared(file, c, basis, source)
     made = CommentedMap(basis=basis, source=source)
     made.update(_protocols(c, bool(level.get("in_switch_reduction"))))
     level["protocols"] = made
@@ -89,20 +101,31 @@ def _flow(**items: object) -> CommentedMap:
     return made
 
 
-def _protocols(c: Constants, switch: bool) -> dict[str, object]:
-    def line(key: str, shared_steps: str = "") -> CommentedMap:
-        steps = c.get(f"protocols.{key}.steps", c.get(f"protocols.{shared_steps}.steps", 1.0))
-        start_s = c.get(f"protocols.{key}.start_s", SWITCH_START_S if key == "switch" else 0.0)
-        share = c.get(f"protocols.{key}.share", 1.0)
-        return _flow(start_s=_rounded(start_s), steps=_rounded(steps), share=_rounded(share))
+def _shared(file: str, c: Constants, basis: str, source: str) -> CommentedMap:
+    made = CommentedMap()
+    for name in ("share", "exchanged"):
+        made[name] = _flow(value=_rounded(c[f"shared.{name}"]), basis=basis, source=source)
+    made["peer_most_bytes"] = _flow(value=PEER_MOST_BYTES, basis="assumed", source=SENT_BY)
+    step = _rounded(RANK_MOST_BYTES)
+    made["rank_most_bytes"] = _flow(value=step, basis="assumed", source=KEPT_BY)
+    return made
 
+
+def _line(line: Line) -> CommentedMap:
+    return _flow(start_s=_rounded(line.start_s), steps=_rounded(line.steps),
+                 share=_rounded(line.share))  # fmt: skip
+
+
+def _protocols(c: Constants, switch: bool) -> dict[str, object]:
+    rings = [_line(line) for line in lines_of(c, "rings")]
     if "protocols.own_part" not in c:  # between nodes
-        return {"rings": [line(f"rings.{i}") for i in range(3)], "exchanges": [line("rings.2")]}
+        return {"rings": rings, "exchanges": [rings[-1].copy()]}
     made: dict[str, object] = {
-        "rings": [line(f"rings.{i}") for i in range(3)],
-        "exchanges": [line(f"exchanges.{i}", "exchanges.0") for i in range(3)],
+        "rings": rings,
+        "exchanges": [_line(line) for line in lines_of(c, "exchanges")],
     }
     if switch:
-        made["switch"] = line("switch")
+        steps, share = (c[f"protocols.switch.{name}"] for name in ("steps", "share"))
+        made["switch"] = _line(Line(SWITCH_START_S, steps, share))
     own = ("own_part", "own_scattered", "own_exchanged")
-    return made | {name: _rounded(c[f"protocols.{name}"]) for name in own}
+    return made | {name: _rounded(c.get(f"protocols.{name}", 0.0)) for name in own}

@@ -1,6 +1,6 @@
 """What the measurements say of themselves: figures that no model can follow all at once.
 
-    python benchmarks/accuracy/measured_again.py releases | configurations | layers | ranking
+    python benchmarks/accuracy/measured_again.py TABLE
 
 Prints one table, computed from the runs files and the errors of left-out sources:
 
@@ -9,6 +9,7 @@ configurations : its runs of one configuration under several releases; how far t
                  far each lies from their mean, and from the mean of the others
 layers         : vTrain's seconds of a layer, solved from its step times
 ranking        : vTrain's ranking and errors with and without `CONTRADICTED`
+collectives    : how far settings of one collective lie apart, and how its curve bends
 
 Reads files; prices nothing.
 """
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+from collective_noise import spreads
 from training_runs import FOLDER, runs_files
 
 from costmodels.units import Column
@@ -256,11 +258,23 @@ def ranking() -> str:
     return _table(head, rows)
 
 
+def collectives() -> str:
+    """Return how far times of one shape lie apart, by machine and devices."""
+    rows = [
+        (each.system, f"{each.devices}", f"{each.shapes}", _percent(each.others),
+         _percent(each.large), _percent(each.widest), _percent(each.bend))
+        for each in spreads()
+    ]  # fmt: skip
+    head = "machine | devices | shapes | from the others | from 32 MiB | widest | bend"
+    return _table(head, rows)
+
+
 TABLES = {
     "releases": releases,
     "configurations": configurations,
     "layers": layers,
     "ranking": ranking,
+    "collectives": collectives,
 }
 
 

@@ -1,6 +1,7 @@
 """Collectives: hand arithmetic by algorithm and level, plain counts of messages, measured times."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from costmodels.collectives import (
     point_to_point_s,
     reduce_scatter_s,
 )
-from costmodels.hops import Hop, Line, Span, Transport
+from costmodels.hops import Hop, Line, Shared, Span, Transport
 
 NODE = Hop("node", 8.0, 3e-6, 450e9)
 ONE_NODE: Span = (NODE,)
@@ -139,6 +140,35 @@ def test_a_pair_is_left_to_the_last_protocol_before_that_is_quicker() -> None:
     assert float(all_gather_s(4e6, four)) == pytest.approx(14e-6 + 3e6 / 225e9, rel=1e-12)
     apart = (replace(pair[0], ranks=1.0), Hop("cluster", 2.0, 3e-6, 450e9, transport=transport))
     assert float(all_gather_s(4e6, apart)) == pytest.approx(8e-6 + 2e6 / 225e9, rel=1e-12)
+
+
+def test_more_than_two_on_a_bus_pass_what_they_share_beside_their_links() -> None:
+    # 45 GB/s of the link's 450 for each; quick protocols send a flag with every word, twice all
+    quick, wide = Line(5e-6, 1.0, 0.5), Line(25e-6, 1.0, 1.0)
+    shared = Shared(0.1, exchanged=0.8, rank_most=1e5, peer_most=1e5)
+    transport = Transport((quick, wide), (quick, wide), pair_most=1e6, shared=shared)
+    four = (Hop("node", 4.0, 3e-6, 450e9, transport=transport),)
+
+    def quick_s(link_bytes: float, exchanged: float = 1.0) -> float:
+        return math.hypot(14e-6 + link_bytes / 225e9, link_bytes / (22.5e9 * exchanged))
+
+    def wide_s(link_bytes: float, exchanged: float = 1.0) -> float:
+        return math.hypot(34e-6 + link_bytes / 450e9, link_bytes / (45e9 * exchanged))
+
+    assert float(all_gather_s(4e5, four)) == pytest.approx(quick_s(3e5), rel=1e-12)
+    assert float(all_gather_s(4e9, four)) == pytest.approx(wide_s(3e9), rel=1e-12)
+    # the library does not know of what is shared, and may leave late
+    late = replace(shared, rank_most=2e6, peer_most=2e6)
+    more = (replace(four[0], transport=replace(transport, shared=late)),)
+    assert wide_s(6e6) < quick_s(6e6)
+    assert float(all_gather_s(8e6, more)) == pytest.approx(quick_s(6e6), rel=1e-12)
+    # and what is larger takes no less
+    assert wide_s(6.1e6) < float(all_gather_s(8.1e6, more)) == pytest.approx(quick_s(6e6))
+    assert float(all_to_all_s(8e6, more)) == pytest.approx(quick_s(6e6, 0.8), rel=1e-12)
+    assert float(all_to_all_s(8e9, more)) == pytest.approx(wide_s(6e9, 0.8), rel=1e-12)
+    # two have their own links
+    pair = (replace(four[0], ranks=2.0),)
+    assert float(all_gather_s(1e6, pair)) == pytest.approx(8e-6 + 5e5 / 225e9, rel=1e-12)
 
 
 def test_adding_up_costs_reductions_and_not_gathers() -> None:

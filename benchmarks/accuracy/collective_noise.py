@@ -1,0 +1,82 @@
+"""How far measured collectives lie from each other: one shape's settings, one curve's neighbours.
+
+Prices nothing. Parts: `Spread`, `spreads`.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from collective_rows import DATA, Rows, read
+
+__all__ = ["Spread", "spreads"]
+
+LARGE_BYTES = 32 * 2.0**20
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Shapes of one machine and count that were measured more than once, and their curves.
+
+    Parameters
+    ----------
+    others : mean distance of one setting's time from the geometric mean of the shape's others
+    large  : the same from 32 MiB
+    widest : slowest over fastest time of one shape, less one, the most
+    bend   : median over sizes of |ln t(s/2) - 2 ln t(s) + ln t(2 s)|, settings pooled: nothing
+             on a line of start or of bandwidth alone
+    """
+
+    system: str
+    devices: int
+    shapes: int
+    others: float
+    large: float
+    widest: float
+    bend: float
+
+
+def _distances(rows: Rows) -> dict[tuple[str, float], list[float]]:
+    """Return by operation and bytes what each time misses of the others' mean."""
+    logs: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for op, size, time_s in zip(rows.op, rows.size_bytes, rows.time_s, strict=True):
+        logs[op, float(size)].append(float(np.log(time_s)))
+    return {
+        shape: [abs(float(np.expm1((sum(each) - x) / (len(each) - 1) - x))) for x in each]
+        for shape, each in logs.items()
+        if len(each) > 1
+    }
+
+
+def _widest(rows: Rows) -> float:
+    at: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for op, size, time_s in zip(rows.op, rows.size_bytes, rows.time_s, strict=True):
+        at[op, float(size)].append(float(time_s))
+    return max(max(each) / min(each) for each in at.values()) - 1.0
+
+
+def _bend(rows: Rows) -> float:
+    pooled = rows.pooled()
+    bends: list[float] = []
+    for op in dict.fromkeys(pooled.op):
+        mask = np.array([each == op for each in pooled.op])
+        order = np.argsort(pooled.size_bytes[mask])
+        bends.extend(np.abs(np.diff(np.log(pooled.time_s[mask][order]), 2)))
+    return float(np.median(bends))
+
+
+def spreads() -> list[Spread]:
+    """Return the spread of every machine and count of the tables of one node."""
+    made: list[Spread] = []
+    for system, table in read(DATA / "nccl_one_node.csv").items():
+        for devices in sorted(set(table.ranks.tolist())):
+            rows = table.where(lambda op, n, size, setting, d=devices: n == d)
+            found = _distances(rows)
+            everything = [each for shape in found.values() for each in shape]
+            large = [each for (_, size), shape in found.items() for each in shape
+                     if size >= LARGE_BYTES]  # fmt: skip
+            made.append(
+                Spread(system, int(devices), len(found), float(np.mean(everything)),
+                       float(np.mean(large)), _widest(rows), _bend(rows))
+            )  # fmt: skip
+    return made
