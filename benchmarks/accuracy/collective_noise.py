@@ -1,17 +1,19 @@
 """How far measured collectives lie from each other: one shape's settings, one curve's neighbours.
 
-Prices nothing. Parts: `Spread`, `spreads`.
+Prices nothing. Parts: `Spread`, `spreads`, `Engines`, `engines`.
 """
 
+import csv
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 from collective_rows import DATA, Rows, read
 
-__all__ = ["Spread", "spreads"]
+__all__ = ["Engines", "Spread", "engines", "spreads"]
 
 LARGE_BYTES = 32 * 2.0**20
+MANY_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -79,4 +81,34 @@ def spreads() -> list[Spread]:
                 Spread(system, int(devices), len(found), float(np.mean(everything)),
                        float(np.mean(large)), _widest(rows), _bend(rows))
             )  # fmt: skip
+    return made
+
+
+@dataclass(frozen=True)
+class Engines:
+    """How long engines take for one exchange of experts' tokens, slowest over fastest."""
+
+    system: str
+    phase: str
+    shapes: int
+    kinds: int
+    middle: float
+    most: float
+
+
+def engines() -> list[Engines]:
+    """Return that of every machine and phase, from 1,024 tokens a rank, not quantized."""
+    times: dict[tuple[str, str], dict[tuple[str, ...], dict[str, float]]] = {}
+    with (DATA / "moe_all_to_all_one_node.csv").open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            if int(row["tokens_per_rank"]) < MANY_TOKENS or row["dtype"] not in ("bf16", "default"):
+                continue
+            shape = tuple(row[name] for name in ("hidden", "top_k", "experts", "tokens_per_rank"))
+            of = times.setdefault((row["system"], row["phase"]), {}).setdefault(shape, {})
+            of[row["backend"]] = float(row["time_s"])
+    made: list[Engines] = []
+    for (system, phase), shapes in times.items():
+        apart = [max(of.values()) / min(of.values()) for of in shapes.values() if len(of) > 1]
+        kinds = max(len(of) for of in shapes.values())
+        made.append(Engines(system, phase, len(apart), kinds, float(np.median(apart)), max(apart)))
     return made

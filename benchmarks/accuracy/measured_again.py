@@ -10,6 +10,7 @@ configurations : its runs of one configuration under several releases; how far t
 layers         : vTrain's seconds of a layer, solved from its step times
 ranking        : vTrain's ranking and errors with and without `CONTRADICTED`
 collectives    : how far settings of one collective lie apart, and how its curve bends
+experts        : how far engines lie apart on one exchange of experts' tokens
 
 Reads files; prices nothing.
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-from collective_noise import spreads
+from collective_noise import engines, spreads
 from training_runs import FOLDER, runs_files
 
 from costmodels.units import Column
@@ -269,12 +270,22 @@ def collectives() -> str:
     return _table(head, rows)
 
 
+def experts() -> str:
+    """Return how far engines lie apart, by machine and phase."""
+    rows = [
+        (f"{e.system}, {e.phase}", f"{e.shapes}", f"{e.kinds}", f"{e.middle:.2f}", f"{e.most:.2f}")
+        for e in engines()
+    ]
+    return _table("machine, phase | shapes | engines | slowest over fastest | the most", rows)
+
+
 TABLES = {
     "releases": releases,
     "configurations": configurations,
     "layers": layers,
     "ranking": ranking,
     "collectives": collectives,
+    "experts": experts,
 }
 
 

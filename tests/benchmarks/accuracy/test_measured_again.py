@@ -1,6 +1,7 @@
 """What the measurements contradict themselves in, as the accuracy page says it."""
 
 import pytest
+from collective_noise import engines, spreads
 from measured_again import CONTRADICTED, TABLES, Layers, layer_seconds, recurring
 
 
@@ -35,3 +36,17 @@ def test_tables_are_markdown(table: str) -> None:
     lines = TABLES[table]().splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) > 3
+
+
+def test_collectives_of_eight_l40s_repeat_worst() -> None:
+    found = {(each.system, each.devices): each for each in spreads()}
+    mine = found.pop(("l40s", 8))
+    assert mine.large > 2.0 * max(each.large for each in found.values())
+    assert mine.bend > max(each.bend for each in found.values())
+
+
+def test_engines_exchange_experts_tokens_at_unlike_speed() -> None:
+    found = engines()
+    assert len(found) == 6
+    assert all(1.0 < each.middle <= each.most and each.shapes == 7 for each in found)
+    assert min(each.middle for each in found) > 1.3
