@@ -1,7 +1,7 @@
 """What the measurements contradict themselves in, as the accuracy page says it."""
 
 import pytest
-from collective_noise import engines, spreads
+from collective_noise import another_run, engines, spreads
 from measured_again import CONTRADICTED, TABLES, Layers, layer_seconds, recurring
 
 
@@ -43,6 +43,10 @@ def test_collectives_of_eight_l40s_repeat_worst() -> None:
     mine = found.pop(("l40s", 8))
     assert mine.large > 2.0 * max(each.large for each in found.values())
     assert mine.bend > max(each.bend for each in found.values())
+
+
+def test_another_run_of_l40s_is_far_off_with_eight_and_near_with_two() -> None:
+    assert another_run() == pytest.approx({2: 0.038, 8: 0.195}, abs=0.0005)
 
 
 def test_engines_exchange_experts_tokens_at_unlike_speed() -> None:
