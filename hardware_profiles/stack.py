@@ -159,6 +159,8 @@ class Stack(_Frozen):
     optimizer_transient_bytes : per sharded parameter, held while the optimizer steps (unscaled
                         and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
                         where parameters and gradients are sharded too
+    update_more_bytes : per parameter that a rank updates, moved by the optimizer's kernels beside
+                        its update: unscaling, the norm, clipping, casts
     whole_transient_bytes : per parameter of a stage: flat buffers that whole weights and gradients
                         pass through as they are gathered and reduced
     output_logit_bytes : per logit, outputs of earlier microbatches that the last stage's engine
@@ -191,6 +193,7 @@ class Stack(_Frozen):
     serial_broadcast: bool = False
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING
+    update_more_bytes: Figure = _NOTHING
     whole_transient_bytes: Figure = _NOTHING
     output_logit_bytes: Figure = _NOTHING
     bucket_bytes: Figure = _NOTHING

@@ -130,7 +130,7 @@ def _update(job: Job, stages: list[Stage], away: bool) -> float:
     dense, expert = max(s.dense for s in some), max(s.expert for s in some)
     mine = dense / job.shards() + expert / job.expert_shards()
     state = job.master + job.moments + (job.stored if job.family.shards_master else 0.0)
-    traffic = mine * (2 * state + 2 * job.grad + job.act)
+    traffic = mine * (2 * state + 2 * job.grad + job.act + job.stack.update_more_bytes.value)
     if away:
         link = job.profile.host.link_bytes_per_s.value
         return traffic / 50e9 + mine * (job.grad + job.act) / link

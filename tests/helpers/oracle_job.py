@@ -172,12 +172,20 @@ class Job(Model, Network):
             self.matmul(rows, keys, op.head, True, cast=False),
             self.matmul(rows, op.head, keys, True, cast=False),
         )
-        softmax = (1.5 if forward else 2.0) if causal and self.on.fused_kernels else (
-            2.0 if forward else 3.0
-        )  # fmt: skip
-        moved = (softmax + 2.5) * (1.0 if self.on.fused_kernels else 2.0) * scores * self.act
+        softmax = (1.5 if forward else 2.0) if causal else (2.0 if forward else 3.0)
+        more = self.softmax_apart(layer, op, forward)
+        softmax = (37 / 2 if forward else 49 / 2) if more else softmax
+        moved = (softmax + 2.5) * scores * self.act
         products = each[0] + (1.0 if forward else 3.0) * each[1]
-        return products + moved / self.bandwidth + 2 * self.memory_fixed
+        return products + moved / self.bandwidth + (2 + more) * self.memory_fixed
+
+    def softmax_apart(self, layer: Layer, op: Work, forward: bool) -> int:
+        """Count kernels beyond one that softmax takes: none where a kernel does all of it."""
+        heads = (layer.heads or self.model["heads"]) / self.split(layer, op)
+        fours = (heads * self.plan["micro_batch"]) % 4 == 0 and self.tokens <= 4096
+        if self.on.compile or (self.on.fused_kernels and fours):
+            return 0
+        return 4 if forward else 5
 
     def run(self, layer: Layer, forward: bool) -> tuple[dict[str, float], float, float]:
         """Exposed seconds of a pass by flow, those with nothing under them, those of weights."""
@@ -206,6 +214,8 @@ class Job(Model, Network):
             elif op.kind == "attention":
                 times["attention"] += self.attend(layer, op, forward)
                 starts += (1.0 if forward else 2.0) * (1.0 if self.on.flash_attention else 5.0)
+                if not self.on.flash_attention:
+                    starts += self.softmax_apart(layer, op, forward)
             else:
                 degree = p["etp"] if op.kind == "grouped" else self.split(layer, op)
                 inner = op.width_in / (degree if op.split == "in" else 1)
@@ -255,6 +265,8 @@ class Job(Model, Network):
             times[axis] = seconds - hides
             left -= hides
         busy = device + times["tp"] + times["cp"] + times["ep"]
+        if self.plan["tp"] > 1:
+            starts += layer.pairs * (2 if self.plan["sp"] else 1)
         figure = self.family.launch_s_compiled if self.on.compile else self.family.launch_s
         each = figure.value * (1 + self.family.launch_tp_growth.value * math.log2(self.plan["tp"]))
         times["launch"] = power_norm(busy, starts * each, self.family.launch_power.value) - busy

@@ -218,13 +218,18 @@ def _step_terms(
 
 
 def _update_s(context: Context, dims: ParallelDims, parameters: states.Fullest) -> tuple[Num, Num]:
-    """Seconds to update a stage's share of the states: on the device, on its host."""
+    """Seconds to update a stage's share of the states: on the device, on its host.
+
+    The states are read and written, gradients read and cleared, weights written; more where the
+    stack says so.
+    """
     family, rates = context.stack.family, context.rates
     mine = parameters.dense / dims.shards + parameters.expert / dims.expert_shards
     state = context.master_bytes + context.moment_bytes
     if family.shards_master:
         state = state + context.parameter_bytes
     traffic = mine * (2.0 * state + 2.0 * context.gradient_bytes + context.activation_bytes)
+    traffic = traffic + mine * context.stack.update_more_bytes.value
     memory_bytes_per_s = context.cluster.profile.memory_bytes_per_s.value
     down_up = mine * (context.gradient_bytes + context.activation_bytes)
     return (

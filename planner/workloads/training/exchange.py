@@ -25,6 +25,7 @@ __all__ = [
     "inside_block_s",
     "pool_boundary_s",
     "stage_boundary_s",
+    "tensor_calls",
     "tensor_message_bytes",
     "tensor_traffic",
 ]
@@ -104,18 +105,30 @@ def tensor_traffic(context: Context, block: Block, dims: ParallelDims, spans: Sp
     after; the backward pass mirrors them. Source: Korthikanti et al. 2022, section 4.2.
     """
     span = spans["tp"]
-    outputs = _row_outputs(block)
-    vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
     message = tensor_message_bytes(context, block, dims)
     algorithm = context.algorithm("tp")
     gather = collectives.all_gather_s(message, span)
     reduce = collectives.all_reduce_s(message, span, algorithm)
     scatter = collectives.reduce_scatter_s(message, span)
     pair = np.where(dims.sp > 0, gather + scatter, reduce)
-    embeds = 1.0 if block.name == "embedding" else 0.0
-    count = len(outputs) + 0.5 * vocab + 0.5 * embeds
+    count = _pairs(block)
     ring = (dims.tp - 1.0) / dims.tp
     return Traffic(count * 2.0 * ring * message, count * pair)
+
+
+def tensor_calls(block: Block, dims: ParallelDims) -> Num:
+    """Count the collectives of tensor parallelism in one pass, each launched by the host.
+
+    A gather and a scatter for every pair where sequence parallelism runs, else one all-reduce.
+    """
+    return _pairs(block) * np.where(dims.tp > 1, np.where(dims.sp > 0, 2.0, 1.0), 0.0)
+
+
+def _pairs(block: Block) -> float:
+    """Count the pairs of split products of a pass; an embedding and a head are half a pair each."""
+    vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
+    embeds = 1.0 if block.name == "embedding" else 0.0
+    return len(_row_outputs(block)) + 0.5 * vocab + 0.5 * embeds
 
 
 def _row_outputs(block: Block) -> list[float]:

@@ -18,7 +18,7 @@ from planner.dims import RECOMPUTE, ParallelDims
 from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange
 from planner.workloads.training.context import Context
-from planner.workloads.training.scores import unfused_attention_s
+from planner.workloads.training.scores import softmax_launches, unfused_attention_s
 
 __all__ = [
     "CATEGORIES",
@@ -45,6 +45,9 @@ UNFUSED_LOSS_LAUNCHES = 3.0
 vocabulary-parallel cross-entropy: maximum, mask, exponent, sums, each with copies)."""
 UNFUSED_LAUNCHES = 4.0
 """Launches of memory-bound work without fused kernels over with them (assumed)."""
+UNFUSED_ATTENTION_LAUNCHES = 5.0
+"""Launches of attention that is not fused over those that is: two products, softmax, dropout and a
+copy (counted in Megatron-LM's core attention), as many for each of two backward."""
 EXPERT_LAUNCHES = 0.15
 """Launches that the products of one more expert cost: a library's own loop over them (assumed)."""
 RECOMPUTED: Mapping[str, Mapping[str, float]] = {
@@ -190,6 +193,8 @@ def _pass(
         hidden[axis] = hidden_s(comm[axis], under_s, overlap)
         left_s = left_s - hidden[axis]
     busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
+    if block.phase(phase):
+        launches = launches + exchange.tensor_calls(block, dims)
     host_s = launches * _launch_s(context, dims)
     power = context.stack.family.launch_power.value
     times["launch"] = roofline.smooth_max(busy_s, host_s, power) - busy_s
@@ -219,7 +224,7 @@ def _launch_factor(context: Context, op: Op, dims: ParallelDims) -> Num:
     if op.kind == "memory" and not _fused(context):
         return UNFUSED_LAUNCHES
     if op.kind == "attention" and not context.switches.flash_attention:
-        return 5.0
+        return UNFUSED_ATTENTION_LAUNCHES + softmax_launches(context, op, dims) / op.launches
     return 1.0
 
 

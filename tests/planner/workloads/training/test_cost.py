@@ -1,5 +1,7 @@
 """The price of a step and of memory: an oracle of plain loops, columns as rows, named sums."""
 
+import dataclasses
+
 import numpy as np
 import oracle
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from jobs import PRESETS, jobs, text_of
 from rows import GPT, context_of, job_of, row, taken
 
+from hardware_profiles.schema import Figure
 from planner import spec
 from planner.dims import RECOMPUTE
 from planner.workloads import training
@@ -220,3 +223,20 @@ def test_the_optimizer_step_moves_every_state_twice():
     moved = parameters * (2 * 12 + 2 * 2 + 2)
     rate = context.cluster.profile.memory_bytes_per_s.value * family.optimizer_efficiency.value
     assert named["optimizer step"] == pytest.approx(moved / rate + family.step_s.value, rel=1e-9)
+
+
+def test_megatron_of_2022_passes_over_gradients_and_weights_beside_the_update():
+    """24 bytes a parameter: gradients unscaled, summed up and clipped, weights read to be cast."""
+    context = context_of(job_of(software={"preset": "megatron-2022"}, devices=8, batch=8))
+    dims = row(context, tp=8, zero=0)
+    nothing = Figure(value=0.0, basis="assumed", source="to compare with")
+    bare = context.stack.model_copy(update={"update_more_bytes": nothing})
+    slow, fast = (
+        next(t for t in training.times_of(c, dims).terms if t.name == "optimizer step")
+        for c in (context, dataclasses.replace(context, stack=bare))
+    )
+    held = sum(b.count * b.weights() for b in context.graph.blocks) / 8
+    family, profile = context.stack.family, context.cluster.profile
+    rate = profile.memory_bytes_per_s.value * family.optimizer_efficiency.value
+    more_s = taken(slow.time_s) - taken(fast.time_s)
+    assert more_s == pytest.approx(24 * held / rate, rel=1e-2)

@@ -9,6 +9,7 @@ from planner.workloads.training.exchange import (
     axis_span,
     inside_block,
     stage_boundary_s,
+    tensor_calls,
 )
 from planner.workloads.training.groups import segments
 
@@ -94,6 +95,18 @@ def test_tensor_parallel_bytes_are_megatron_s():
             assert taken(sent) == pytest.approx(2 * 2 * 7 / 8 * message)
     single = inside_block(context, block, row(context), "forward")
     assert all(taken(t.seconds) == 0 and taken(t.sent_bytes) == 0 for t in single.values())
+
+
+@pytest.mark.parametrize(("tp", "sp", "calls"), [(1, False, 0), (4, False, 2), (4, True, 4)])
+def test_each_pair_of_split_products_is_an_all_reduce_or_a_gather_and_a_scatter(tp, sp, calls):
+    context = context_of(job_of(devices=8, batch=8))
+    layer, ends = (
+        next(b for b in context.graph.blocks if bool(b.layers) is layers)
+        for layers in (True, False)
+    )
+    dims = row(context, tp=tp, sp=sp)
+    assert taken(tensor_calls(layer, dims)) == calls  # attention and MLP
+    assert taken(tensor_calls(ends, dims)) == calls / 4  # the embedding is half a pair
 
 
 def test_context_parallel_bytes_by_exchange():
