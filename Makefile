@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOB    ?= planner/examples/llama3-70b-1024-h100.yaml
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Tests start many processes: what one has compiled of Python the next should find.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: plan test lint smoke bench docs clean
 
@@ -28,14 +31,18 @@ bench: $(VENV)/installed-dev
 docs: $(VENV)/installed
 	$(BIN)/python docs/refresh.py $(VALIDATION)
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,jax]'
-	@touch $@
+# Everything at once, and compiled by all cores.
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --no-compile --editable '.[dev,jax]'
+	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib > /dev/null || true
+	@touch $(VENV)/installed $@
 
 clean:
 	rm -rf $(VENV) out

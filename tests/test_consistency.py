@@ -13,6 +13,7 @@ from planner.errors import NoFeasiblePlan, SpecError
 from planner.explain import explain
 from planner.whatif import what_if
 
+pytestmark = pytest.mark.xdist_group("consistency")  # one process plans for all
 SITES = 4
 NODE = "{name: node, devices: 8, bytes_per_s: 3.2e11, latency_s: 1.5e-6}"
 CLUSTER = "{name: cluster, devices: 64, bytes_per_s: 3.4e11, latency_s: 8.5e-6}"

@@ -87,7 +87,10 @@ def label(expert):
     return f"{expert.example}: {expert.source}"
 
 
-every_expert = pytest.mark.parametrize("expert", EXPERTS, ids=label)
+every_expert = pytest.mark.parametrize(
+    "expert",
+    [pytest.param(e, id=label(e), marks=pytest.mark.xdist_group(e.example)) for e in EXPERTS],
+)
 
 
 @every_expert
@@ -109,6 +112,7 @@ def test_it_fits_and_the_recommendation_is_as_fast(expert):
     assert plan["prediction"]["step_time_s"] <= theirs["step_time_s"]
 
 
+@pytest.mark.xdist_group("llama3-405b-16384-h100")
 def test_llama_3_ran_without_recomputation_and_is_priced_at_the_limit():
     """Llama 3 Herd, section 3.3: no recomputation at 8K, states sharded over all 128 replicas.
 

@@ -2,9 +2,9 @@
 
 import oracle
 import pytest
-from plans import devices_of, exact_sum, names, pinned, planned
+from plans import devices_of, exact_sum, examples, names, pinned, planned
 
-every_example = pytest.mark.parametrize("name", names())
+every_example = pytest.mark.parametrize("name", examples())
 
 
 @every_example
@@ -92,7 +92,7 @@ PLAIN = ("gpt3-175b-1024-a100", "gpt-1t-3072-a100", "llama3-70b-1024-h100", "lla
 """Examples of models and networks that the oracle knows."""
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", examples(*PLAIN))
 def test_an_example_costs_what_plain_loops_say(name):
     plan = planned(name)
     seconds, held = oracle.price(plan["job"], plan["strategy"])

@@ -10,6 +10,7 @@ import pytest
 
 from planner.validate import validate
 
+pytestmark = pytest.mark.xdist_group("published")  # one process prices for all
 SUBSET = Path(__file__).parent / "data" / "runs"
 WHOLE = Path(__file__).parents[2] / "shared" / "measurements" / "training"
 MIXTURES = ("qwen", "gpt-oss", "mixtral", "moe", "deepseek")

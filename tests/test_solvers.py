@@ -17,6 +17,7 @@ from planner.problem import Decision, Limit, Problem
 from planner.search import SOLVERS, exhaustive
 from planner.search.solution import PRECISION, Solution
 
+pytestmark = pytest.mark.xdist_group("solvers")  # they fork: in a process that is still small
 COUNT = 500
 BLOCK = 100
 PROVES = {"cpsat": 0.0, "elimination": 0.0, "exhaustive": 0.0, "portfolio": 0.0, "wcsp": 1e-4}

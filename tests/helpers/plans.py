@@ -6,12 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import planner
 from planner import recommend, spec
 
 __all__ = [
     "EXAMPLES",
     "devices_of",
+    "examples",
     "exact_sum",
     "load_example",
     "names",
@@ -26,6 +29,11 @@ EXAMPLES = Path(planner.__file__).parent / "examples"
 def names() -> list[str]:
     """Names of the shipped examples."""
     return sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
+
+
+def examples(*some: str) -> list[Any]:
+    """Names of examples, all by default, to parametrize with: one worker has each one's plan."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in some or names()]
 
 
 def load_example(name: str) -> Any:

@@ -16,6 +16,8 @@ from planner.errors import NoFeasiblePlan, PlannerError, SpecError
 from planner.explain import explain
 from planner.report.json_text import dumps
 
+pytestmark = pytest.mark.xdist_group("explain")  # one process plans for all
+
 
 def _job(**sections: dict[str, Any]) -> dict[str, Any]:
     job: dict[str, Any] = {

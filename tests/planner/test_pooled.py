@@ -24,6 +24,7 @@ from planner.workloads import training
 from planner.workloads.training.pools import beside
 
 EXAMPLE = "llama3-70b-64-a100-32-h100"
+of_the_example = pytest.mark.xdist_group(EXAMPLE)
 MODEL = {
     "name": "small", "layers": 8, "hidden": 2048, "ffn_hidden": 8192, "heads": 16, "kv_heads": 8,
     "vocab": 32000, "gated_mlp": True,
@@ -56,6 +57,7 @@ def step(raw: Any) -> float:
     return best.objective
 
 
+@of_the_example
 def test_two_generations_share_unevenly_and_beat_each_alone() -> None:
     made = planned(EXAMPLE)
     pools = {pool["pool"]: pool for pool in made["prediction"]["pools"]}
@@ -71,6 +73,7 @@ def test_two_generations_share_unevenly_and_beat_each_alone() -> None:
     assert min(pool["step_time_s"] for pool in pools.values()) > 0.95 * here
 
 
+@of_the_example
 def test_the_report_says_which_pool_gets_what_and_what_each_alone_would_reach() -> None:
     made = planned(EXAMPLE)
     balance = made["design"]["load_balancing"]
@@ -83,6 +86,7 @@ def test_the_report_says_which_pool_gets_what_and_what_each_alone_would_reach() 
     assert "a100 0" in html.render(made)  # memory by stage names its pool
 
 
+@of_the_example
 def test_a_pool_costs_what_plain_loops_say() -> None:
     """The oracle prices each pool as a job of its own; beside it, only the link between pools."""
     made = planned(EXAMPLE)

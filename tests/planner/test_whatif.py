@@ -17,6 +17,7 @@ from planner.pool import fill, objectives
 from planner.whatif import what_if
 from planner.workloads import training
 
+pytestmark = pytest.mark.xdist_group("what if")  # one process plans for all
 JOB: dict[str, Any] = {
     "workload": {
         "kind": "training",

@@ -9,6 +9,8 @@ from planner.chosen import Chosen, rebuild
 from planner.errors import SpecError
 from planner.why_not import why_not
 
+pytestmark = pytest.mark.xdist_group("why not")  # one process plans for all
+
 
 def _chosen(**sections: Any) -> Chosen:
     job = {

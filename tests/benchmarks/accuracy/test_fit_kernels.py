@@ -10,6 +10,7 @@ from kernel_tables import SYSTEMS, Table, judged, predicted_s, tables
 from hardware_profiles.load import load
 from hardware_profiles.schema import HardwareProfile
 
+pytestmark = pytest.mark.xdist_group("kernels")  # one process fits for all
 CHIPS = ("a100_sxm", "h100_sxm", "b200_sxm")
 BARS = {"bf16": 0.09, "fp8": 0.10}
 

@@ -27,6 +27,9 @@ def test_every_count_was_measured(setting: str) -> None:
         assert counts == set(HOSTS[1:] if what == "all_reduce" else HOSTS), what
 
 
+pytestmark = pytest.mark.xdist_group("hosts")  # one process fits for all
+
+
 @pytest.fixture(scope="module")
 def profiles() -> dict[str, HardwareProfile]:
     """Profiles from what two and four hosts showed; of the others they know nothing."""

@@ -26,7 +26,12 @@ hardware: {{system: {profile}, devices: {devices}}}
 
 
 def start(out: Path, *more: str, until: int = 0, devices: int = 2) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "FEW_POINTS_UNTIL": str(until), "JAX_PLATFORMS": "cpu"}
+    environment = {
+        **os.environ,
+        "FEW_POINTS_UNTIL": str(until),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiles sooner
+    }
     command = [sys.executable, str(PROGRAM), "calibrate", "--quick", "--devices", str(devices),
                "--out", str(out), *more]  # fmt: skip
     return subprocess.Popen(
