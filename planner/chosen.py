@@ -22,7 +22,7 @@ from planner.one_plan import OnePlan
 from planner.pool import Pool, objectives
 from planner.pooled import search
 from planner.prediction import prediction
-from planner.searched import best_of
+from planner.searched import SearchOptions, best_of
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingJob
 
@@ -116,7 +116,7 @@ def rebuild(plan: Mapping[str, object]) -> Chosen:
     results = search(free_job, staged=False)
     best = best_of(results)
     if best is None:
-        results = search(free_job, limit_memory=False)
+        results = search(free_job, SearchOptions(memory=False))
         best = best_of(results)
     if best is None or best.best is None:
         raise infeasible.explain(pinned, results)

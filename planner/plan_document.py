@@ -7,11 +7,12 @@ import numpy as np
 from hardware_profiles.stack import Stack
 from planner import alternatives, checklist, design, patterns, spec
 from planner.cluster import Cluster
+from planner.cluster_search import FEW_CLUSTERS
 from planner.job import DeviceRange, Job
 from planner.notes import notes
 from planner.prediction import prediction
 from planner.scaling import scaling
-from planner.searched import FEW_CLUSTERS, Searched
+from planner.searched import Searched
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 

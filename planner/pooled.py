@@ -1,25 +1,24 @@
 """Searching a job that may have pools of unlike devices: each pool alone, and pools together.
 
 `search` is the one way from any job to ranked plans. What the search of one kind of device gives
-is `planner.searched`'s; how a batch is shared among pools is `planner.workloads.training`'s.
+is `planner.homogeneous`'s; how a batch is shared among pools is `planner.workloads.training`'s.
 Here is only who is searched with whom, and which job a chosen plan is of.
 
 Parts: `search`, `resolved`.
 """
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
 from planner.choices import pool_cluster
+from planner.homogeneous import search as search_one
 from planner.job import Job, Pool
 from planner.pricing import arithmetic_bound, objective_of, worth_of_a_step
 from planner.search.columns import Found
-from planner.searched import Progress, Searched
-from planner.searched import search as search_one
+from planner.searched import DEFAULTS, Searched, SearchOptions
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
@@ -27,12 +26,7 @@ __all__ = ["resolved", "search"]
 
 
 def search(
-    job: Job[TrainingSpec],
-    *,
-    limit_memory: bool = True,
-    staged: bool = True,
-    deadline: float | None = None,
-    progress: Progress | None = None,
+    job: Job[TrainingSpec], options: SearchOptions = DEFAULTS, *, staged: bool = True
 ) -> list[Searched]:
     """Search every cluster that the job allows; of a job over pools, every choice of pools.
 
@@ -43,9 +37,7 @@ def search(
     """
     pools = job.hardware.pools
     if pools is None:
-        return search_one(
-            job, limit_memory=limit_memory, staged=staged, deadline=deadline, progress=progress
-        )
+        return search_one(job, options, staged=staged)
     if job.strategy.stages is not None:
         named = {stage.pool for stage in job.strategy.stages}
         teams = [tuple(pool for pool in pools if pool.name in named)]
@@ -55,9 +47,9 @@ def search(
     results: list[Searched] = []
     for team in teams:
         if len(team) > 1:
-            results += _together(job, team, limit_memory, deadline, progress)
+            results += _together(job, team, options)
             continue
-        alone = _alone(job, team[0], limit_memory, staged, deadline, progress)
+        alone = _alone(job, team[0], options, staged=staged)
         eligible = job.hardware.use != "all" or len(pools) == 1
         results += [dataclasses.replace(r, eligible=eligible) for r in alone]
     return results
@@ -83,21 +75,13 @@ def _job_of(job: Job[TrainingSpec], pool: Pool) -> Job[TrainingSpec]:
 
 
 def _alone(
-    job: Job[TrainingSpec],
-    pool: Pool,
-    limit_memory: bool,
-    staged: bool,
-    deadline: float | None,
-    progress: Progress | None,
+    job: Job[TrainingSpec], pool: Pool, options: SearchOptions, *, staged: bool
 ) -> list[Searched]:
     """Search one pool as an ordinary job, virtual stages and all."""
     own = _job_of(job, pool)
     if job.strategy.vpp is None:
         own = own.model_copy(update={"strategy": own.strategy.model_copy(update={"vpp": None})})
-    found = search_one(
-        own, limit_memory=limit_memory, staged=staged, deadline=deadline, progress=progress
-    )
-    return [_named(result, pool.name) for result in found]
+    return [_named(result, pool.name) for result in search_one(own, options, staged=staged)]
 
 
 def _named(result: Searched, name: str) -> Searched:
@@ -106,18 +90,14 @@ def _named(result: Searched, name: str) -> Searched:
 
 
 def _together(
-    job: Job[TrainingSpec],
-    team: Sequence[Pool],
-    limit_memory: bool,
-    deadline: float | None,
-    progress: Progress | None,
+    job: Job[TrainingSpec], team: Sequence[Pool], options: SearchOptions
 ) -> list[Searched]:
     """Search plans over several pools; none where a time limit has passed."""
-    if deadline is not None and time.monotonic() > deadline:
+    if options.passed:
         return []
     cluster = pool_cluster(job.hardware, team)
-    if progress:
-        progress(cluster.name, 0, 1)
+    if options.progress:
+        options.progress(cluster.name, 0, 1)
     jobs = [_job_of(job, pool) for pool in team]
     batch, forward = job.workload.global_batch, _forward(job, team)
     plans: list[training.PoolPlan] = []
@@ -125,7 +105,7 @@ def _together(
     least_s = np.inf
     if forward is None:
         shares = training.side_by_side(
-            jobs, cluster, batch, microbatches=_microbatches(job, team), limit_memory=limit_memory
+            jobs, cluster, batch, microbatches=_microbatches(job, team), limit_memory=options.memory
         )
         plans += shares.plans
         tried, over_memory, least_s = shares.tried, shares.over_memory, shares.least_s
@@ -137,7 +117,7 @@ def _together(
             batch,
             forward=forward,
             totals=None if totals is None else [int(str(pp)) for pp in totals],
-            limit_memory=limit_memory,
+            limit_memory=options.memory,
             beat_s=min((plan.step_s for plan in plans), default=np.inf),
         )
         plans += chains.plans

@@ -12,7 +12,7 @@ from planner import alternatives, infeasible, plan_document
 from planner.errors import TimeLimitReached
 from planner.job import Job
 from planner.pooled import resolved, search
-from planner.searched import Progress, Searched, best_of, system_of
+from planner.searched import Progress, Searched, SearchOptions, best_of, system_of
 from planner.strategy import Strategy
 from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingSpec
@@ -39,7 +39,7 @@ def plan(
         return path.plan(job, time_limit_s=time_limit_s, progress=progress)
     start = time.monotonic()
     deadline = None if time_limit_s is None else start + time_limit_s
-    results = search(job, deadline=deadline, progress=progress)
+    results = search(job, SearchOptions(deadline=deadline, progress=progress))
     best = best_of(results)
     if best is None:
         if any(r.found.status == "time_limit" for r in results):
@@ -71,7 +71,7 @@ def predict(job: Job[TrainingSpec] | FunctionJob) -> dict[str, object]:
     results = search(free, staged=False)
     best = best_of(results)
     if best is None:
-        results = search(free, limit_memory=False)
+        results = search(free, SearchOptions(memory=False))
         best = best_of(results)
     if best is None:
         raise infeasible.explain(job, results)
@@ -88,7 +88,7 @@ def _pin_price(
     if not job.strategy.model_dump(exclude_none=True):
         return None
     free = _on_cluster(job, best).model_copy(update={"strategy": Strategy()})
-    return alternatives.pins(best, best_of(search(free, deadline=deadline)))
+    return alternatives.pins(best, best_of(search(free, SearchOptions(deadline=deadline))))
 
 
 def _synchronous(job: Job[TrainingSpec], best: Searched, deadline: float | None) -> Searched | None:
@@ -97,7 +97,7 @@ def _synchronous(job: Job[TrainingSpec], best: Searched, deadline: float | None)
         return None
     strategy = job.strategy.model_copy(update={"consistency": "synchronous"})
     pinned = _on_cluster(job, best).model_copy(update={"strategy": strategy})
-    return best_of(search(pinned, deadline=deadline))
+    return best_of(search(pinned, SearchOptions(deadline=deadline)))
 
 
 def _on_cluster(job: Job[TrainingSpec], best: Searched) -> Job[TrainingSpec]:

@@ -17,8 +17,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import planner
 from planner import spec
 from planner.choices import clusters
+from planner.homogeneous import search
 from planner.search.columns import CHUNK
-from planner.searched import search
 from planner.workloads import training
 
 EXAMPLES = Path(planner.__file__).parent / "examples"

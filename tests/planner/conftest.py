@@ -5,16 +5,18 @@ from functools import cache
 
 import pytest
 
-from planner import searched, spec
+from planner import spec
+from planner.homogeneous import search
 from planner.one_plan import OnePlan
 from planner.prediction import prediction
+from planner.searched import best_of
 from planner.workloads import training
 
 
 @cache
 def _plan(text: str) -> OnePlan:
     job = spec.load(text)
-    best = searched.best_of(searched.search(job))
+    best = best_of(search(job))
     assert best is not None, "the test's job has no plan"
     dims = best.best
     assert dims is not None

@@ -4,8 +4,9 @@ import pytest
 from rows import job_of
 
 from planner import alternatives
+from planner.homogeneous import search
 from planner.prediction import prediction
-from planner.searched import best_of, search
+from planner.searched import best_of
 
 
 def searched(job):

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 
-from planner import alternatives, design, rejected, rejected_upkeep, searched
+from planner import alternatives, design, rejected, rejected_upkeep
+from planner.homogeneous import search
 from planner.one_plan import OnePlan
+from planner.searched import best_of
 
 Make = Callable[..., OnePlan]
 SLOTS = (
@@ -48,7 +50,7 @@ def test_every_slot_is_filled_and_says_what_it_was_preferred_to(plan_of: Make) -
 
 def test_the_runners_up_are_the_rejected_partitions(plan_of: Make) -> None:
     plan = plan_of(**DENSE)
-    best = searched.best_of(searched.search(plan.job))
+    best = best_of(search(plan.job))
     assert best is not None
     others = alternatives.runners_up(plan.job, best, plan.prediction)
     assert others

@@ -12,8 +12,8 @@ from rows import GPT, context_of, job_of, row, taken
 
 from planner import recommend, spec
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
+from planner.homogeneous import search
 from planner.refined import CLOSE, refined
-from planner.searched import search
 from planner.workloads import training
 from planner.workloads.training.stages import even_layout
 from planner.workloads.training.staging import StageChoice, Staging
