@@ -18,6 +18,7 @@ from jax import Array
 
 from planner.check.layout import Group, Layout
 from planner.check.spmd import parallel
+from planner.check.spmd.products import product
 from planner.check.spmd.ring import ring
 
 __all__ = ["attend", "attention", "rope"]
@@ -28,7 +29,7 @@ ROPE_BASE = 10_000.0
 def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
     """Return what attention adds to a layer's tokens, before the tensor ranks' parts are added."""
     model, context = layout.model, layout.group("cp")
-    qkv = jnp.einsum("bsh,hged->bsged", x, w["qkv"])
+    qkv = product(x, w["qkv"])
     queries, keys, values = qkv[..., :-2, :], qkv[..., -2, :], qkv[..., -1, :]
     if model.position == "rope":
         first = parallel.rank(context) * x.shape[1]
@@ -36,7 +37,7 @@ def attention(x: Array, w: dict[str, Array], layout: Layout) -> Array:
         cos, sin = (jax.lax.dynamic_slice_in_dim(t, first, x.shape[1]) for t in turns)
         queries, keys = rope(queries, cos, sin), rope(keys, cos, sin)
     mixed = _exchanged(queries, keys, values, layout, context)
-    return jnp.einsum("bsk,kh->bsh", mixed.reshape(*x.shape[:2], -1), w["out"])
+    return product(mixed.reshape(*x.shape[:2], -1), w["out"])
 
 
 def _turns(tokens: int, half: int) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ from jax import Array
 from planner.check.layout import Layout
 from planner.check.spmd import parallel
 from planner.check.spmd.feed import gated
+from planner.check.spmd.products import product
 
 __all__ = ["experts"]
 
@@ -75,6 +76,6 @@ def _worked(sent: Array, w: dict[str, Array], layout: Layout) -> Array:
     to, among = layout.group("ep"), layout.group("etp")
     here = parallel.swap(sent, to, 0, 1)
     here = parallel.gather(here, among, 1)
-    wide = jnp.einsum("ech,ehgf->ecgf", here, w["expert_up"])
-    out = jnp.einsum("ecf,efh->ech", gated(wide), w["expert_down"])
+    wide = jax.vmap(product)(here, w["expert_up"])
+    out = jax.vmap(product)(gated(wide), w["expert_down"])
     return parallel.swap(parallel.scatter(out, among, 1), to, 1, 0)

@@ -11,6 +11,7 @@ from jax import Array, lax
 from planner.check.layout import Group, Layout
 from planner.check.spmd import parallel
 from planner.check.spmd.feed import norm
+from planner.check.spmd.products import product
 
 __all__ = ["embed", "loss_sum"]
 
@@ -31,10 +32,7 @@ def loss_sum(x: Array, w: dict[str, Array], labels: Array, layout: Layout) -> Ar
     group = layout.group("tp")
     x = norm(x, w["final_norm"])
     x = parallel.gather(x, group, 1) if layout.mesh.sp else parallel.copy(x, group)
-    if "head" in w:
-        logits = jnp.einsum("bsh,hv->bsv", x, w["head"])
-    else:
-        logits = jnp.einsum("bsh,vh->bsv", x, w["embedding"])
+    logits = product(x, w["head"] if "head" in w else w["embedding"].T)
     return jnp.sum(_cross_entropy(logits.astype(jnp.float32), labels, group))
 
 

@@ -276,7 +276,8 @@ def _accumulate_s(
 
     Where the products of weight gradients do it themselves, only what their time does not cover:
     smooth_max(weight, traffic) - weight. Where layers are stacked, every microbatch reads and
-    writes parameters to cut them out, and clears, reads and writes gradients to put them in.
+    writes parameters to cut them out, in both passes, and clears, reads and writes gradients to
+    put them in.
     """
     traffic = 2.0 * context.gradient_bytes * parameters.trainable
     seconds: Num = traffic / context.rates.memory_bytes_per_s
@@ -284,7 +285,7 @@ def _accumulate_s(
         seconds = smooth_max(weight_s, seconds) - weight_s
     seconds = np.where(dims.microbatches > 1, seconds, 0.0)
     if context.stack.stacked_layers:
-        each = 2.0 * context.activation_bytes + 3.0 * context.gradient_bytes
+        each = 4.0 * context.activation_bytes + 3.0 * context.gradient_bytes
         seconds = seconds + each * parameters.trainable / context.rates.memory_bytes_per_s
     return seconds
 
