@@ -160,7 +160,8 @@ class Stack(_Frozen):
                         and fp32 copies of gradients, flat buffers); sharded_transient_bytes:
                         where parameters and gradients are sharded too
     update_more_bytes : per parameter that a rank updates, moved by the optimizer's kernels beside
-                        its update: unscaling, the norm, clipping, casts
+                        its update: unscaling, the norm, clipping, casts; bucket_copy_bytes: per
+                        parameter of a stage, gradients copied to flat buckets and back
     whole_transient_bytes : per parameter of a stage: flat buffers that whole weights and gradients
                         pass through as they are gathered and reduced
     output_logit_bytes : per logit, outputs of earlier microbatches that the last stage's engine
@@ -194,6 +195,7 @@ class Stack(_Frozen):
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING
     update_more_bytes: Figure = _NOTHING
+    bucket_copy_bytes: Figure = _NOTHING
     whole_transient_bytes: Figure = _NOTHING
     output_logit_bytes: Figure = _NOTHING
     bucket_bytes: Figure = _NOTHING

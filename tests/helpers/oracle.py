@@ -131,6 +131,7 @@ def _update(job: Job, stages: list[Stage], away: bool) -> float:
     mine = dense / job.shards() + expert / job.expert_shards()
     state = job.master + job.moments + (job.stored if job.family.shards_master else 0.0)
     traffic = mine * (2 * state + 2 * job.grad + job.act + job.stack.update_more_bytes.value)
+    traffic += (dense + expert) * job.stack.bucket_copy_bytes.value
     if away:
         link = job.profile.host.link_bytes_per_s.value
         return traffic / 50e9 + mine * (job.grad + job.act) / link

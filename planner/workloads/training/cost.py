@@ -229,7 +229,9 @@ def _update_s(context: Context, dims: ParallelDims, parameters: states.Fullest) 
     if family.shards_master:
         state = state + context.parameter_bytes
     traffic = mine * (2.0 * state + 2.0 * context.gradient_bytes + context.activation_bytes)
-    traffic = traffic + mine * context.stack.update_more_bytes.value
+    whole, stack = parameters.dense + parameters.expert, context.stack
+    traffic = traffic + mine * stack.update_more_bytes.value
+    traffic = traffic + whole * stack.bucket_copy_bytes.value
     memory_bytes_per_s = context.cluster.profile.memory_bytes_per_s.value
     down_up = mine * (context.gradient_bytes + context.activation_bytes)
     return (

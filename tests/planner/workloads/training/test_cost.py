@@ -225,18 +225,24 @@ def test_the_optimizer_step_moves_every_state_twice():
     assert named["optimizer step"] == pytest.approx(moved / rate + family.step_s.value, rel=1e-9)
 
 
-def test_megatron_of_2022_passes_over_gradients_and_weights_beside_the_update():
-    """24 bytes a parameter: gradients unscaled, summed up and clipped, weights read to be cast."""
-    context = context_of(job_of(software={"preset": "megatron-2022"}, devices=8, batch=8))
-    dims = row(context, tp=8, zero=0)
+@pytest.mark.parametrize(
+    ("preset", "mesh", "owned", "whole"),
+    [("megatron-2022", {"tp": 8, "zero": 0}, 24, 0), ("internevo", {"zero": 1}, 32, 8)],
+)
+def test_passes_over_gradients_beside_the_update(preset, mesh, owned, whole):
+    """Bytes a parameter: of those a rank updates, and of all that it holds."""
+    context = context_of(job_of(software={"preset": preset}, devices=8, batch=8))
+    dims = row(context, **mesh)
     nothing = Figure(value=0.0, basis="assumed", source="to compare with")
-    bare = context.stack.model_copy(update={"update_more_bytes": nothing})
+    bare = context.stack.model_copy(
+        update=dict.fromkeys(("update_more_bytes", "bucket_copy_bytes"), nothing)
+    )
     slow, fast = (
         next(t for t in training.times_of(c, dims).terms if t.name == "optimizer step")
         for c in (context, dataclasses.replace(context, stack=bare))
     )
-    held = sum(b.count * b.weights() for b in context.graph.blocks) / 8
+    held = sum(b.count * b.weights() for b in context.graph.blocks)
+    moved = held * (owned / 8 + whole)
     family, profile = context.stack.family, context.cluster.profile
     rate = profile.memory_bytes_per_s.value * family.optimizer_efficiency.value
-    more_s = taken(slow.time_s) - taken(fast.time_s)
-    assert more_s == pytest.approx(24 * held / rate, rel=1e-2)
+    assert taken(slow.time_s) - taken(fast.time_s) == pytest.approx(moved / rate, rel=1e-2)
