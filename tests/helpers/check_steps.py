@@ -7,15 +7,13 @@ one device, and how many bytes of exchanges the step has by axis.
 import json
 import os
 import sys
-from importlib.metadata import version
 
-FLAGS = "--xla_force_host_platform_device_count=8"
-if version("jaxlib").startswith("0.10."):  # knows the flag; steps compile four times as fast
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+from quick_xla import QUICK
+
 if __name__ == "__main__":  # before JAX is imported, and not in who imports the cases alone
-    os.environ["XLA_FLAGS"] = FLAGS
+    os.environ |= QUICK
+    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
     os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiles in seconds
 
 MODEL = {
     "name": "toy", "layers": 2, "hidden": 32, "ffn_hidden": 64, "heads": 8, "kv_heads": 4,

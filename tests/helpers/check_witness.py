@@ -9,12 +9,12 @@ import os
 import sys
 import time
 
+from quick_xla import QUICK
+
 MOST = 512
 if __name__ == "__main__":  # before JAX is imported, and not in who imports the cases alone
-    os.environ["XLA_FLAGS"] = (
-        f"--xla_force_host_platform_device_count={MOST} --xla_backend_optimization_level=0"
-        " --xla_cpu_use_fusion_emitters=false"  # the same collectives, a third of the time
-    )
+    os.environ |= QUICK
+    os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={MOST}"
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 MODEL = {

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick_xla import QUICK
 
 from hardware_profiles.load import load
 from planner.calibrate.journal import journal_of
@@ -30,7 +31,7 @@ def start(out: Path, *more: str, until: int = 0, devices: int = 2) -> "subproces
         **os.environ,
         "FEW_POINTS_UNTIL": str(until),
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiles sooner
+        **QUICK,
     }
     command = [sys.executable, str(PROGRAM), "calibrate", "--quick", "--devices", str(devices),
                "--out", str(out), *more]  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick_xla import QUICK
 
 from planner.report.check import check_sections
 from planner.report.terminal import render_sections
@@ -26,12 +27,7 @@ strategy: {tp: 1, cp: 1, pp: 1, zero: 1, micro_batch: 2, schedule: gpipe, recomp
 
 
 def check(job: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiles sooner
-    }
-    environment.pop("XLA_FLAGS", None)
+    environment = {**os.environ, **QUICK, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "planner", "check", str(job), *more]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from quick_xla import FLAGS
 
 from planner.emit.jax_mesh import emit
 
@@ -134,7 +135,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
             done = subprocess.run(
                 [sys.executable, "mesh.py", "--dry-run", "8"],
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+                env={"PATH": os.environ["PATH"], "HOME": str(folder), "XLA_FLAGS": FLAGS},
                 capture_output=True,
                 text=True,
                 timeout=500,
