@@ -70,11 +70,20 @@ class _Complaint:
         said = self.grammar.allowed(path)
         if kind == "missing":
             return self.document.error(f"is needed{f': {said}' if said else ''}", path)
-        near = hint(self.value, self.grammar.choices(path)) if isinstance(self.value, str) else ""
-        near = f"; {near}" if near.startswith("nearest") else ""
         return self.document.error(
-            f"got {shown(self.value)}; allowed: {said or self.text[:200]}{near}", path
+            f"got {shown(self.value)}; allowed: {said or self.text[:200]}{self._near()}", path
         )
+
+    def _near(self) -> str:
+        """Say what was meant, where that can be told: a misspelt word, a share in per cent."""
+        value = self.value
+        if isinstance(value, str):
+            near = hint(value, self.grammar.choices(self.path))
+            return f"; {near}" if near.startswith("nearest") else ""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and 1.0 < value < 100.0 and self.grammar.is_share(self.path):
+            return f"; {value:g}% is {value / 100.0:g}"
+        return ""
 
 
 def _user_path(loc: tuple[int | str, ...], value: Value, kind: str) -> tuple[PathKey, Value]:

@@ -31,6 +31,11 @@ class Grammar:
         """Return the words among which the value at `path` must be, where there are such."""
         return tuple(str(value) for node in self._at(path) for value in _list(node.get("enum")))
 
+    def is_share(self, path: PathKey) -> bool:
+        """Whether the value at `path` is a number of at most one."""
+        tops = ("maximum", "exclusiveMaximum")
+        return any(node.get(top) == 1.0 for node in self._at(path) for top in tops)
+
     def keys(self, path: PathKey) -> tuple[str, ...]:
         """Return the keys that the mapping at `path` may have."""
         return tuple(key for node in self._at(path) for key in _keys(node))

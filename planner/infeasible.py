@@ -114,21 +114,22 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
         best = _best_by(job, "time_to_train")
         needs = _one(best.economics.finish_s)
         said.append(
-            f"deadline_s {limits.deadline_s:.6g}: the fastest plan needs {needs:.6g} s"
+            f"deadline_s {limits.deadline_s:.6g} s: the fastest plan needs {needs:.6g} s"
             f" ({needs / DAY_S:.3g} days) {confidence}"
         )
         cures.append(_faster(job, best, needs / limits.deadline_s))
     if limits.max_cost_usd is not None:
         best = _best_by(job, "cost")
         costs = _one(best.economics.finish_cost_usd)
-        said.append(f"max_cost_usd {limits.max_cost_usd:.6g}: the cheapest costs {costs:.6g}"
-                    f" {confidence}")  # fmt: skip
+        said.append(f"max_cost_usd {limits.max_cost_usd:.6g} USD: the cheapest costs"
+                    f" {costs:.6g} USD {confidence}")  # fmt: skip
         cures.append("allow more money, cheaper machines or fewer tokens")
     if limits.min_tokens_per_s is not None:
         best = _best_by(job, "step_time")
         rate = job.workload.global_batch * job.workload.sequence_length / best.step_s
         said.append(
-            f"min_tokens_per_s {limits.min_tokens_per_s:.6g}: the fastest reaches {rate:.6g}"
+            f"min_tokens_per_s {limits.min_tokens_per_s:.6g} tokens/s: the fastest reaches"
+            f" {rate:.6g} tokens/s"
         )
         cures.append(_faster(job, best, limits.min_tokens_per_s / rate))
     text = "; ".join(dict.fromkeys(cures))
