@@ -80,10 +80,10 @@ class _Complaint:
         if isinstance(value, str):
             near = hint(value, self.grammar.choices(self.path))
             return f"; {near}" if near.startswith("nearest") else ""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and 1.0 < value < 100.0 and self.grammar.is_share(self.path):
-            return f"; {value:g}% is {value / 100.0:g}"
-        return ""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        percent = 1.0 < value < 100.0 and self.grammar.is_share(self.path)
+        return f"; {value:g}% is {value / 100.0:g}" if percent else ""
 
 
 def _user_path(loc: tuple[int | str, ...], value: Value, kind: str) -> tuple[PathKey, Value]:
