@@ -8,6 +8,7 @@ depend on switches and family constants, never on a preset's name.
 Parts: `Family`, `Switches`, `Supports`, `Stack`, `load_stack`, `stack_names`.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -207,6 +208,20 @@ class Stack(_Frozen):
     attention_kernels: AttentionKernels = "chip"
     unfused_loss_under: tuple[str, ...] = ()
     extra_layers: Literal["early", "last"] = "early"
+
+    def with_values(self, values: Mapping[str, float]) -> "Stack":
+        """Return the stack with other values of figures, by name: its family's or its own."""
+        family = {name for name in values if name in Family.model_fields}
+        changed = {
+            name: getattr(self.family if name in family else self, name).model_copy(
+                update={"value": value}
+            )
+            for name, value in values.items()
+        }
+        of_family = {name: changed.pop(name) for name in family}
+        return self.model_copy(
+            update={"family": self.family.model_copy(update=of_family), **changed}
+        )
 
 
 def _read(path: Path) -> dict[str, object]:

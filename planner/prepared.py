@@ -183,11 +183,7 @@ def _as_logged(context: training.Context) -> training.Context:
     stack = context.stack
     if stack.logged_bytes == "device":
         return context
-    nothing = {
-        name: getattr(stack.family, name).model_copy(update={"value": 0.0})
-        for name in ("base_bytes", "group_bytes")
-    }
-    stack = stack.model_copy(update={"family": stack.family.model_copy(update=nothing)})
+    stack = stack.with_values({"base_bytes": 0.0, "group_bytes": 0.0})
     return dataclasses.replace(context, stack=stack)
 
 

@@ -20,7 +20,6 @@ from ruamel.yaml import YAML
 from training_runs import prepared_runs
 
 from costmodels.units import Column
-from hardware_profiles.schema import Figure
 from planner.prepared import Priced, logged_stages
 
 __all__ = ["CONSTANTS", "fit_memory", "main"]
@@ -44,11 +43,6 @@ class Knob:
     key: str
     values: tuple[float, ...]
     prior: float
-
-    @property
-    def of_family(self) -> bool:
-        """Whether it stands in families; else in presets."""
-        return self.files[0].startswith("families/")
 
 
 GIGA = tuple(0.1e9 * n for n in range(41))
@@ -136,15 +130,7 @@ def _touches(knob: Knob, run: Priced) -> bool:
 
 def _under(run: Priced, values: Mapping[Knob, float]) -> Priced:
     """Return the run with its stack's constants replaced."""
-    stack = run.context.stack
-    of_family: dict[str, Figure] = {}
-    of_preset: dict[str, Figure] = {}
-    for knob, value in values.items():
-        holder, changed = (stack.family, of_family) if knob.of_family else (stack, of_preset)
-        figure: Figure = getattr(holder, knob.key)
-        changed[knob.key] = figure.model_copy(update={"value": value})
-    family = stack.family.model_copy(update=of_family)
-    stack = stack.model_copy(update={"family": family, **of_preset})
+    stack = run.context.stack.with_values({knob.key: value for knob, value in values.items()})
     return dataclasses.replace(run, context=dataclasses.replace(run.context, stack=stack))
 
 

@@ -35,7 +35,7 @@ def layer_bytes(
         if _shares_columns(op):
             summed = result + _input_gradients(context, op, tokens)
             gradients = np.maximum(gradients, np.where(dims.tp > 1, summed, 0.0))
-        largest = np.maximum(largest, gradients + _casts(context, op, tokens, dims))
+        largest = np.maximum(largest, gradients + _casts(context, op, tokens, dims, result))
     if not block.recomputed:
         return every, largest
     partly = recomputed * entry + (1.0 - recomputed) * every
@@ -57,7 +57,7 @@ def _input_gradients(context: Context, op: Op, tokens: Rows) -> Num:
     return whole * op.branches if context.stack.family.branches_apart else whole
 
 
-def _casts(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
+def _casts(context: Context, op: Op, tokens: Rows, dims: ParallelDims, result: Num) -> Num:
     """Bytes of what the backward pass of a product of low precision casts: two operands.
 
     The gradient of its result, and its input in another layout: the product that gives the
@@ -70,7 +70,7 @@ def _casts(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     read = saved_bytes(context, op, tokens, dims)
     if _shares_columns(op):
         read = np.maximum(read, op.inner.size * op.rows.size * tokens.whole * low)
-    return result_bytes(context, op, tokens, dims) * (low / high) + read
+    return result * (low / high) + read
 
 
 def largest_tensor_bytes(context: Context, dims: ParallelDims) -> Num:
