@@ -117,11 +117,17 @@ class Family(_Frozen):
 
 
 class Switches(_Frozen):
-    """Software switches of the job spec, all given (a preset's defaults)."""
+    """Software switches of the job spec, all given (a preset's defaults).
+
+    `fused_experts`: one kernel of the experts' products takes in casts, bias and activation;
+    `cuda_graphs`: the step's kernels are replayed from a graph, and the host launches none.
+    """
 
     flash_attention: bool = True
     compile: bool = False
     fused_kernels: bool = True
+    fused_experts: bool = False
+    cuda_graphs: bool = False
     overlap_grad_reduce: bool = True
     overlap_param_gather: bool = True
     overlap_tp: bool = False

@@ -57,6 +57,10 @@ class Op:
                parallelism does; "" where nothing does
     flop     : per token
     traffic  : elements read and written per token, for work bound by memory
+    exchanged : elements moved beside `traffic` where a layer's experts stand on several ranks
+    unfused  : elements moved beside it where no compiler or kernel of its own joins the op's parts
+    gate     : the activation between the two products of experts, which one kernel may take in
+    each     : launches for each expert held, of a library's loop over them
     output   : elements of the result per token
     saved    : elements kept per token for the backward pass, in the op's own region
     extra_saved : kept only where attention is not fused (softmax and its kin)
@@ -83,6 +87,10 @@ class Op:
     split: str = ""
     flop: float = 0.0
     traffic: float = 0.0
+    exchanged: float = 0.0
+    unfused: float = 0.0
+    gate: bool = False
+    each: float = 0.0
     output: float = 0.0
     saved: float = 0.0
     extra_saved: float = 0.0

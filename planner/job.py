@@ -272,6 +272,12 @@ class Software(Section):
     fused_kernels: bool | None = Field(
         default=None, description="fused norms, activations and the like"
     )
+    fused_experts: bool | None = Field(
+        default=None, description="casts, bias and activation inside the products of experts"
+    )
+    cuda_graphs: bool | None = Field(
+        default=None, description="a step's kernels are replayed from a graph, not launched"
+    )
     overlap_grad_reduce: bool | None = None
     overlap_param_gather: bool | None = None
     overlap_tp: bool | None = None

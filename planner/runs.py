@@ -20,6 +20,7 @@ from planner.errors import SpecError
 from planner.fields import Name, NotNegative, Positive, Section
 from planner.flow import read_flow
 from planner.grammar import Grammar
+from planner.models.published import completed
 from planner.nearest import shown
 from planner.resolve import without_nulls
 from planner.spec import load_mapping
@@ -112,6 +113,7 @@ def load_runs(path: Path) -> RunsFile:
 def job_of(run: Run, file: RunsFile) -> TrainingJob:
     """Return the job of a run, with what an absent key means in a runs file filled in.
 
+    A model of a published name and sizes has what is published of it beside (see `completed`).
     Absent `cp`, `ep`, `etp`, `vpp` are 1 (`vpp` 2 where the schedule is interleaved), absent
     `offload` is empty. The rest stays free: `zero`, `sp`, `schedule` are the stack's default,
     `recompute` and `micro_batch` the fastest that fits.
@@ -126,6 +128,9 @@ def job_of(run: Run, file: RunsFile) -> TrainingJob:
         virtual = 2 if given.get("schedule") == "interleaved" else 1
         absent = {"cp": 1, "ep": 1, "etp": 1, "vpp": virtual, "offload": []}
         job["strategy"] = absent | {k: v for k, v in given.items() if v is not None}
+    work = job.get("workload")
+    if isinstance(work, dict) and isinstance(work.get("model"), dict):
+        job["workload"] = work | {"model": completed(work["model"])}
     return load_mapping(job, base_dir=Path(file.path).parent, file=file.path, line=run.line)
 
 

@@ -317,6 +317,10 @@ def _kernels(view: PlanView, header: Header) -> list[Arg]:
             header.not_expressible("tp exchange overlapped without sp", "not overlapped")
     if switches.chunked_loss:
         header.not_expressible("a loss computed in chunks", "logits whole, cross entropy fused")
+    if switches.cuda_graphs:
+        header.not_expressible("a step replayed from a CUDA graph", "kernels launched one by one")
+    if switches.fused_experts and view.model.moe is not None:
+        header.not_expressible("activation inside the experts' products", "a kernel of its own")
     if switches.compile:
         header.not_expressible("a compiled step", "eager, with the fused kernels of this stack")
     return args

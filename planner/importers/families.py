@@ -128,6 +128,7 @@ def _gpt_oss(f: Fields) -> Shape:
             "head_dim": f.whole("head_dim", default=64),
             "linear_bias": True,
             "attention_sinks": True,
+            "mlp_clamp": True,
             "moe": mixture(f, f.whole("num_local_experts", default=128), top_k=4),
         }
         | alternating(f, period=2, window=128)

@@ -98,6 +98,7 @@ class ModelConfig(_Frozen):
     qkv_bias, output_bias : biases of the query, key and value and of the output projection
     mlp_bias       : biases of the MLPs and experts
     linear_bias    : a bias on every linear map of the layers (attention, MLP, experts, router)
+    mlp_clamp      : gate and up of MLPs and experts are clamped before the activation (GPT-OSS)
     norm_bias      : norms have a bias beside their weight
     norm_weight    : norms have a weight (False: OLMo 1's)
     norms_per_layer: of width hidden. None means 2, or 4 with post_norms; 1 in some parallel layers
@@ -132,6 +133,7 @@ class ModelConfig(_Frozen):
     post_norms: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
+    mlp_clamp: bool = False
     norm_weight: bool = True
     norms_per_layer: Count | None = None
     embedding_norm: bool = False

@@ -17,7 +17,7 @@ from planner.graph import Block, Op
 from planner.operator_graph import Labels, Operand, Operator, OperatorGraph, Tensor
 from planner.sharding.roles import Role, head_roles, layer_roles
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import expert_load
+from planner.workloads.training.experts import expert_load
 from planner.workloads.training.operators import BACKWARD_ATTENTION, BACKWARD_TRAFFIC
 
 __all__ = ["operator_graph"]

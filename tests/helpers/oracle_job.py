@@ -137,16 +137,18 @@ class Job(Model, Network):
         casting = m * k * cast_bytes / self.bandwidth if cast else 0.0
         return fixed + casting + power_norm(arithmetic, traffic, 4.0)
 
-    def experts(self, inner: float, outer: float) -> float:
+    def experts(self, inner: float, outer: float, cast: float) -> float:
         moe, p = self.model["moe"], self.plan
         rate, fixed = self.rate["low"][0], self.grouped_fixed
         local = moe["experts"] / p["ep"]
         rows = moe["top_k"] * self.local("experts") * (self.load if p["ep"] > 1 else 1.0)
+        casting = rows * cast * self.rate["low"][3] / self.bandwidth
+        casting = 0.0 if self.on.fused_experts else casting
         rows += local * self.tile[0] / 2
         arithmetic = 2 * rows * inner * outer / (rate * self.grouped)
         moved = rows * (inner + outer) * 0.5 * (self.product + self.act)
         moved += local * inner * outer * self.product
-        return fixed + power_norm(arithmetic, moved / self.bandwidth, 4.0)
+        return fixed + casting + power_norm(arithmetic, moved / self.bandwidth, 4.0)
 
     def attend(self, layer: Layer, op: Work, forward: bool) -> float:
         p, m = self.plan, self.model
@@ -200,7 +202,7 @@ class Job(Model, Network):
             elif op.kind == "memory":
                 heads = self.split(layer, op)
                 share = {"sequence": 1, "heads": heads, "experts": p["etp"]}[op.region]
-                moved = op.touched * (1.0 if forward else 1.6) * self.local(op.region) / share
+                moved = self.moved(op, forward) * self.local(op.region) / share
                 moved *= layer.patches * self.act
                 more = 1.0 if fused else 4.0
                 if op.loss:
@@ -210,7 +212,7 @@ class Job(Model, Network):
                 elif not fused:
                     moved *= 2.2
                 times["memory"] += moved / self.bandwidth + self.memory_fixed * op.starts
-                starts += op.starts * more
+                starts += op.starts * more + self.loops(op, forward)
             elif op.kind == "attention":
                 times["attention"] += self.attend(layer, op, forward)
                 starts += (1.0 if forward else 2.0) * (1.0 if self.on.flash_attention else 5.0)
@@ -222,7 +224,8 @@ class Job(Model, Network):
                 outer = op.width_out / (degree if op.split == "out" else 1)
                 rows = self.local(op.region) * layer.patches
                 if op.kind == "grouped":
-                    each = [self.experts(inner, outer)] * (1 if forward else 2)
+                    each = [self.experts(inner, outer, inner if forward else outer)]
+                    each += [] if forward else [self.experts(inner, outer, 0.0)]
                     times["experts"] += sum(each)
                 elif forward:
                     each = [self.matmul(rows, outer, inner, op.wide)]
@@ -234,15 +237,36 @@ class Job(Model, Network):
                     ]
                     each = each[1:] if layer.name == "patches" else each
                     times["matmul"] += sum(each)
-                starts += len(each) * self.launches(op)
+                starts += len(each) * op.starts + self.loops(op, forward)
                 weight += each[-1] if not forward else 0.0
         return *self.expose(layer, times, starts, forward), weight
 
-    def launches(self, op: Work) -> float:
-        """Count launches of a product: of experts' ones, part of one more for each expert."""
+    def held(self) -> float:
+        """Experts of a rank."""
+        return float(self.model["moe"]["experts"]) / self.plan["ep"]
+
+    def moved(self, op: Work, forward: bool) -> float:
+        """Elements per token of work bound by memory; of experts' rows what their place adds."""
+        touched, apart = op.touched, op.apart
+        if op.gate and self.on.fused_experts:
+            touched = 0.0
+        if self.on.compile or self.on.fused_experts:
+            apart = 0.0
+        moved = (touched + apart) * (1.0 if forward else 1.6)
+        if op.swapped and self.plan["ep"] > 1 and self.held() > 1:
+            moved += op.swapped
+        return moved
+
+    def loops(self, op: Work, forward: bool) -> float:
+        """Count launches for each expert held: of its products, casts before them, its bias."""
+        if not op.looped or self.on.fused_experts:
+            return 0.0
         if op.kind != "grouped":
-            return op.starts
-        return op.starts * (1 + 0.15 * float(self.model["moe"]["experts"]) / self.plan["ep"])
+            many = 0.0 if self.on.compile else op.looped * (1.0 if forward else 3.0)
+            return 0.15 * many * self.held()
+        products = 1.0 if forward else 2.0
+        casts = 1.0 if self.rate["low"][3] and not self.on.compile else 0.0
+        return 0.15 * (products + casts) * self.held()
 
     def expose(
         self, layer: Layer, times: dict[str, float], starts: float, forward: bool
@@ -268,6 +292,7 @@ class Job(Model, Network):
         if self.plan["tp"] > 1:
             starts += layer.pairs * (2 if self.plan["sp"] else 1)
         figure = self.family.launch_s_compiled if self.on.compile else self.family.launch_s
+        starts = 0.0 if self.on.cuda_graphs else starts
         each = figure.value * (1 + self.family.launch_tp_growth.value * math.log2(self.plan["tp"]))
         times["launch"] = power_norm(busy, starts * each, self.family.launch_power.value) - busy
         return times, left + times["launch"]

@@ -33,6 +33,10 @@ class Work:
     every_second: float = 0.5
     unread: bool = False
     branches: float = 1.0
+    swapped: float = 0.0
+    apart: float = 0.0
+    gate: bool = False
+    looped: float = 0.0
 
 
 @dataclass
@@ -120,15 +124,22 @@ class Model:
             router = Work("matmul", "", h, float(experts), weights=h * experts, wide=True,
                            result=float(experts), starts=10.0)  # fmt: skip
             up = Work("grouped", "experts", h, gates * width, "out", kept=top * h,
-                       weights=experts * gates * width * h, result=top * gates * width)  # fmt: skip
+                       weights=experts * gates * width * h, result=top * gates * width,
+                       looped=1.0)  # fmt: skip
+            clamped = 8 * top * width if m.get("mlp_clamp") else 0.0
             act = Work("memory", "experts", touched=top * (gates + 1) * width,
-                        kept=top * gates * width, result=top * width)  # fmt: skip
+                        kept=top * gates * width, result=top * width, gate=True,
+                        apart=clamped)  # fmt: skip
             down = Work("grouped", "experts", width, h, "in", kept=top * width,
-                         weights=experts * width * h, result=top * h)  # fmt: skip
+                         weights=experts * width * h, result=top * h, looped=1.0)  # fmt: skip
             trip = Work("dispatch", "experts", result=top * h, starts=4.0)
             home = Work("dispatch", "experts", result=top * h, starts=2.0)
-            permute = Work("memory", "sequence", touched=2 * top * h, starts=8.0, result=top * h)
-            back = Work("memory", "sequence", touched=(top + 1) * h, result=h)
+            permute = Work("memory", "sequence", touched=2 * top * h, starts=8.0, result=top * h,
+                            swapped=2 * top * h)  # fmt: skip
+            added = bias or bool(m.get("mlp_bias"))
+            back = Work("memory", "sequence", touched=(top + 1) * h, result=h,
+                         swapped=2 * top * h, apart=14 * top * h if added else 0.0,
+                         looped=2.0 if added else 0.0)  # fmt: skip
             ops += [router, permute, trip, up, act, down, home, back]
             made.pairs -= 1.0
             made.trips = 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from planner.errors import SpecError
+from planner.models.load import load
 from planner.runs import RunsFile, job_of, load_runs
 
 HEAD = """\
@@ -93,6 +94,20 @@ def test_given_keys_stay(tmp_path: Path) -> None:
     pinned = job_of(file.runs[0], file).strategy
     assert (pinned.cp, pinned.vpp, pinned.recompute) == (2, 1, "full")
     assert pinned.offload == ("optimizer",)
+
+
+def test_a_published_name_with_its_sizes_brings_what_is_published_beside(tmp_path: Path) -> None:
+    oss = "{name: gpt-oss-20b, layers: LAYERS, hidden: 2880, ffn_hidden: 2880, heads: 64,"
+    oss += (
+        " kv_heads: 8, head_dim: 64, vocab: 201088, moe: {experts: 32, top_k: 4, ffn_hidden: 2880}}"
+    )
+    text = HEAD + RUN.replace("model: llama-3.1-8b", f"model: {oss}").replace("STRATEGY", "")
+    made = []
+    for layers in ("24", "12"):
+        file = load_runs(written(tmp_path, text.replace("LAYERS", layers)))
+        made.append(job_of(file.runs[0], file).workload.model)
+    assert made[0] == load("gpt-oss-20b")
+    assert (made[1].attention.window, made[1].linear_bias) == (None, False)
 
 
 def test_a_wrong_job_is_told_with_its_line(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from costmodels.units import Num
 from planner.dims import RECOMPUTE, ParallelDims
 from planner.graph import Block, Op
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import Rows, expert_load
+from planner.workloads.training.experts import expert_load
+from planner.workloads.training.layer import Rows
 
 __all__ = ["FULL", "SELECTIVE", "kept_bytes", "result_bytes", "saved_bytes"]
 

@@ -16,7 +16,7 @@ from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Num
 from planner.dims import RECOMPUTE, ParallelDims
 from planner.graph import Block, Dim, Op
-from planner.workloads.training import exchange
+from planner.workloads.training import exchange, experts
 from planner.workloads.training.context import Context
 from planner.workloads.training.scores import softmax_launches, unfused_attention_s
 
@@ -48,8 +48,6 @@ UNFUSED_LAUNCHES = 4.0
 UNFUSED_ATTENTION_LAUNCHES = 5.0
 """Launches of attention that is not fused over those that is: two products, softmax, dropout and a
 copy (counted in Megatron-LM's core attention), as many for each of two backward."""
-EXPERT_LAUNCHES = 0.15
-"""Launches that the products of one more expert cost: a library's own loop over them (assumed)."""
 RECOMPUTED: Mapping[str, Mapping[str, float]] = {
     "none": {},
     "selective": {"attention": 1.0},
@@ -175,12 +173,12 @@ def _pass(
     launches: Num = 0.0
     weight_s: Num = 0.0
     for op in block.phase(phase):
+        launches = launches + op.launches * _launch_factor(context, op, dims)
+        launches = launches + experts.loops(context, op, dims)
         if op.kind == "dispatch":
-            launches = launches + op.launches
             continue
         category, seconds = ops[op]
         times[category] = times[category] + seconds
-        launches = launches + op.launches * _launch_factor(context, op, dims)
         if op.weight_gradient:
             weight_s = weight_s + seconds
     device_s = times["matmul"] + times["experts"] + times["attention"] + times["memory"]
@@ -195,7 +193,7 @@ def _pass(
     busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
     if block.phase(phase):
         launches = launches + exchange.tensor_calls(block, dims)
-    host_s = launches * _launch_s(context, dims)
+    host_s = launches * (0.0 if context.switches.cuda_graphs else _launch_s(context, dims))
     power = context.stack.family.launch_power.value
     times["launch"] = roofline.smooth_max(busy_s, host_s, power) - busy_s
     return Pass(times, hidden), weight_s
@@ -217,8 +215,6 @@ def _fused_loss(context: Context) -> bool:
 
 
 def _launch_factor(context: Context, op: Op, dims: ParallelDims) -> Num:
-    if op.kind == "grouped" and context.spec.model.moe is not None:
-        return 1.0 + EXPERT_LAUNCHES * context.spec.model.moe.experts / dims.ep
     if op.name.endswith(_LOSS):
         return 1.0 if _fused_loss(context) else UNFUSED_LOSS_LAUNCHES
     if op.kind == "memory" and not _fused(context):
@@ -274,7 +270,8 @@ def _op_s(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> tuple[s
         return "attention", _attention_s(context, op, dims)
     width = dims.etp if op.split == "expert ffn" else dims.tp
     inner = np.where(op.split == "sequence", 1.0, width)
-    traffic = op.part(op.traffic * rows, inner) * context.activation_bytes
+    moved = experts.passes(context, op, dims)
+    traffic = op.part(moved * rows, inner) * context.activation_bytes
     traffic = traffic * _traffic_factor(context, op)
     rates = context.rates
     fixed_s = rates.memory_fixed_s * op.launches
@@ -304,28 +301,8 @@ def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
 
 
 def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
-    """All local experts in one launch, each expert's rows in whole tiles."""
-    moe = context.spec.model.moe
-    assert moe is not None
-    local = moe.experts / dims.ep
-    busiest = np.where(dims.ep > 1, expert_load(context), 1.0)
-    token_dims = [d for d in (op.rows, op.cols, op.inner) if d.per_token]
-    tokens = token_dims[0].size * rows * busiest
     one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
-    return products.grouped_matmul_s(
-        tokens, local, one, two, context.rates.grouped, context.product_bytes,
-        context.activation_bytes,
-    )  # fmt: skip
-
-
-def expert_load(context: Context) -> float:
-    """Rows of the busiest expert rank over the mean; the capacity where tokens are dropped."""
-    moe = context.spec.model.moe
-    if moe is None:
-        return 1.0
-    if not moe.dropless:
-        return moe.capacity_factor or 1.0
-    return context.imbalance
+    return experts.grouped_s(context, op, rows, one, two, dims)
 
 
 def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:

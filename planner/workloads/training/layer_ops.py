@@ -15,6 +15,13 @@ __all__ = ["layer_ops"]
 
 _LINEAR_CHUNK = 64.0
 """Tokens of a chunk of linear attention: assumed, the default of public kernels."""
+_CLAMP = 8.0
+"""Elements moved to clamp gate and up before a fused activation, by width of an expert: each is
+read and written, and both are joined anew (counted in Megatron-LM's fused_bias_geglu.py)."""
+_EXPERT_BIAS = 14.0
+"""Elements moved to add a bias to what each expert gives, in units of 16 bits, by hidden width:
+bias times the token's weight makes fp32, the sum is joined over experts and cast (counted in
+Megatron-LM's experts.py)."""
 
 
 def layer_ops(
@@ -199,26 +206,34 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     rows = Dim("expert tokens", k, True)
     router = matmul(f"{prefix}/router", Dim("experts", moe.experts), Dim("hidden", hidden), "")
     router = replace(router, launches=10.0)  # scores, top k, masks, counts, auxiliary loss
-    permute = memory(f"{prefix}/permute", 2.0 * k * hidden, output=k * hidden, launches=8.0)
+    swap = 2.0 * k * hidden  # what came by rank is put in the order of experts, or back
+    permute = memory(
+        f"{prefix}/permute", 2.0 * k * hidden, output=k * hidden, launches=8.0, exchanged=swap
+    )
     dispatch = Op(
         f"{prefix}/dispatch", "dispatch", rows=rows, output=k * hidden, launches=4.0
     )  # counts exchanged, counts to the host, tokens exchanged, tokens sorted by expert
     up = Op(
         f"{prefix}/experts up", "grouped", rows=rows, cols=Dim("expert ffn", gates * width),
         inner=Dim("hidden", hidden), split="expert ffn", flop=2.0 * k * gates * width * hidden,
-        output=k * gates * width, saved=k * hidden, weights=moe.experts * gates * width * hidden,
+        output=k * gates * width, each=1.0, saved=k * hidden,
+        weights=moe.experts * gates * width * hidden,
     )  # fmt: skip
     act = memory(
         f"{prefix}/expert activation", k * (gates + 1.0) * width, "expert ffn", output=k * width,
-        saved=k * gates * width,
+        saved=k * gates * width, gate=True, unfused=k * _CLAMP * width * model.mlp_clamp,
     )  # fmt: skip
     down = Op(
         f"{prefix}/experts down", "grouped", rows=rows, cols=Dim("hidden", hidden),
         inner=Dim("expert ffn", width), split="expert ffn", flop=2.0 * k * width * hidden,
-        output=k * hidden, saved=k * width, weights=moe.experts * width * hidden,
+        output=k * hidden, each=1.0, saved=k * width, weights=moe.experts * width * hidden,
     )  # fmt: skip
     combine = Op(f"{prefix}/combine", "dispatch", rows=rows, output=k * hidden, launches=2.0)
-    unpermute = memory(f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden)
+    biased = model.linear_bias or model.mlp_bias
+    unpermute = memory(
+        f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden, exchanged=swap,
+        unfused=k * _EXPERT_BIAS * hidden * biased, each=2.0 * biased,
+    )  # fmt: skip
     ops = [router, permute, dispatch, up, act, down, combine, unpermute]
     shared = moe.shared_ffn_hidden or moe.shared_experts * moe.ffn_hidden
     if shared:

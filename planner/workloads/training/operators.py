@@ -19,6 +19,10 @@ BACKWARD_ATTENTION_TRAFFIC = 2.0
 BACKWARD_TRAFFIC = 1.6
 """Traffic of the backward of memory-bound work over the forward's."""
 
+BACKWARD_LOOPS = 3.0
+"""Kernels of the backward of a loop over experts over the forward's: a product and a sum for each
+of two gradients, and casts (counted in Megatron-LM's bias of experts)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
@@ -101,4 +105,10 @@ def _gradients(op: Op) -> list[Op]:
                 row_flop=BACKWARD_ATTENTION * op.row_flop,
             )
         ]  # fmt: skip
-    return [replace(bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic)]
+    return [
+        replace(
+            bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic,
+            exchanged=op.exchanged, unfused=BACKWARD_TRAFFIC * op.unfused,
+            each=BACKWARD_LOOPS * op.each,
+        )
+    ]  # fmt: skip

@@ -151,12 +151,14 @@ def test_stages_that_all_choose_what_the_plan_does_cost_what_the_plan_costs():
 @pytest.mark.parametrize("switch", ["overlap_tp", "overlap_ep", "compile", "flash_attention",
                                     "fused_kernels", "overlap_grad_reduce", "chunked_loss",
                                     "fused_loss",
-                                    "overlap_param_gather", "overlap_p2p",
-                                    "master_weights"])  # fmt: skip
+                                    "overlap_param_gather", "overlap_p2p", "fused_experts",
+                                    "cuda_graphs", "master_weights"])  # fmt: skip
 @pytest.mark.parametrize("value", [True, False])
-def test_every_switch_agrees_with_the_oracle(switch, value):
-    model = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024, "shared_experts": 1}}
-    job = job_of(model=model, devices=32, batch=64, software={switch: value})
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_every_switch_agrees_with_the_oracle(switch, value, precision):
+    moe = {"experts": 16, "top_k": 2, "ffn_hidden": 1024, "shared_experts": 1}
+    model = {**GPT, "moe": moe, "mlp_clamp": True, "mlp_bias": True}
+    job = job_of(model=model, devices=32, batch=64, precision=precision, software={switch: value})
     context = context_of(job)
     agree(job, context, row(context, tp=2, cp=2, pp=2, ep=4, zero=1))
 
