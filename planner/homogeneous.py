@@ -85,7 +85,8 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
     added = len(result.dims) + np.arange(len(made.dims))
     rows = np.concatenate([found.rows, added])
     values = np.concatenate([found.objective, made.objective])
-    order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
+    order = np.argsort(values, kind="stable")
+    order = order[np.isfinite(values[order])]
     better = dataclasses.replace(
         found,
         rows=rows[order],

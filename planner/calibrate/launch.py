@@ -8,6 +8,7 @@ Parts: `Joining`, `join`, `everywhere`, `largest`, `alone`, `is_first`, `meet`.
 """
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class Joining:
 
 
 def join(how: Joining, environment: Mapping[str, str] = os.environ) -> None:
-    """Join the other processes, where there are any.
+    """Join the other processes, where there are any; SIGTERM still ends each of them.
 
     Raises
     ------
@@ -56,6 +57,7 @@ def join(how: Joining, environment: Mapping[str, str] = os.environ) -> None:
         raise SpecError(f"is from 0 to {last} (is {how.process_id})", key="--process-id")
     if not how.given and not several(environment):
         return
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         jax.distributed.initialize(
             how.coordinator, how.processes, how.process_id,
@@ -64,6 +66,7 @@ def join(how: Joining, environment: Mapping[str, str] = os.environ) -> None:
     except (RuntimeError, ValueError) as error:
         said = first_line(error)
         raise SpecError(f"the processes of the job did not find each other: {said}") from None
+    signal.signal(signal.SIGTERM, at_sigterm)  # JAX takes it for a notice and goes on
 
 
 def several(environment: Mapping[str, str]) -> bool:
