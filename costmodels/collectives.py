@@ -184,6 +184,12 @@ def _reduced_s(message_bytes: Num, span: Span, algorithm: str) -> Num:
     return _in_switch_s(message_bytes, span) if span[0].in_switch else np.inf
 
 
+def _chosen_s(message_bytes: Num, span: Span, algorithm: str) -> Num:
+    """Price what a library chooses by itself: a tree only where a group has several domains."""
+    took_s = _reduced_s(message_bytes, span, algorithm)
+    return np.where(size_of(span[1:]) > 1, took_s, np.inf) if algorithm == "tree" else took_s
+
+
 def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num:
     """Time of an all-reduce of `message_bytes` per rank: the cheapest algorithm's, or the named.
 
@@ -218,7 +224,7 @@ def all_reduce_s(message_bytes: Num, span: Span, algorithm: str = "auto") -> Num
         return np.where(np.isfinite(named) & (n > 1), named, own_s)
     best: Num = np.inf
     for name in _offered(span):
-        best = np.minimum(best, _reduced_s(message_bytes, span, name))
+        best = np.minimum(best, _chosen_s(message_bytes, span, name))
     return np.where(n > 1, best, 0.0)
 
 
@@ -243,7 +249,7 @@ def all_reduce_choice(message_bytes: float, span: Span, algorithm: str = "auto")
     if _by_levels(span):
         return _named_by_levels(span)
     return min(
-        _offered(span), key=lambda name: float(np.max(_reduced_s(message_bytes, span, name)))
+        _offered(span), key=lambda name: float(np.max(_chosen_s(message_bytes, span, name)))
     )
 
 

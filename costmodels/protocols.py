@@ -66,7 +66,7 @@ def cheapest_s(
 
     *quick, last = lines_of(span)
     last_s = took_s(last, message_bytes, 1.0)
-    if isinstance(most_bytes, float) and most_bytes == np.inf:
+    if not quick or (isinstance(most_bytes, float) and most_bytes == np.inf):
         return _least([*(took_s(lines, message_bytes, FLAGGED) for lines in quick), last_s])
     kept = np.minimum(message_bytes, most_bytes) if span[0].transport.shared else message_bytes
     quick_s = _least([took_s(lines, kept, FLAGGED) for lines in quick])
@@ -154,7 +154,7 @@ def cheapest_exchange_s(
 
     last = max(len(lines) for lines in exchanges) - 1
     last_s = took_s(last, sent_bytes, 1.0)
-    if shared is None or not shared.peer_most:
+    if not last or shared is None or not shared.peer_most:
         return _least([*(took_s(i, sent_bytes, FLAGGED) for i in range(last)), last_s])
     most_bytes = np.where(span[0].ranks > 2.5, size_of(span) * shared.peer_most, np.inf)
     kept = np.minimum(sent_bytes, most_bytes)
