@@ -248,9 +248,7 @@ def all_reduce_choice(message_bytes: float, span: Span, algorithm: str = "auto")
         return algorithm
     if _by_levels(span):
         return _named_by_levels(span)
-    return min(
-        _offered(span), key=lambda name: float(np.max(_chosen_s(message_bytes, span, name)))
-    )
+    return min(_offered(span), key=lambda name: float(np.max(_chosen_s(message_bytes, span, name))))
 
 
 def all_gather_choice(span: Span) -> str:
