@@ -182,20 +182,23 @@ def _powers(below: int) -> list[int]:
 
 
 def _exchanged(level: Level, scope: Scope) -> Iterator[Point]:
-    """List a level's collectives; the largest of several counts is held back, and other sizes."""
+    """List a level's collectives; the largest of several counts is held back, and other sizes.
+
+    Counts take turns at each size, so that a slow minute of the machine is in all of them, and
+    large messages come first: sockets grow to them.
+    """
     divisors = [n for n in range(2, level.members + 1) if level.members % n == 0]
     counts = [n for n in divisors if _tried(n, level)]
     messages = _MESSAGES if scope.quick else (*_MESSAGES, *_MORE_MESSAGES)
-    for ranks in counts:
-        more = counts[0] < ranks and 2 * ranks > level.members
-        sizes = {size: more for size in messages}
-        sizes |= dict.fromkeys(_HELD_MESSAGES[1:] if scope.quick else _HELD_MESSAGES, True)
-        for size, held in sorted(sizes.items(), reverse=True):  # sockets grow to large messages
-            if scope.quick and more and size not in (_MESSAGES[1], _MESSAGES[2]):
-                continue
-            for kind in _EXCHANGES:
+    back = _HELD_MESSAGES[1:] if scope.quick else _HELD_MESSAGES
+    for size in sorted((*messages, *back), reverse=True):
+        for kind in _EXCHANGES:
+            for ranks in counts:
+                more = counts[0] < ranks and 2 * ranks > level.members
+                if scope.quick and more and size not in (_MESSAGES[1], _MESSAGES[2]):
+                    continue
                 at = {"bytes": size * min(scope.wide, 8), "ranks": ranks, "stride": level.stride}
-                yield Point(kind, at, level=level.name, held=held)
+                yield Point(kind, at, level=level.name, held=more or size in back)
 
 
 def _tried(count: int, level: Level) -> bool:
