@@ -6,7 +6,8 @@ group use the same one. What algorithms put on the levels is told by `costmodels
 Parts: `lines_of`, `cheapest_s`, `cheapest_exchange_s`, `shared_s`, `crossed_s`, `most_bytes_of`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def cheapest_s(
     Source: the choice among lines is NCCL's (src/graph/tuning.cc).
     """
 
-    def took_s(lines: tuple[Line, ...], carried_bytes: Num, part: float) -> Num:
+    def took_s(carried_bytes: Num, part: float, lines: tuple[Line, ...]) -> Num:
         latency: Num = lines[0].start_s
         slowest: Num = 0.0
         for line, late_s, load_s in zip(lines, latencies_s, loads_s, strict=True):
@@ -64,13 +65,24 @@ def cheapest_s(
         own_s = latency + carried_bytes * slowest
         return shared_s(own_s, carried_bytes * loads_s[0], span[0], part)
 
-    *quick, last = lines_of(span)
-    last_s = took_s(last, message_bytes, 1.0)
+    protocols = [partial(took_s, lines=lines) for lines in lines_of(span)]
+    return _cheapest_s(message_bytes, span[0], protocols, most_bytes)
+
+
+def _cheapest_s(
+    message_bytes: Num, hop: Hop, protocols: Sequence[Callable[[Num, float], Num]], most_bytes: Num
+) -> Num:
+    """Return the least of the protocols' prices, or the last one's from `most_bytes`.
+
+    `protocols`: seconds of so many bytes, with a part of what is shared (see `shared_s`).
+    """
+    *quick, last = protocols
+    last_s = last(message_bytes, 1.0)
     if not quick or (isinstance(most_bytes, float) and most_bytes == np.inf):
-        return _least([*(took_s(lines, message_bytes, FLAGGED) for lines in quick), last_s])
-    kept = np.minimum(message_bytes, most_bytes) if span[0].transport.shared else message_bytes
-    quick_s = _least([took_s(lines, kept, FLAGGED) for lines in quick])
-    return _left_s(message_bytes, span[0], most_bytes, quick_s, last_s)
+        return _least([*(took_s(message_bytes, FLAGGED) for took_s in quick), last_s])
+    kept = np.minimum(message_bytes, most_bytes) if hop.transport.shared else message_bytes
+    quick_s = _least([took_s(kept, FLAGGED) for took_s in quick])
+    return _left_s(message_bytes, hop, most_bytes, quick_s, last_s)
 
 
 def _least(prices_s: Sequence[Num]) -> Num:
@@ -142,7 +154,7 @@ def cheapest_exchange_s(
     shared = span[0].transport.shared
     exchanges = [hop.transport.exchanges for hop in span]
 
-    def took_s(i: int, carried_bytes: Num, part: float) -> Num:
+    def took_s(carried_bytes: Num, part: float, i: int) -> Num:
         slowest: Num = 0.0
         for lines, wait_s, load_s in zip(exchanges, waits_s, loads_s, strict=True):
             line = lines[min(i, len(lines) - 1)]
@@ -152,14 +164,11 @@ def cheapest_exchange_s(
         part = part * shared.exchanged if shared else part
         return shared_s(own_s, carried_bytes * loads_s[0], span[0], part)
 
-    last = max(len(lines) for lines in exchanges) - 1
-    last_s = took_s(last, sent_bytes, 1.0)
-    if not last or shared is None or not shared.peer_most:
-        return _least([*(took_s(i, sent_bytes, FLAGGED) for i in range(last)), last_s])
-    most_bytes = np.where(span[0].ranks > 2.5, size_of(span) * shared.peer_most, np.inf)
-    kept = np.minimum(sent_bytes, most_bytes)
-    quick_s = _least([took_s(i, kept, FLAGGED) for i in range(last)])
-    return _left_s(sent_bytes, span[0], most_bytes, quick_s, last_s)
+    protocols = [partial(took_s, i=i) for i in range(max(len(lines) for lines in exchanges))]
+    most_bytes: Num = np.inf
+    if shared is not None and shared.peer_most:
+        most_bytes = np.where(span[0].ranks > 2.5, size_of(span) * shared.peer_most, np.inf)
+    return _cheapest_s(sent_bytes, span[0], protocols, most_bytes)
 
 
 def crossed_s(hop: Hop, load: Num) -> Num:

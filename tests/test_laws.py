@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from costmodels.attention import attention_s, decode_attention_s
@@ -180,6 +180,13 @@ def test_nothing_beats_the_wire(message: float, span: Span) -> None:
     assert COLLECTIVES["all-reduce"](message, span) >= wire_s / ROUNDING
 
 
+# a ring that is left for its last protocol alone, and a tree that would pass it by in one domain
+ONE_RING = Transport(pair_most=1.0, shared=Shared(1.0, rank_most=1.0, peer_most=1.0))
+LEFT_EARLY = Transport(rings=(Line(0.0), Line(1.0)), pair_most=1.0)
+
+
+@example(1.0, (Hop("bus", 3.0, 0.0, 1e6, transport=ONE_RING),), 0)
+@example(2.0, (Hop("pair", 2.0, 0.0, 1e6, transport=LEFT_EARLY),), 0)
 @given(size, spans(), st.integers(0, 4))
 def test_a_level_that_is_not_crossed_changes_nothing(
     message: float, span: Span, place: int
