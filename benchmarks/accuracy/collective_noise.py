@@ -5,6 +5,7 @@ Prices nothing. Parts: `Spread`, `spreads`, `another_run`, `Engines`, `engines`.
 
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,23 +39,18 @@ class Spread:
     bend: float
 
 
-def _distances(rows: Rows) -> dict[tuple[str, float], list[float]]:
-    """Return by operation and bytes what each time misses of the others' mean."""
-    logs: dict[tuple[str, float], list[float]] = defaultdict(list)
-    for op, size, time_s in zip(rows.op, rows.size_bytes, rows.time_s, strict=True):
-        logs[op, float(size)].append(float(np.log(time_s)))
-    return {
-        shape: [abs(float(np.expm1((sum(each) - x) / (len(each) - 1) - x))) for x in each]
-        for shape, each in logs.items()
-        if len(each) > 1
-    }
-
-
-def _widest(rows: Rows) -> float:
+def _shapes(rows: Rows) -> dict[tuple[str, float], list[float]]:
+    """Return by operation and bytes the times of every setting."""
     at: dict[tuple[str, float], list[float]] = defaultdict(list)
     for op, size, time_s in zip(rows.op, rows.size_bytes, rows.time_s, strict=True):
         at[op, float(size)].append(float(time_s))
-    return max(max(each) / min(each) for each in at.values()) - 1.0
+    return at
+
+
+def _distances(times_s: Sequence[float]) -> list[float]:
+    """Return what each time misses of the geometric mean of the others."""
+    logs = [float(np.log(time_s)) for time_s in times_s]
+    return [abs(float(np.expm1((sum(logs) - x) / (len(logs) - 1) - x))) for x in logs]
 
 
 def _bend(rows: Rows) -> float:
@@ -73,13 +69,15 @@ def spreads() -> list[Spread]:
     for system, table in read(DATA / "nccl_one_node.csv").items():
         for devices in sorted(set(table.ranks.tolist())):
             rows = table.where(lambda op, n, size, setting, d=devices: n == d)
-            found = _distances(rows)
+            shapes = _shapes(rows)
+            found = {key: _distances(each) for key, each in shapes.items() if len(each) > 1}
+            widest = max(max(each) / min(each) for each in shapes.values()) - 1.0
             everything = [each for shape in found.values() for each in shape]
             large = [each for (_, size), shape in found.items() for each in shape
                      if size >= LARGE_BYTES]  # fmt: skip
             made.append(
                 Spread(system, int(devices), len(found), float(np.mean(everything)),
-                       float(np.mean(large)), _widest(rows), _bend(rows))
+                       float(np.mean(large)), widest, _bend(rows))
             )  # fmt: skip
     return made
 
