@@ -48,6 +48,17 @@ def test_a_stack_deals_the_layers_that_are_over_to_its_last_stages(tmp_path):
         assert run.job.strategy.layers_per_stage == layers
 
 
+def test_the_embedding_and_the_head_may_be_virtual_stages_of_their_own(tmp_path):
+    """Llama 3.1 405B in Megatron-Bridge: 126 layers on 16 stages of 8 chunks, 128 in all."""
+    step_s = {}
+    for stages in (4, 5):
+        made = job(devices=stages, pp=stages, vpp=2, schedule="interleaved")
+        (run,) = prepare_all([runs_file(tmp_path / f"{stages}.yaml", [made])])
+        step_s[stages] = price(run).step_s
+    # 8 layers: two on every stage of 4; of 5 the ends hold one each, the head's one of them
+    assert 0.5 * step_s[4] < step_s[5] < 0.9 * step_s[4]
+
+
 def test_other_logs_are_compared_with_the_fullest_device(tmp_path):
     run, made, stages = priced(tmp_path, "megatron-core")
     assert made.logged_bytes == made.used_bytes == max(stages)

@@ -23,6 +23,7 @@ from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
 from planner.workloads.training.inside import keep_inside
 from planner.workloads.training.spec import TrainingSpec
+from planner.workloads.training.stages import ENDS
 from planner.workloads.training.states import least_state_bytes
 from planner.workloads.training.wants import Wants
 
@@ -245,10 +246,10 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     free = (2.0, 4.0, 8.0, 16.0) if wants.coarse else [float(v) for v in range(2, 25)]
     for vpp in wants.values("vpp", free):
         chunks = table["pp"] * vpp
-        fits = interleaved & (chunks <= layers)
+        fits = interleaved & (chunks <= layers + ENDS)
         if wants.free("vpp"):
             even = wants.coarse | _even_enough(layers, table["pp"], chunks)
-            fits = fits & (table["pp"] > 1) & even
+            fits = fits & (chunks <= layers) & (table["pp"] > 1) & even
         options.append((vpp, fits))
     table.choose("vpp", options)
     if wants.free("schedule") or wants.free("pp"):

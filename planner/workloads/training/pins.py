@@ -12,6 +12,7 @@ from planner.errors import SpecError
 from planner.strategy import RecomputeFull
 from planner.workloads.training import pool_pins
 from planner.workloads.training.spec import TrainingJob
+from planner.workloads.training.stages import ENDS
 from planner.workloads.training.staging import layers_by_stage
 
 __all__ = ["RULES", "check"]
@@ -121,10 +122,14 @@ def virtual_stages_interleave(job: TrainingJob) -> Finding:
 
 
 def stages_have_layers(job: TrainingJob) -> Finding:
-    """Require a layer for each virtual stage; layers_per_stage may leave some without."""
+    """Require a layer for each virtual stage but the ends; layers_per_stage says for itself.
+
+    Of virtual stages the first may hold the embedding alone, the last the head.
+    """
     pins, layers = _pins(job, "pp", "vpp"), job.workload.model.layers
     own = job.strategy.layers_per_stage or job.strategy.stages
-    if own is not None or prod(pins.values()) <= layers:
+    ends = ENDS if pins.get("vpp", 1) > 1 else 0
+    if own is not None or prod(pins.values()) <= layers + ends:
         return None
     return f"strategy.{next(iter(pins))}", f"{_product(pins)} stages, but {layers} layers"
 

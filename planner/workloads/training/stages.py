@@ -17,6 +17,7 @@ from planner.fold import Folding, fold
 from planner.workloads.training.staging import StageChoice, Staging
 
 __all__ = [
+    "ENDS",
     "Slots",
     "even_layout",
     "every_stage",
@@ -25,6 +26,9 @@ __all__ = [
     "slots_of",
     "staging_at",
 ]
+
+ENDS = 2
+"""Virtual stages that need no layer: the first may hold the embedding alone, the last the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
 
     >>> even_layout(126, 8)
     (15, 15, 16, 16, 16, 16, 16, 16)
+    >>> even_layout(6, 8)
+    (0, 1, 1, 1, 1, 1, 1, 0)
     """
     base, extra = divmod(layers, chunks)
     order = [*range(chunks - 2, 0, -1), 0, chunks - 1] if chunks > 1 else [0]

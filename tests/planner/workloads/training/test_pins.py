@@ -48,6 +48,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ),
     ({"vpp": 2, "pp": 1}, "strategy.vpp: vpp 2 needs a pipeline, but pp is 1"),
     ({"pp": 32, "vpp": 2}, "strategy.pp: pp 32 * vpp 2 = 64 stages, but 48 layers"),
+    ({"pp": 50, "devices": 50 * 8}, "strategy.pp: pp 50 stages, but 48 layers"),
     (
         {"layers_per_stage": [24, 20]},
         "strategy.layers_per_stage: sums to 44, but the model has 48 layers",
@@ -132,6 +133,7 @@ RIGHT: list[dict[str, object]] = [
     {"vpp": 2, "pp": 4, "schedule": "interleaved"},
     {"vpp": 2, "schedule": ["1f1b", "interleaved"]},
     {"pp": 7, "devices": 7 * 64},
+    {"pp": 25, "vpp": 2, "devices": 25 * 64},  # the embedding and the head alone on the ends
     {"pp": 2, "layers_per_stage": [30, 18]},
     {"layers_per_stage": [0, 48, 0]},
     {"stages": [{"layers": 0}, {"layers": 40, "recompute": "full"}, {"layers": 8}]},
