@@ -9,7 +9,8 @@ when the loop closes.
 Parts: `fill`, and one function a stage.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from planner import ceilings
 from planner.ceilings import Ceiling, Ceilings
@@ -122,6 +123,10 @@ def _enough(plan: OnePlan, found: Ceilings) -> str:
         if plan.hosts == 1:
             return f"Nothing forces the job off one machine; {here}."
         return f"Nothing forces the job off one machine; {here} because the job asks for them."
+    away = plan.strategy["offload"]
+    if isinstance(away, Sequence) and away and plan.devices < math.ceil(found.model.times):
+        host = f"with {' and '.join(map(str, away))} on the host"
+        return f"It takes at least {needed:,} devices where they hold all of it; {here}, {host}."
     if needed <= found.machine_devices and not found.data.binds:
         inside = f"{needed} devices of one machine hold it: nothing has to cross machines"
         return f"{inside}; {here}."
@@ -223,6 +228,8 @@ def _mode(plan: OnePlan, found: Ceilings) -> Answer:
     if steps is not None:
         numbers |= {"steps": steps, "tokens": plan.job.workload.tokens or 0.0}
     corpus = "a given corpus" if found.run.tokens is None else f"{_tokens(found.run.tokens)} tokens"
+    if found.run.tokens is not None and plan.job.workload.tokens is None:
+        corpus += " (20 an active parameter, assumed)"
     where = "The device works" if plan.devices == 1 else "All ranks of the topology work in step"
     because = (
         f"{where} through {corpus}, {_tokens(plan.step_tokens)} at a time. Nobody waits for a"

@@ -185,11 +185,12 @@ def _fault_tolerance(plan: OnePlan) -> Answer:
         f"checkpoint and restart: {how} writes every"
         f" {plan.figure('checkpoint_interval_s'):.4g} s of work, {spares}"
     )
-    failures = plan.given("failures_expected")
+    failures, taken = plan.given("failures_expected"), plan.given("preemptions_expected")
+    preempted = f"{taken:.3g} preemptions and " if taken else ""
     often = (
         f"A host fails every {plan.figure('mtbf_s'):.3g} s"
         if failures is None
-        else f"{failures:.3g} failures are expected in the run"
+        else f"{preempted}{failures:.3g} failures are expected in the run"
     )
     best = "best" if failure.checkpoint_interval_s is None else "pinned"
     because = (

@@ -32,7 +32,8 @@ def search(
 
     For the fewest devices of a range, whole nodes between the counts tried first are searched too.
     Where nothing fits (savings included, see `training.savings`), what else the software stack
-    can offload is tried: one kind after the other, then all.
+    can offload is tried: one kind after the other, then all. If still nothing fits, what came
+    nearest to it is returned.
     """
     made = clusters(job.hardware)
     if len(made) > FEW_CLUSTERS:
@@ -49,6 +50,7 @@ def search(
         results = _staged(job, results, options.deadline)
     if job.strategy.offload is not None or any(len(r.found.rows) for r in results):
         return results
+    none_fits = not any(r.found.priced for r in results)
     supported = results[0].context.stack.supports.offload if results else ()
     tries = [(what,) for what in supported] + ([supported] if len(supported) > 1 else [])
     for offload in tries:
@@ -56,7 +58,16 @@ def search(
         again = search_clusters(job.model_copy(update={"strategy": pinned}), made, options)
         if any(len(r.found.rows) for r in again):
             return _staged(job, again, options.deadline) if staged else again
+        results = min(results, again, key=_missed_bytes) if none_fits else results
     return results
+
+
+def _missed_bytes(results: list[Searched]) -> float:
+    """Bytes by which the smallest plan of any cluster exceeds the limit."""
+    reached = [r for r in results if r.candidates]
+    return min(
+        (r.found.least_bytes - r.context.memory_limit_bytes for r in reached), default=np.inf
+    )
 
 
 def _staged(

@@ -28,7 +28,7 @@ def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePl
     if any(r.best is not None for r in results) and of_run == (None, None, None):
         return NoFeasiblePlan(_by_pools(results))
     if not reached:
-        return NoFeasiblePlan(_by_rules(results))
+        return NoFeasiblePlan(_by_rules(job, results))
     priced = [r for r in reached if r.found.priced]
     if priced:
         return NoFeasiblePlan(_by_limits(job))
@@ -45,14 +45,20 @@ def _by_pools(results: Sequence[Searched]) -> str:
     return f"{said}{alone}{cannot}. Allow hardware.use: any, or pools that divide batch and model"
 
 
-def _by_rules(results: Sequence[Searched]) -> str:
+def _by_rules(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
     tally: dict[str, int] = {}
     for result in results:
         for rule, dropped in result.tally.items():
             tally[rule] = tally.get(rule, 0) + dropped
     last = list(tally)[-1] if tally else "the values that the job allows"
     fell = "; ".join(f"{dropped} fail '{rule}'" for rule, dropped in tally.items())
-    return f"no mesh can be built: {fell or 'nothing to try'}. The last rule to bind: {last}"
+    said = f"no mesh can be built: {fell or 'nothing to try'}. The last rule to bind: {last}"
+    tp, heads = job.strategy.pinned_count("tp"), job.workload.model.heads
+    if tp is None or heads % tp == 0:
+        return said
+    whole = [n for n in range(1, heads + 1) if heads % n == 0]
+    near = f"{max(n for n in whole if n < tp)} or {min(n for n in whole if n > tp)}"
+    return f"{said}; tp {tp} does not divide the model's {heads} attention heads, tp {near} would"
 
 
 def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
@@ -63,6 +69,8 @@ def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
     strategy = training.strategy_of(context, one, 0)
     shown = {k: strategy[k] for k in ("tp", "cp", "pp", "ep", "zero", "recompute", "micro_batch")}
     mesh = ", ".join(f"{k} {v}" for k, v in shown.items())
+    if isinstance(away := strategy["offload"], list) and away:
+        mesh += f", offload {'+'.join(map(str, away))}"
     held = training.memory_of(context, one).at(0).memory
     largest = max(held, key=lambda m: float(m.bytes))
     need = best.found.least_bytes / (1.0 - context.memory_reserve)
@@ -117,7 +125,7 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
             f"deadline_s {limits.deadline_s:.6g} s: the fastest plan needs {needs:.6g} s"
             f" ({needs / DAY_S:.3g} days) {confidence}"
         )
-        cures.append(_faster(job, best, needs / limits.deadline_s))
+        cures.append(_faster(job, best, needs / limits.deadline_s, "more time"))
     if limits.max_cost_usd is not None:
         best = _best_by(job, "cost")
         costs = _one(best.economics.finish_cost_usd)
@@ -131,12 +139,12 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
             f"min_tokens_per_s {limits.min_tokens_per_s:.6g} tokens/s: the fastest reaches"
             f" {rate:.6g} tokens/s"
         )
-        cures.append(_faster(job, best, limits.min_tokens_per_s / rate))
+        cures.append(_faster(job, best, limits.min_tokens_per_s / rate, "a lower rate"))
     text = "; ".join(dict.fromkeys(cures))
     return f"plans fit in memory, but none keeps {'; '.join(said)}. {text[0].upper()}{text[1:]}"
 
 
-def _faster(job: Job[TrainingSpec], best: _Nearest, times: float) -> str:
+def _faster(job: Job[TrainingSpec], best: _Nearest, times: float, else_allow: str) -> str:
     """Say what would make the run `times` as fast: less waiting for hosts, or more devices."""
     run, now = best.economics.run, best.context.cluster.devices
     goodput = _one(run.goodput)
@@ -148,12 +156,12 @@ def _faster(job: Job[TrainingSpec], best: _Nearest, times: float) -> str:
         )
     hardware = job.hardware
     if hardware.pools is not None or hardware.levels or not 1.0 <= times <= 64.0:
-        return "allow more devices or time"
+        return f"allow more devices, or {else_allow}"
     first = now << max(1, ceil(log2(times)))
     for devices in (first, 2 * first):
         if _holds(job, best.context, devices):
-            return f"it would hold with {devices} devices, or allow more time"
-    return f"neither {first} nor {2 * first} devices do: allow more time"
+            return f"it would hold with {devices} devices, or allow {else_allow}"
+    return f"neither {first} nor {2 * first} devices do: allow {else_allow}"
 
 
 def _holds(job: Job[TrainingSpec], context: training.Context, devices: int) -> bool:

@@ -8,10 +8,45 @@ __all__ = ["hint", "nearest", "shown"]
 LISTED = 40
 SHOWN = 60
 
+MEANT = {
+    "adapter": ("lora",),
+    "adapters": ("lora",),
+    "peft": ("lora",),
+    "batch_size": ("global_batch", "micro_batch"),
+    "train_batch_size": ("global_batch",),
+    "seq_len": ("sequence_length",),
+    "context_length": ("sequence_length",),
+    "max_length": ("sequence_length",),
+    "dtype": ("precision",),
+    "gpus": ("devices",),
+    "num_gpus": ("devices",),
+    "chips": ("devices",),
+    "gpu": ("system",),
+    "machine": ("system",),
+    "accelerator": ("system",),
+    "budget": ("max_cost_usd",),
+    "budget_usd": ("max_cost_usd",),
+    "goal": ("metric", "objective"),
+    "target": ("metric", "emit"),
+    "tensor_parallel": ("tp",),
+    "context_parallel": ("cp",),
+    "pipeline_parallel": ("pp",),
+    "data_parallel": ("dp",),
+    "expert_parallel": ("ep",),
+    "fsdp": ("zero",),
+    "activation_checkpointing": ("recompute",),
+    "gradient_checkpointing": ("recompute",),
+    "gradient_accumulation": ("microbatches", "micro_batch"),
+}
+"""Words that other tools have for a key of ours, which no spelling tells."""
+
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most like `word`, or None if none is near."""
+    """Return the choice most like `word`, by its spelling or by its meaning, or None."""
     by_lower = {choice.lower(): choice for choice in choices}
+    for meant in MEANT.get(word[:100].lower().removesuffix("_degree"), ()):
+        if meant in by_lower:
+            return by_lower[meant]
     found = get_close_matches(word[:100].lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 

@@ -124,8 +124,11 @@ def _training(view: PlanView, header: Header) -> list[Arg]:
     """Choices of training that no plan makes; they change neither speed nor memory."""
     steps = view.steps or TRIAL_STEPS
     optimizer = view.workload.optimizer
-    if optimizer not in OPTIMIZERS or (uses_fsdp(view.mesh) and optimizer in ("muon", "lion")):
-        header.not_expressible(f"optimizer {optimizer} with this sharding", "adam")
+    on_host = "optimizer" in view.mesh.offload and optimizer not in ("adam", "adamw")
+    sharded = uses_fsdp(view.mesh) and optimizer in ("muon", "lion")
+    if optimizer not in OPTIMIZERS or sharded or on_host:
+        where = "on the host" if on_host else "with this sharding"
+        header.not_expressible(f"optimizer {optimizer} {where}", "adam")
         optimizer = "adam"
     header.chosen("learning rate, its schedule, weight decay, clipping, dropout (TRAINING_ARGS)")
     args: list[Arg] = [
@@ -145,9 +148,15 @@ def _training(view: PlanView, header: Header) -> list[Arg]:
         ("--eval-iters", "0"),
     ]
     if view.workload.task == "sft":
-        args.append(("--sft",))
+        header.chosen(
+            "the chat format (SFT_PROMPT_FORMAT); with DATA_PATH, a JSON Lines file of messages,"
+            " conversations are packed and attention stays inside each"
+        )
     elif view.workload.task == "lora":
-        header.not_expressible("low-rank adapters (task lora)", "training of all parameters")
+        header.not_expressible(
+            "low-rank adapters (task lora)",
+            "training of all parameters, with the memory and time that this takes",
+        )
     return args
 
 
@@ -165,12 +174,19 @@ def _checkpoint(view: PlanView, header: Header) -> list[Arg]:
 
 
 def _data(view: PlanView) -> list[str]:
-    """Take data and tokenizer from the environment; without them, synthetic tokens."""
+    """Take data and tokenizer from the environment; without them, synthetic tokens.
+
+    Conversations (`--sft`) need a tokenizer of their own, and there are no synthetic ones.
+    """
+    kind = ["        --tokenizer-type HuggingFaceTokenizer"]
+    if view.workload.task == "sft":
+        form = '--sft-tokenizer-prompt-format "${SFT_PROMPT_FORMAT:-default}"'
+        kind = ["        --sft --tokenizer-type SFTTokenizer", f"        {form}"]
     return [
         'if [[ -n "${DATA_PATH:-}" ]]; then',
         "    DATA_ARGS=(",
         '        --data-path "$DATA_PATH" --split 99,1,0',
-        "        --tokenizer-type HuggingFaceTokenizer",
+        *kind,
         '        --tokenizer-model "${TOKENIZER_MODEL:?give the path or name of a tokenizer}"',
         "    )",
         "else  # synthetic tokens: for a trial of speed and memory",

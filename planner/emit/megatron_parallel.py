@@ -170,6 +170,10 @@ def _sharding(view: PlanView, header: Header) -> list[Arg]:
     if mesh.zero:
         args.append(("--use-distributed-optimizer",))
         args += _instances(view, header)
+    elif "optimizer" in mesh.offload:
+        args.append(("--use-distributed-optimizer",))  # else no optimizer on the host is made
+        if mesh.dp * mesh.cp > 1:
+            header.not_expressible("zero 0 with the optimizer on the host", "zero 1")
     if uses_fsdp(mesh):
         strategy = "optim_grads" if mesh.zero == 2 else "optim_grads_params"
         args += [

@@ -22,6 +22,7 @@ from planner.fields import Section
 from planner.job import Software
 from planner.models.config import ModelConfig
 from planner.strategy import MESH, RecomputeFull, Strategy
+from planner.workloads.training.footprint import BEYOND_HOST
 from planner.workloads.training.spec import TrainingJob, TrainingSpec
 from planner.workloads.training.stages import even_layout
 
@@ -163,11 +164,13 @@ def read(plan: Mapping[str, object]) -> PlanView:
 
 
 def _lost(plan: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Return what `emit.pools` could not keep of a plan over several pools."""
+    """Return what `emit.pools` could not keep of a plan over several pools, and half an offload."""
     pairs = plan.get("lost", ())
-    if not isinstance(pairs, list | tuple):
-        return ()
-    return tuple((str(what), str(nearest)) for what, nearest in pairs)
+    lost = list(pairs) if isinstance(pairs, list | tuple) else []
+    if BEYOND_HOST in str(plan.get("prediction", "")):
+        what = f"offload of what fits on the host, the rest ({BEYOND_HOST}) on the device"
+        lost.append((what, "all of it on the host, which is too small: offload a fraction"))
+    return tuple((str(what), str(nearest)) for what, nearest in lost)
 
 
 def _section(plan: Mapping[str, object], key: str) -> Mapping[str, object]:

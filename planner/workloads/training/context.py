@@ -134,6 +134,17 @@ class Context:
         """What a plan may use: memory_bytes (1 - memory_reserve)."""
         return self.memory_bytes * (1.0 - self.memory_reserve)
 
+    @property
+    def host_limit_bytes(self) -> float:
+        """What a device may keep in its host's memory: an equal share, less the same reserve.
+
+        Devices of a host that the job leaves idle leave their shares to the others.
+        """
+        host = self.cluster.profile.host
+        sharing = min(host.devices, self.cluster.devices)
+        held = host.memory_bytes_per_device.value * host.devices / sharing
+        return held * (1.0 - self.memory_reserve)
+
     def overlap_frac(self, axis: str) -> float:
         """Share of the communication of `axis` that can run under compute, 0 where switched off."""
         return overlap_frac(self.stack, self.switches, axis)

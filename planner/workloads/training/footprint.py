@@ -28,6 +28,7 @@ from planner.workloads.training.stages import Slots
 from planner.workloads.training.states import Fullest, StateBytes
 
 __all__ = [
+    "BEYOND_HOST",
     "OUTER_STATES",
     "Activations",
     "Footprint",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 OUTER_STATES = "outer optimizer states"
+BEYOND_HOST = "beyond the host's memory"
 
 
 def offloaded(bits: Column, what: str) -> NDArray[np.bool_]:
@@ -148,6 +150,7 @@ def footprint(
     every_slot = np.ones_like(slots.multiplicity)
     parts = [
         *_state_parts(dims, slots, states, activations),
+        *_left_behind(context, dims, slots, states, activations),
         *_activation_parts(slots, activations),
         *_reserve_parts(context, dims, slots, states, activations),
     ]
@@ -187,6 +190,25 @@ def _state_parts(
             ("second copy of weights", "states", states.second, "at work while one is updated"),
         ]
     return parts
+
+
+def _left_behind(
+    context: Context, dims: ParallelDims, slots: Slots, states: StateBytes, a: Activations
+) -> list[Part]:
+    """Bytes to offload that a device's share of its host's memory cannot hold: they stay.
+
+    No part where all of it fits, so that plans which a host can hold read as they did.
+    """
+    weights = states.weights * np.where(dims.schedule == DUALPIPE, 2.0, 1.0)
+    outer = states.outer if (dims.consistency > 0).any() else 0.0
+    away = (
+        np.where(offloaded(slots.offload, "parameters"), weights, 0.0)
+        + np.where(offloaded(slots.offload, "optimizer"), states.optimizer + outer, 0.0)
+        + np.where(offloaded(slots.offload, "activations"), a.in_flight, 0.0)
+    )
+    over = np.maximum(0.0, away - context.host_limit_bytes)
+    source = "offloaded bytes over the host's memory, by the devices that share it"
+    return [(BEYOND_HOST, "states", over, source)] if (over > 0.0).any() else []
 
 
 def _copies(states: StateBytes, a: Activations) -> Num:

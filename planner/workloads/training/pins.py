@@ -78,7 +78,15 @@ def dp_fills_devices(job: TrainingJob) -> Finding:
 def zero_group_divides_ranks(job: TrainingJob) -> Finding:
     """Require that zero_group divides dp*cp."""
     group, dp, cp = job.strategy.pinned_count("zero_group"), _dp(job), _pins(job, "cp").get("cp")
-    if group is None or dp is None or cp is None or (dp * cp) % group == 0:
+    if group is None:
+        return None
+    if dp is None or cp is None:
+        devices, rest = job.hardware.fixed_devices, _pins(job, "tp", "pp")
+        if not devices or devices % (group * prod(rest.values())) == 0:
+            return None
+        said = _product({"zero_group": group, **rest})
+        return "strategy.zero_group", f"{said} does not divide devices {devices}"
+    if (dp * cp) % group == 0:
         return None
     return (
         "strategy.zero_group",

@@ -156,10 +156,15 @@ def test_packing_sft_and_adapters(
     work = plans["fsdp"]["job"]["workload"]
     work.update(packing=True, task="sft", optimizer="adafactor")
     script = emit(plans["fsdp"])["pretrain.sh"]
-    args = parsed(parser, launch(script, split="pretrain_gpt.py").args)
-    assert args.dataloader_inter_document_masking is True
+    trial = parsed(parser, launch(script, split="pretrain_gpt.py").args)
+    assert trial.dataloader_inter_document_masking is True
+    assert trial.optimizer == "adam"
+    assert trial.mock_data is True and trial.sft is False  # no conversations are synthetic
+    given = {"DATA_PATH": "chats.jsonl", "TOKENIZER_MODEL": "tok"}
+    args = parsed(parser, launch(script, split="pretrain_gpt.py", **given).args)
     assert args.sft is True
-    assert args.optimizer == "adam"
+    assert args.tokenizer_type == "SFTTokenizer"  # the one that can read a conversation
+    assert args.sft_tokenizer_prompt_format == "default"
     assert "# Not expressible: optimizer adafactor" in script
     work.update(task="lora")
     assert "low-rank adapters" in emit(plans["fsdp"])["pretrain.sh"]

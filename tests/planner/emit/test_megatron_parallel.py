@@ -216,3 +216,15 @@ def test_precision(
     args, lost = said(precision=precision)
     assert {flag for flag in args if flag.startswith(("--fp", "--bf"))} == flags
     assert (f"precision {precision}" in lost) is lost_something
+
+
+def test_an_optimizer_on_the_host_is_a_distributed_one(
+    said: Callable[..., tuple[Args, str]],
+) -> None:
+    """Megatron-Core makes no other there; over one rank of shards it is the same."""
+    args, lost = said(devices=8, tp=8, zero=0, offload=["optimizer"])
+    assert "--use-distributed-optimizer" in args
+    assert lost == ""
+    args, lost = said(devices=16, tp=8, zero=0, offload=["optimizer"])
+    assert "--use-distributed-optimizer" in args
+    assert "zero 0 with the optimizer on the host" in lost

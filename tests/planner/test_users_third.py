@@ -1,0 +1,155 @@
+"""Jobs of a third round of users, through the command line: each once had a wrong answer."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from planner.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def told(job: str, *command: str) -> Any:
+    """Run a command on a job."""
+    Path("job.yaml").write_text(job, "utf-8")
+    return CliRunner().invoke(app, [*(command or ("plan",)), "job.yaml"])
+
+
+def ran(job: str, command: str = "plan") -> dict[str, Any]:
+    """Return the document of a job that is planned or predicted."""
+    result = told(job, command, "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+FINE_TUNE = """\
+workload: {kind: training, model: llama-3.1-70b, task: sft, sequence_length: 4096, global_batch: 64}
+hardware: {system: %s, devices: %d}
+"""
+"""Fine-tuning of all of 70 billion parameters: 847 GB of optimizer states, in fp32."""
+
+
+def test_a_host_holds_no_more_than_its_memory():
+    """Weights and gradients fit on eight L40S, but their host has 768 GB for 847 GB of states."""
+    result = told(FINE_TUNE % ("l40s", 8))
+    assert result.exit_code == 3, result.stdout
+    assert "offload optimizer" in result.stderr
+    pins = "strategy: {offload: [optimizer], tp: 2, pp: 4, recompute: full}\n"
+    made = ran(FINE_TUNE % ("l40s", 8) + pins, "predict")["prediction"]
+    held = {part["name"]: part["bytes"] for part in made["memory"]}
+    assert made["fits"] is False
+    assert held["beyond the host's memory"] > 1e9
+    assert sum(part["bytes"] for part in made["memory"]) == made["memory_bytes"]
+
+
+def test_what_a_host_can_hold_is_offloaded_as_before():
+    made = ran(FINE_TUNE % ("l40s", 16))
+    assert made["prediction"]["fits"] is True
+    assert all(part["name"] != "beyond the host's memory" for part in made["prediction"]["memory"])
+
+
+def test_idle_devices_leave_their_share_of_the_host_to_others():
+    """847 GB on the host of four H100: over 4 x 256 GB less the reserve if no other share."""
+    job = FINE_TUNE % ("dgx-h100", 2)
+    pins = "strategy: {offload: [optimizer], tp: 2, recompute: full}\n"
+    made = ran(job + pins, "predict")["prediction"]
+    assert all(part["name"] != "beyond the host's memory" for part in made["memory"])
+
+
+def test_the_nearest_miss_counts_what_can_be_offloaded():
+    """405 billion parameters on 16 H100: 330 GB too large only while nothing is on the host."""
+    job = """\
+workload: {kind: training, model: llama-3.1-405b, sequence_length: 8192, global_batch: 64}
+hardware: {system: dgx-h100, devices: 16%s}
+"""
+    said = told(job % "").stderr
+    found = re.search(r"with devices of (\d+) GB", said)
+    assert found and int(found[1]) < 250
+    roomy = f", set: {{memory_bytes: {int(found[1]) + 1}.0e9}}"
+    assert ran(job % roomy)["prediction"]["fits"] is True
+
+
+def test_fewer_devices_than_the_model_asks_for_say_why():
+    job = FINE_TUNE % ("dgx-h100", 4) + "objective: {metric: devices}\n"
+    because = ran(job)["checklist"]["ceiling"]["because"]
+    assert "where they hold all of it; the plan has 4, with optimizer on the host" in because
+
+
+def test_a_token_rate_that_is_missed_asks_for_no_time():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 8}
+hardware: {system: dgx-h100, devices: 8}
+constraints: {min_tokens_per_s: 1.0e9}
+"""
+    result = told(job)
+    assert result.exit_code == 3
+    assert "a lower rate" in result.stderr and "more time" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("zero_group: 5", "job.yaml:3: strategy.zero_group: zero_group 5 does not divide"),
+        ("zero_group: 8, tp: 4", "zero_group 8 * tp 4 = 32 does not divide devices 48"),
+    ],
+)
+def test_a_pin_that_can_never_be_is_the_users_mistake(strategy: str, said: str):
+    job = f"""\
+workload: {{kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 48}}
+hardware: {{system: dgx-h100, devices: 48}}
+strategy: {{{strategy}}}
+"""
+    result = told(job)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_heads_that_do_not_divide_name_the_degrees_that_would():
+    job = """\
+workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 48}
+hardware: {system: dgx-h100, devices: 48}
+strategy: {tp: 3}
+"""
+    result = told(job)
+    assert result.exit_code == 3
+    assert "tp 3 does not divide the model's 32 attention heads, tp 2 or 4 would" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "meant"),
+    [
+        ("workload", "adapters: {rank: 8}", "lora"),
+        ("workload", "batch_size: 8", "global_batch"),
+        ("hardware", "gpus: 8", "devices"),
+        ("strategy", "tensor_parallel_degree: 8", "tp"),
+        ("constraints", "budget: 8", "max_cost_usd"),
+    ],
+)
+def test_a_word_of_another_tool_gets_the_key_that_it_means(section: str, key: str, meant: str):
+    sections = {
+        "workload": "kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 8",
+        "hardware": "system: dgx-h100, devices: 8",
+    }
+    sections[section] = ", ".join(filter(None, [sections.get(section), key]))
+    result = told("\n".join(f"{name}: {{{held}}}" for name, held in sections.items()))
+    assert result.exit_code == 2
+    assert result.stderr.rstrip().endswith(f"nearest: {meant}")
+
+
+def test_a_run_on_spot_machines_counts_its_preemptions():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 64, tokens: 1.0e11}
+hardware: {system: dgx-h100, devices: 64}
+failure: {preemption_mean_s: 1.0e5, notice_s: 60, replacement_s: 600}
+"""  # noqa: E501
+    made = ran(job)
+    taken = made["prediction"]["preemptions_expected"]
+    assert f"{taken:.3g} preemptions and " in made["design"]["fault_tolerance"]["because"]
