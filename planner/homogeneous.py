@@ -92,6 +92,7 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         job, result.context, result.dims, result.objective, scale,
         longest_step_s(job, result.context),
         lambda context, dims: objective_of(job, context, dims)(np.arange(len(dims))), deadline,
+        result.best,
     )  # fmt: skip
     added = len(result.dims) + np.arange(len(made.dims))
     rows = np.concatenate([found.rows, added])

@@ -33,7 +33,9 @@ __all__ = ["Refined", "refined"]
 CLOSE = 0.005
 """Share of the best objective by which a mesh left alone may still be better."""
 MOST_MESHES = 200
-"""Meshes that are dealt at most."""
+"""Meshes that are dealt at most, but for those like the best of them."""
+KIND = ("tp", "cp", "pp", "ep", "etp", "micro_batch", "consistency")
+"""What meshes of one kind have in common; they are all dealt where the best is of that kind."""
 PRICED = 6
 """Walks of a mesh that are priced: the best of those that its search came across."""
 GAIN = 1e-4
@@ -76,6 +78,7 @@ def refined(
     longest_s: float,
     objective_of: ObjectiveOf,
     deadline: float | None = None,
+    leader: ParallelDims | None = None,
 ) -> Refined:
     """Deal the layers of the most promising meshes of `dims` to their stages.
 
@@ -85,8 +88,9 @@ def refined(
     scale        : an objective is no less than `scale` times the step time
     longest_s    : no plan with a longer step keeps the limits of the run
     objective_of : objective of plans: the only price
+    leader       : the best plan known, of one row; its kind is dealt whatever is left undealt
     """
-    dealing = _Dealing(job, context, best, scale, longest_s, objective_of)
+    dealing = _Dealing(job, context, best, scale, longest_s, objective_of, leader)
     meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
     return dealing.made(dims, bound)
@@ -132,8 +136,9 @@ class _Dealing:
         scale: float,
         longest_s: float,
         objective_of: ObjectiveOf,
+        leader: ParallelDims | None = None,
     ) -> None:
-        self.job, self.context, self.best = job, context, best
+        self.job, self.context, self.best, self.leader = job, context, best, leader
         self.scale, self.objective_of = scale, objective_of
         self.most = scale * longest_s
         choices = training.stage_choices(context, job.strategy, 2)
@@ -166,12 +171,30 @@ class _Dealing:
             bound = self.scale * float(bounds.step_s[some[0]])
             late = deadline is not None and time.monotonic() > deadline
             if bound >= self.hope * (1.0 - CLOSE) or start >= MOST_MESHES or late:
+                if start >= MOST_MESHES and not late:
+                    self._like_the_best(few, order[start:], bounds)
                 return min(least, bound)
             start, count = start + count, min(2 * count, TOGETHER)
             some = some[self.scale * bounds.step_s[some] < self.hope]
             for rows_alike in _alike(few, some):
                 least = min(least, self._deal_all(few, rows_alike, bounds))
         return least
+
+    def _like_the_best(
+        self, few: ParallelDims, left: NDArray[np.intp], bounds: training.StagingBound
+    ) -> None:
+        """Deal what is left of the best mesh's kind: other virtual stages, shards and orders.
+
+        Bounds of many meshes lie close together, and say little of which to deal first.
+        """
+        best = self.found[-1][0] if self.found else self.leader
+        if best is None or not len(best):
+            return
+        same = self.scale * bounds.step_s[left] < self.hope
+        for name in KIND:
+            same &= getattr(few, name)[left] == getattr(best, name)[0]
+        for rows in _alike(few, left[same]):
+            self._deal_all(few, rows, bounds)
 
     def _ordered(self, meshes: ParallelDims) -> ParallelDims:
         """Return the meshes that may be better than the best, in every order that matters."""

@@ -34,6 +34,8 @@ COARSE_MICRO_BATCH, SHORT_SEQUENCE = 8, 8192
 """On a coarse grid: the largest micro-batch, and the longest sequence that one rank keeps."""
 MAX_MICRO_BATCH, FEW_MESHES = 32, 400
 """Largest micro-batch; meshes up to which sizes that are no power of two are tried everywhere."""
+SMALL_MICRO_BATCH = 6
+"""Micro-batch up to which sizes that are no power of two are tried on many meshes too."""
 TOKENS_PER_CHUNK = 512.0
 """Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
 UNEVEN = 0.25
@@ -216,7 +218,7 @@ def _micro_batches(batch: int, rows: int, coarse: bool) -> list[float]:
     if coarse:
         return _powers(COARSE_MICRO_BATCH)
     if rows > FEW_MESHES:
-        return _powers(MAX_MICRO_BATCH)
+        return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, SMALL_MICRO_BATCH)})
     return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, MAX_MICRO_BATCH)})
 
 
