@@ -183,7 +183,8 @@ class Stack(_Frozen):
     unfused_loss_under : recompute modes that belong to a framework of this preset whose loss is
                         not fused, though `fused_loss` is on for the others
     extra_layers      : stages that get one layer more where a measured run does not say and they
-                        do not divide: `early`, the planner's own choice, or the `last` ones
+                        do not divide: `early`, the planner's own choice; the `last` ones; or all
+                        `but-last`, which has what is left
     bucket_bytes      : standing buffers for reduction and gathering
     logged_stage      : whose memory the stack's log prints: of the fullest device, or of the
                         first pipeline stage, that of rank 0
@@ -197,7 +198,7 @@ class Stack(_Frozen):
     switches: Switches
     supports: Supports
     default_zero: Annotated[int, Field(ge=0, le=3)]
-    default_adapters: Literal["all-linear", "attention", "mlp"] = "all-linear"
+    default_adapters: Literal["all-linear", "attention", "qkv", "mlp"] = "all-linear"
     serial_broadcast: bool = False
     optimizer_transient_bytes: Figure = _NOTHING
     sharded_transient_bytes: Figure = _NOTHING
@@ -213,7 +214,7 @@ class Stack(_Frozen):
     scatters_boundaries: bool = False
     attention_kernels: AttentionKernels = "chip"
     unfused_loss_under: tuple[str, ...] = ()
-    extra_layers: Literal["early", "last"] = "early"
+    extra_layers: Literal["early", "last", "but-last"] = "early"
 
     def with_values(self, values: Mapping[str, float]) -> "Stack":
         """Return the stack with other values of figures, by name: its family's or its own."""

@@ -22,7 +22,7 @@ from planner.runs import Run, RunsFile, job_of, load_runs
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
 from planner.workloads.training.spec import Lora, TrainingSpec
-from planner.workloads.training.stages import last_layout
+from planner.workloads.training.stages import last_layout, short_layout
 
 __all__ = ["Price", "Priced", "logged_stages", "prepare", "prepare_all", "price"]
 
@@ -74,13 +74,22 @@ def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
         devices = job.hardware.fixed_devices or 1
         filled["zero_group"] = max(1, devices // tensor // stages)
     work = job.workload
-    plain = virtual == 1 and given.schedule != "interleaved"
-    unsaid = given.layers_per_stage is None and given.stages is None
-    if stack.extra_layers == "last" and plain and unsaid and work.model.layers % stages:
-        filled["layers_per_stage"] = last_layout(work.model.layers, stages)
+    if given.layers_per_stage is None and given.stages is None:
+        layout = _layout(stack.extra_layers, work.model.layers, stages, virtual)
+        filled["layers_per_stage"] = layout
     if work.task == "lora" and work.lora is None:
         work = work.model_copy(update={"lora": Lora(targets=stack.default_adapters)})
     return job.model_copy(update={"strategy": given.model_copy(update=filled), "workload": work})
+
+
+def _layout(extra_layers: str, layers: int, stages: int, virtual: int) -> tuple[int, ...] | None:
+    """Return how a stack deals layers that its stages do not divide, None for as it comes."""
+    chunks = stages * virtual
+    if extra_layers == "last" and virtual == 1 and layers % chunks:
+        return last_layout(layers, chunks)
+    if extra_layers == "but-last" and layers % chunks:
+        return short_layout(layers, chunks, virtual > 1)
+    return None
 
 
 def _measured(run: Run, file: RunsFile, job: Job[TrainingSpec]) -> tuple[str, float | None, float]:

@@ -8,12 +8,14 @@ Parts: `Source`, `Measured`, `Run`, `RunsFile`, `load_runs`, `job_of`.
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from hardware_profiles.stack import load_stack, stack_names
 from planner.complain import spec_error
 from planner.document import Document, PathKey, Value, read_file, read_text
 from planner.errors import SpecError
@@ -113,7 +115,8 @@ def load_runs(path: Path) -> RunsFile:
 def job_of(run: Run, file: RunsFile) -> TrainingJob:
     """Return the job of a run, with what an absent key means in a runs file filled in.
 
-    A model of a published name and sizes has what is published of it beside (see `completed`).
+    A model of a published name and sizes has what is published of it beside (see `completed`);
+    multi-token prediction on Megatron alone, whose recipes train it.
     Absent `cp`, `ep`, `etp`, `vpp` are 1 (`vpp` 2 where the schedule is interleaved), absent
     `offload` is empty. The rest stays free: `zero`, `sp`, `schedule` are the stack's default,
     `recompute` and `micro_batch` the fastest that fits.
@@ -130,8 +133,15 @@ def job_of(run: Run, file: RunsFile) -> TrainingJob:
         job["strategy"] = absent | {k: v for k, v in given.items() if v is not None}
     work = job.get("workload")
     if isinstance(work, dict) and isinstance(work.get("model"), dict):
-        job["workload"] = work | {"model": completed(work["model"])}
+        job["workload"] = work | {"model": completed(work["model"], mtp=_trains_mtp(job))}
     return load_mapping(job, base_dir=Path(file.path).parent, file=file.path, line=run.line)
+
+
+def _trains_mtp(job: Mapping[str, object]) -> bool:
+    software = job.get("software")
+    preset = software.get("preset") if isinstance(software, dict) else None
+    known = isinstance(preset, str) and preset in stack_names()
+    return preset is None or (known and load_stack(str(preset)).family.name == "megatron")
 
 
 def _list(value: Value | None) -> list[Value]:

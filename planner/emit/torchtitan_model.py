@@ -141,11 +141,13 @@ def _adapted(model: ModelConfig, targets: str, header: Header) -> list[str]:
     """Linear maps that get an adapter, by torchtitan's names."""
     names: list[str] = []
     if targets != "mlp" and model.attention.kind == "gqa":
-        names += ["wqkv", "wo"]
+        names.append("wqkv")
     elif targets != "mlp":
-        names += ["wq_b" if model.attention.q_lora_rank else "wq", "wkv_b", "wo"]
+        names += ["wq_b" if model.attention.q_lora_rank else "wq", "wkv_b"]
         header.not_expressible("adapters on the maps down to the latent", "none there")
-    if targets != "attention":
+    if targets in ("all-linear", "attention"):
+        names.append("wo")
+    if targets in ("all-linear", "mlp"):
         if model.moe is None or model.moe_layers < model.layers or model.moe.shared_experts:
             names += ["w1", "w2", "w3"]
         if model.moe is not None:

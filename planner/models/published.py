@@ -11,11 +11,16 @@ from planner.models.load import load, names
 __all__ = ["completed"]
 
 
-def completed(model: Mapping[str, object]) -> dict[str, object]:
+def completed(model: Mapping[str, object], *, mtp: bool = True) -> dict[str, object]:
     """Add to an inline model what the preset of its name has beside, where all else agrees.
 
     A model that differs from the preset in any key that it gives is a model of its own, and stays
-    as it is. The width of dense layers is not compared where all layers are mixtures of experts.
+    as it is. Not compared are the width of dense layers where all layers are mixtures of experts,
+    and heads of keys and their width where keys and values are of a latent: neither is computed.
+
+    Parameters
+    ----------
+    mtp : whether multi-token prediction is trained, of models that were published with it
 
     >>> given = {"name": "gpt-oss-20b", "layers": 24, "hidden": 2880, "heads": 64}
     >>> completed(given)["attention"]["window"]
@@ -30,9 +35,12 @@ def completed(model: Mapping[str, object]) -> dict[str, object]:
     preset = load(name)
     known = preset.model_dump(mode="json", exclude_none=True)
     skipped = {"ffn_hidden"} if preset.moe_layers == preset.layers else set()
+    if preset.attention.kind == "mla":
+        skipped |= {"kv_heads", "head_dim"}
     if not _agrees({k: v for k, v in given.items() if k not in skipped}, known):
         return dict(model)
-    return _joined(given, preset.model_dump(mode="json", exclude_defaults=True, exclude_none=True))
+    more = preset.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    return _joined(given, {k: v for k, v in more.items() if mtp or k != "mtp_layers"})
 
 
 def _agrees(given: Mapping[str, object], known: Mapping[str, object]) -> bool:

@@ -35,12 +35,16 @@ def test_a_log_of_the_allocator_leaves_out_what_it_does_not_hold(tmp_path):
     assert len(logged_stages(run)) == 4
 
 
-def test_a_stack_deals_the_layers_that_are_over_to_its_last_stages(tmp_path):
+def test_stages_that_do_not_divide_the_layers_are_dealt_them_as_the_stack_does(tmp_path):
     asked = [
         ("internevo", {"pp": 3}, (2, 3, 3)),
         ("internevo", {"pp": 3, "layers_per_stage": [3, 3, 2]}, (3, 3, 2)),
         ("internevo", {"pp": 2}, None),
-        ("megatron-core", {"pp": 3}, None),
+        ("megatron-core", {"pp": 3}, (3, 3, 2)),
+        ("megatron-core", {"pp": 5}, (1, 2, 2, 2, 1)),
+        ("megatron-core", {"pp": 2, "vpp": 2, "schedule": "interleaved"}, None),
+        ("megatron-core", {"pp": 3, "layers_per_stage": [4, 2, 2]}, (4, 2, 2)),
+        ("megatron-2022", {"pp": 3}, None),
     ]
     for number, (preset, strategy, layers) in enumerate(asked):
         made = job(devices=2 * strategy["pp"], preset=preset, **strategy)

@@ -110,6 +110,21 @@ def test_a_published_name_with_its_sizes_brings_what_is_published_beside(tmp_pat
     assert (made[1].attention.window, made[1].linear_bias) == (None, False)
 
 
+@pytest.mark.parametrize(
+    ("preset", "layers"), [("megatron-core", 1), ("primus", 1), ("fsdp-compile", 0), ("maxtext", 0)]
+)
+def test_recipes_of_megatron_alone_train_multi_token_prediction(
+    tmp_path: Path, preset: str, layers: int
+) -> None:
+    v3 = "{name: deepseek-v3, layers: 61, hidden: 7168, heads: 128, kv_heads: 128, vocab: 129280,"
+    v3 += " ffn_hidden: 18432, moe: {experts: 256, top_k: 8, ffn_hidden: 2048}}"
+    text = HEAD + RUN.replace("model: llama-3.1-8b", f"model: {v3}").replace("STRATEGY", "")
+    text = text.replace("strategy: {}", f"strategy: {{}}, software: {{preset: {preset}}}")
+    file = load_runs(written(tmp_path, text))
+    model = job_of(file.runs[0], file).workload.model
+    assert (model.attention.kind, model.mtp_layers) == ("mla", layers)
+
+
 def test_a_wrong_job_is_told_with_its_line(tmp_path: Path) -> None:
     file = one(tmp_path, "tp: 3")
     with pytest.raises(SpecError) as caught:

@@ -202,8 +202,7 @@ def _adapters(spec: TrainingSpec) -> Adapters | None:
     lora = spec.adapters
     if lora is None:
         return None
-    targets = lora.targets
-    return Adapters(lora.rank, attention=targets != "mlp", mlp=targets in ("all-linear", "mlp"))
+    return Adapters.of(lora.rank, lora.targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,32 @@ of two gradients, and casts (counted in Megatron-LM's bias of experts)."""
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Low-rank adapters on frozen weights: rank, and which products carry one."""
+    """Low-rank adapters on frozen weights: rank, and which products carry one.
+
+    `qkv`: those into attention; `out`: the one out of it; `mlp`: those of experts too.
+    """
 
     rank: int
-    attention: bool
+    qkv: bool
+    out: bool
     mlp: bool
+
+    @classmethod
+    def of(cls, rank: int, targets: str) -> "Adapters":
+        """Return adapters of a rank on the products that a job names (`Lora.targets`)."""
+        whole = targets == "all-linear"
+        return cls(
+            rank,
+            qkv=whole or targets in ("attention", "qkv"),
+            out=whole or targets == "attention",
+            mlp=whole or targets == "mlp",
+        )
+
+    def on(self, name: str) -> bool:
+        """Whether the product of this name carries one."""
+        if any(part in name for part in ("mlp", "expert")):
+            return self.mlp
+        return self.out if name.endswith("attention out") else self.qkv
 
 
 def matmul(name: str, cols: Dim, inner: Dim, split: str, bias: bool = False, **kw: float) -> Op:
@@ -67,9 +88,7 @@ def adapt(ops: Sequence[Op], adapters: Adapters) -> list[Op]:
     rank = Dim("adapter", adapters.rank)
     for op in ops:
         adapted.append(replace(op, trainable=False) if op.weights else op)
-        in_mlp = any(part in op.name for part in ("mlp", "expert"))
-        wanted = adapters.mlp if in_mlp else adapters.attention
-        if op.kind != "matmul" or op.name.endswith("router") or not wanted:
+        if op.kind != "matmul" or op.name.endswith("router") or not adapters.on(op.name):
             continue
         # the adapter's inner product reads what the base product reads; only its outer is split
         down = matmul(f"{op.name} adapter down", rank, op.inner, "", saved=0.0)

@@ -23,7 +23,7 @@ __all__ = [
 
 Optimizer = Literal["adam", "adamw", "sgd", "adafactor", "muon", "lion"]
 Task = Literal["pretrain", "sft", "lora"]
-Targets = Literal["all-linear", "attention", "mlp"]
+Targets = Literal["all-linear", "attention", "qkv", "mlp"]
 
 
 class DocumentLengths(Section):

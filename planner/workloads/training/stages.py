@@ -23,6 +23,7 @@ __all__ = [
     "every_stage",
     "last_layout",
     "lean_layout",
+    "short_layout",
     "slots_of",
     "staging_at",
 ]
@@ -71,7 +72,7 @@ def even_layout(layers: int, chunks: int) -> tuple[int, ...]:
     the first; then the last: late stages hold fewer activations.
 
     >>> even_layout(126, 8)
-    (15, 15, 16, 16, 16, 16, 16, 16)
+    (15, 16, 16, 16, 16, 16, 16, 15)
     >>> even_layout(6, 8)
     (0, 1, 1, 1, 1, 1, 1, 0)
     """
@@ -94,6 +95,23 @@ def last_layout(layers: int, chunks: int) -> tuple[int, ...]:
     """
     base, extra = divmod(layers, chunks)
     return (base,) * (chunks - extra) + (base + 1,) * extra
+
+
+def short_layout(layers: int, chunks: int, virtual: bool) -> tuple[int, ...]:
+    """Layers of each chunk when all hold as many but the last, which has what is left.
+
+    Its head, and modules that predict further tokens, stand for the layers that it lacks; a
+    `virtual` stage may hold these alone. As even as can be where the embedding and the head count
+    as a layer each: so Megatron divides them by itself, and recipes give it the former layouts.
+
+    >>> short_layout(61, 8, virtual=False), short_layout(126, 8, virtual=False)
+    ((8, 8, 8, 8, 8, 8, 8, 5), (15, 16, 16, 16, 16, 16, 16, 15))
+    """
+    if chunks == 1 or (layers + ENDS) % chunks == 0:
+        return even_layout(layers, chunks)
+    most = -(-layers // chunks)
+    last = max(0 if virtual else 1, layers - most * (chunks - 1))
+    return (*even_layout(layers - last, chunks - 1), last)
 
 
 def lean_layout(layers: int, chunks: int, lean: int) -> tuple[int, ...]:

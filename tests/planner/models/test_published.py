@@ -51,3 +51,25 @@ def test_the_dense_width_of_a_model_without_dense_layers_is_no_difference() -> N
 def test_nulls_are_not_given() -> None:
     made = completed({"name": "gpt-oss-120b", "layers": 36, "attention": {"window": None}})
     assert made["attention"] == {"window": 128}
+
+
+V3: dict[str, Any] = {
+    "name": "deepseek-v3", "layers": 61, "hidden": 7168, "ffn_hidden": 18432, "heads": 128,
+    "vocab": 129280, "moe": {"experts": 256, "top_k": 8, "ffn_hidden": 2048},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"kv_heads": 128}, {"head_dim": 128}, {"kv_heads": 128, "head_dim": 192}]
+)
+def test_heads_of_keys_are_no_difference_where_keys_are_of_a_latent(more: dict[str, int]) -> None:
+    made = completed(V3 | more)
+    assert made["attention"]["kv_lora_rank"] == 512
+    assert made["moe"]["shared_experts"] == 1
+    assert (made["mtp_layers"], {key: made[key] for key in more}) == (1, more)
+    assert completed(OSS | {"kv_heads": 4}) == OSS | {"kv_heads": 4}
+
+
+def test_multi_token_prediction_is_left_out_where_it_is_not_trained() -> None:
+    assert "mtp_layers" not in completed(V3, mtp=False)
+    assert completed(V3 | {"mtp_layers": 1}, mtp=False)["mtp_layers"] == 1

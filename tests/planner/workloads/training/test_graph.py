@@ -102,13 +102,24 @@ def test_backward_of_products_is_twice_the_forward():
         assert backward == pytest.approx(ratio * forward, rel=1e-12)
 
 
-def test_frozen_weights_get_no_gradient():
+H, KV, FFN = 4096, 1024, 14336
+# each product [a, b] of a layer gets [a, r] and [r, b]; q, k, v are one product, so are gates
+QKV, OUT, MLP = H + (H + 2 * KV), H + H, (H + 2 * FFN) + (FFN + H)
+
+
+@pytest.mark.parametrize(
+    ("targets", "ranks"),
+    [
+        ("all-linear", QKV + OUT + MLP),
+        ("attention", QKV + OUT),
+        ("qkv", QKV),
+        ("mlp", MLP),
+    ],
+)
+def test_frozen_weights_get_no_gradient(targets, ranks):
     model = load("llama-3.1-8b")
-    graph = build(model, WHOLE, Adapters(16, attention=True, mlp=True))
+    graph = build(model, WHOLE, Adapters.of(16, targets))
     trained = sum(b.count * b.weights(trainable=True) for b in graph.blocks)
-    h, kv, ffn = 4096, 1024, 14336
-    # each product [a, b] of a layer gets [a, r] and [r, b]; q, k, v are one product, so are gates
-    ranks = (h + (h + 2 * kv)) + (h + h) + (h + 2 * ffn) + (ffn + h)
     assert trained == 32 * 16 * ranks
     assert graph.weights() - trained == count(model).total
     gradients = {op.name for _, op in graph.ops() if op.weight_gradient}

@@ -14,6 +14,7 @@ from planner.workloads.training.stages import (
     every_stage,
     last_layout,
     lean_layout,
+    short_layout,
     slots_of,
 )
 from planner.workloads.training.staging import Staging
@@ -87,6 +88,32 @@ def test_slots_are_the_stages_folded(shape, data):
         if many > 0
     }
     assert slot_alike == dict(alike)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "layout"),
+    [
+        (4, (16, 16, 16, 13)),
+        (8, (*(8,) * 7, 5)),
+        (16, (*(4,) * 15, 1)),
+        (32, (1, *(2,) * 30, 0)),
+    ],
+)
+def test_61_layers_are_dealt_as_megatron_bridge_lays_out_deepseek_v3(chunks, layout):
+    """Its `recipes/deepseek/deepseek_v3.py`, and `Et|(tt|)*30mL` of its H100 recipe."""
+    assert short_layout(61, chunks, virtual=True) == layout
+
+
+@given(st.integers(1, 130), st.integers(1, 40), st.booleans())
+def test_a_short_layout_holds_all_layers_and_none_is_empty_but_virtual_ends(
+    layers, chunks, virtual
+):
+    chunks = min(chunks, layers)
+    layout = short_layout(layers, chunks, virtual)
+    assert (len(layout), sum(layout)) == (chunks, layers)
+    assert max(layout) == -(-layers // chunks)
+    assert all(layout[:-1]) or (virtual and all(layout[1:-1]))
+    assert virtual or layout[-1] > 0
 
 
 @given(st.integers(2, 16), st.integers(2, 8), st.integers(0, 4))
