@@ -180,8 +180,6 @@ class Stack(_Frozen):
                         crosses a stage boundary, and the ranks there gather it
     attention_kernels : `chip`: those written for the chip; `flash-2`, `flash-1`: of older
                         generations, which reach less on newer chips
-    unfused_loss_under : recompute modes that belong to a framework of this preset whose loss is
-                        not fused, though `fused_loss` is on for the others
     extra_layers      : stages that get one layer more where a measured run does not say and they
                         do not divide: `early`, the planner's own choice; the `last` ones; or all
                         `but-last`, which has what is left
@@ -213,7 +211,6 @@ class Stack(_Frozen):
     stacked_layers: bool = False
     scatters_boundaries: bool = False
     attention_kernels: AttentionKernels = "chip"
-    unfused_loss_under: tuple[str, ...] = ()
     extra_layers: Literal["early", "last", "but-last"] = "early"
 
     def with_values(self, values: Mapping[str, float]) -> "Stack":

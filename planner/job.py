@@ -296,7 +296,9 @@ class Software(Section):
         default=None, description="share of the peak that large matrix products reach"
     )
     runtime: str | None = Field(
-        default=None, max_length=500, description="free text, for the record"
+        default=None,
+        max_length=500,
+        description="the framework and its release: free text; a known one's recipes set switches",
     )
 
     def switches(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
 from hardware_profiles.lookup import compute_class, measured
+from hardware_profiles.runtime import recipes_of
 from hardware_profiles.schema import HardwareProfile
 from planner.cluster import Cluster
 from planner.comparable import Interval
@@ -44,9 +45,30 @@ def notes(
         _waiting(job, figures),
         _offload(strategy),
         _imbalance(job, strategy),
+        _runtime(job, context.cluster),
         _failures(job, context),
     ]
     return [note for note in found if note]
+
+
+def _runtime(job: Job[TrainingSpec], cluster: Cluster) -> str:
+    """Say which settings the recipes of the job's runtime brought."""
+    software, work, machine = job.software, job.workload, cluster.profile.name
+    own = software.switches()
+    found = recipes_of(software.runtime, work.model.name, machine, work.precision)
+    brought: dict[str, object] = {
+        name: on for one in found for name, on in one.switches.items() if name not in own
+    }
+    kernels = [one.attention_kernels for one in found if one.attention_kernels]
+    if kernels and software.attention_kernels is None:
+        brought["attention_kernels"] = kernels[-1]
+    if not brought:
+        return ""
+    said = ", ".join(f"{name}: {str(value).lower()}" for name, value in sorted(brought.items()))
+    return (
+        f"the recipes of {software.runtime} for {work.model.name} in {work.precision} on {machine}"
+        f" set {said}; a switch in software goes before them"
+    )
 
 
 def _vendors(machines: Sequence[HardwareProfile]) -> str:

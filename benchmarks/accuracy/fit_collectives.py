@@ -125,11 +125,17 @@ def error_of(system: str, rows: Rows, constants: Constants) -> Column:
     return np.asarray(price(rows, _node(system, rows, constants)) / rows.time_s - 1.0)
 
 
-def hold_outs(system: str, rows: Rows, starts: int = STARTS) -> dict[str, float]:
-    """Mean absolute errors of constants fitted without the rows that they are judged on.
+def hold_outs(
+    system: str,
+    rows: Rows,
+    held: Mapping[str, float] | None = None,
+    starts: int = STARTS,
+) -> dict[str, Column]:
+    """Absolute errors of constants fitted without the shapes that they are judged on, by kind.
 
     Every second message size; every setting but one kind; eight devices from two, but on a bus,
-    of which two devices do not show what more of them share.
+    of which two devices do not show what more of them share. `held` are constants of a relative,
+    which has all its rows.
     """
     sizes = sorted(set(rows.size_bytes.tolist()))
     odd = set(sizes[1::2])
@@ -137,23 +143,24 @@ def hold_outs(system: str, rows: Rows, starts: int = STARTS) -> dict[str, float]
     newest = set(settings[-max(1, len(settings) // 3) :])
     parts: dict[str, Callable[[str, float, float, str], bool]] = {
         "sizes": lambda op, n, size, setting: size in odd,
-        "settings": lambda op, n, size, setting: setting in newest,
     }
-    if "shared.share" not in free_of(system):
-        parts["8 from 2"] = lambda op, n, size, setting: n > 2
+    if held is None:
+        parts["settings"] = lambda op, n, size, setting: setting in newest
+        if "shared.share" not in free_of(system):
+            parts["8 from 2"] = lambda op, n, size, setting: n > 2
     made = {}
     for name, judged in parts.items():
         seen = rows.where(lambda *row, judged=judged: not judged(*row))
         kept = rows.where(judged)
         if len(seen) and len(kept):
-            constants = fit_node(system, seen, starts=starts)
-            made[name] = float(np.mean(np.abs(error_of(system, kept.pooled(), constants))))
+            constants = fit_node(system, seen, held, starts)
+            made[name] = np.abs(error_of(system, kept.pooled(), constants))
     return made
 
 
 def report(made: Mapping[str, Constants]) -> None:
     """Print, for each system, errors by operation and devices, and of the hold-outs."""
-    measured = rows_by_system()
+    measured, unseen = rows_by_system(), []
     for system, rows in measured.items():
         pooled = rows.pooled()
         error = np.abs(error_of(system, pooled, made[system]))
@@ -163,9 +170,13 @@ def report(made: Mapping[str, Constants]) -> None:
         for key in dict.fromkeys(zip(pooled.op, pooled.ranks, strict=True)):
             mask = [(op, n) == key for op, n in zip(pooled.op, pooled.ranks, strict=True)]
             print(f"  {key[0]} on {key[1]:.0f}: {error[mask].mean():.1%}")
-        if system != "gb200":
-            held = ", ".join(f"{k} {v:.1%}" for k, v in hold_outs(system, rows).items())
-            print(f"  held back: {held}")
+        relative = {name: made["b200_sxm"][name] for name in FIXED}
+        outs = hold_outs(system, rows, relative if system == "gb200" else None)
+        unseen.append(outs["sizes"])
+        print("  held back: " + ", ".join(f"{k} {v.mean():.1%}" for k, v in outs.items()))
+    sizes = np.concatenate(unseen)
+    print(f"inside a node, all: sizes held back {sizes.mean():.1%}, median {np.median(sizes):.1%},"
+          f" {len(sizes)} shapes")  # fmt: skip
     _report_between(made)
 
 

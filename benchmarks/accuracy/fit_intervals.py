@@ -30,8 +30,8 @@ WORTH = 6.0
 """Observations that a source is worth for the scales, however many runs it has."""
 POWER = 0.5
 """Quantiles weigh a run by its source's number of runs to this power, negative."""
-SHARED = 2.0
-"""Sources that all rows together count as where a family has few of its own."""
+SHARED = 1.0
+"""Sources that all rows together count as, beside those of a family."""
 LEAST = 0.5
 """Scales that an interval reaches at least to either side."""
 FAMILIES = ("megatron", "fsdp", "xla")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from hardware_profiles.load import ProfileError, load
+from hardware_profiles.runtime import recipes_of, with_recipes
 from hardware_profiles.stack import Switches, load_stack
 from planner.emit.text import one_line
 from planner.errors import SpecError
 from planner.fields import Section
-from planner.job import Software
 from planner.models.config import ModelConfig
 from planner.strategy import MESH, RecomputeFull, Strategy
 from planner.workloads.training.footprint import BEYOND_HOST
@@ -153,7 +153,7 @@ def read(plan: Mapping[str, object]) -> PlanView:
     return PlanView(
         job=parsed,
         mesh=mesh,
-        switches=_switches(parsed.software),
+        switches=_switches(parsed),
         system=system,
         vendor=vendor,
         host_devices=max(d for d in range(1, host_devices + 1) if mesh.devices % d == 0),
@@ -264,10 +264,13 @@ def _check(mesh: Mesh, workload: TrainingSpec) -> None:
         )
 
 
-def _switches(software: Software) -> Switches:
-    """Switches of the preset, with those of the job in their place."""
+def _switches(job: TrainingJob) -> Switches:
+    """Switches of the preset, with those of its runtime and of the job in their place."""
+    software, work = job.software, job.workload
+    machine = job.hardware.systems[0] if len(job.hardware.systems) == 1 else ""
+    recipes = recipes_of(software.runtime, work.model.name, machine, work.precision)
     try:
-        base = load_stack(software.preset).switches
+        base = with_recipes(load_stack(software.preset), recipes).switches
     except KeyError:
         base = Switches()
     given = {k: v for k, v in software.switches().items() if k in Switches.model_fields}

@@ -7,6 +7,7 @@ from oracle_model import Layer, Model, Work
 from oracle_network import Network
 
 from hardware_profiles.load import load, matmul_kernel, peak_flop_per_s, with_overrides
+from hardware_profiles.runtime import recipes_of, with_recipes
 from hardware_profiles.stack import load_stack
 
 __all__ = ["FLOWS", "Job", "power_norm"]
@@ -24,13 +25,16 @@ class Job(Model, Network):
         Model.__init__(self, work["model"], float(work["sequence_length"]))
         Network.__init__(self, profile, hardware["devices"], plan)
         software = job.get("software") or {}
-        self.stack = load_stack(software.get("preset", "megatron-core"))
+        recipes = recipes_of(
+            software.get("runtime"), work["model"].get("name", ""), profile.name,
+            work.get("precision", "bf16"),
+        )  # fmt: skip
+        self.stack = with_recipes(load_stack(software.get("preset", "megatron-core")), recipes)
         self.family = self.stack.family
         other = ("preset", "runtime", "attention_kernels")
         given = {k: v for k, v in software.items() if k not in other}
         self.on = self.stack.switches.model_copy(update=given)
         self.kernels_said = software.get("attention_kernels")
-        self.loss_said = "fused_loss" in given
         self.precision = work.get("precision", "bf16")
         wide = self.precision != "fp32"
         self.act = 2.0 if wide else 4.0

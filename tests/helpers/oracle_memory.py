@@ -67,7 +67,7 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
     if stage.last:
         each = (family.logit_bytes if p["tp"] == 1 else family.logit_bytes_split).value
         each += job.stack.output_logit_bytes.value
-        if job.on.fused_loss and (job.loss_said or stage.mode not in job.stack.unfused_loss_under):
+        if job.on.fused_loss:
             each = family.logit_bytes_fused.value
         loss = _logits(job) * each
         loss /= 8.0 if job.on.chunked_loss else 1.0

@@ -151,6 +151,24 @@ def test_releases_of_one_job_are_one_entry_and_three_jobs_are_no_ranking(judged)
     assert judged(runs)["summary"]["overall"]["groups_ranked"] == 0
 
 
+def test_releases_whose_recipes_differ_are_one_entry_too(judged):
+    """What a release sets beside the job is its price, and no part of the job."""
+    runs, seconds = [], {}
+    for micro_batch in (1, 2, 4, 8):
+        for release in ("26.04", "26.06"):
+            name = f"{micro_batch}-{release}"
+            one = run(name, {"step_time_s": 9.0 / micro_batch}, "g", tp=1, micro_batch=micro_batch)
+            one["job"]["workload"] |= {"model": "qwen3-30b-a3b", "precision": "mxfp8"}
+            one["job"]["hardware"]["system"] = "gb200-nvl72"
+            runtime = f"Megatron-Bridge {release}"
+            one["job"]["software"] = {"preset": "megatron-core", "runtime": runtime}
+            runs.append(one)
+    report = judged(runs)
+    assert report["summary"]["overall"]["groups_ranked"] == 1
+    seconds = {entry["id"]: entry["predicted"] for entry in report["runs"]}
+    assert all(seconds[f"{m}-26.06"] < 0.9 * seconds[f"{m}-26.04"] for m in (1, 2, 4, 8))
+
+
 def test_what_cannot_be_priced_is_skipped_with_its_reason(judged):
     serving = run("serving", {"ttft_s": 1.0})
     serving["job"]["workload"] = {"kind": "serving", "model": "llama-3.1-8b"}

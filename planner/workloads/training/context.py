@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from costmodels.products import Product
+from hardware_profiles.runtime import recipes_of, with_recipes
 from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
@@ -246,11 +247,10 @@ def make(
     stagings : by default the one that the job pins, if it does
     """
     spec, software = job.workload, job.software
-    stack = stack or load_stack(software.preset)
+    recipes = recipes_of(software.runtime, spec.model.name, cluster.profile.name, spec.precision)
+    stack = with_recipes(stack or load_stack(software.preset), recipes)
     given = {k: v for k, v in software.switches().items() if k != "gemm_efficiency"}
     switches = stack.switches.model_copy(update=given)
-    if software.fused_loss is not None:  # the job's own word on the loss goes before the preset's
-        stack = stack.model_copy(update={"unfused_loss_under": ()})
     if software.attention_kernels is not None:
         stack = stack.model_copy(update={"attention_kernels": software.attention_kernels})
     adapters = _adapters(spec)

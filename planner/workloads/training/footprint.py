@@ -104,7 +104,7 @@ def activations_of(context: Context, dims: ParallelDims, slots: Slots) -> Activa
         kept = kept + slots.counts[kind] * one
         working = np.maximum(working, at_work)
     chunks = in_flight_chunks(dims.schedule, dims.pp, slots.position, dims.vpp, dims.microbatches)
-    loss = loss_bytes(context, dims, slots.recompute) * slots.last
+    loss = loss_bytes(context, dims) * slots.last
     tower, at_work = _tower_bytes(context, dims, slots, recomputed)
     working = np.maximum(working, at_work * slots.first)
     # the loss is over before the layers' backward passes begin: the larger of the two counts

@@ -6,7 +6,7 @@ Knows one rank of a stage; adds nothing to the footprints of others.
 import numpy as np
 
 from costmodels.units import Num
-from planner.dims import RECOMPUTE, ParallelDims
+from planner.dims import ParallelDims
 from planner.workloads.training.context import Context
 from planner.workloads.training.kept import kept_bytes
 from planner.workloads.training.layer import Rows
@@ -47,12 +47,9 @@ def crossing_bytes(context: Context, dims: ParallelDims, chunks: Num, slots: Slo
     return np.where(dims.pp > 1, held + logits * slots.last, 0.0)
 
 
-def loss_bytes(context: Context, dims: ParallelDims, mode: Num) -> Num:
-    """Bytes at the loss of one microbatch: of its logits, and what the head keeps of its input.
-
-    `mode` is the recompute mode of the stage: a preset may tell by it whose loss runs.
-    """
-    logits = logits_of(context, dims) * _logit_bytes(context, dims, mode)
+def loss_bytes(context: Context, dims: ParallelDims) -> Num:
+    """Bytes at the loss of one microbatch: of its logits, and what the head keeps of its input."""
+    logits = logits_of(context, dims) * _logit_bytes(context, dims)
     if context.switches.chunked_loss:
         logits = logits / LOSS_CHUNKS
     heads = [block for block in context.graph.blocks if block.name == "head"]
@@ -64,13 +61,10 @@ def loss_bytes(context: Context, dims: ParallelDims, mode: Num) -> Num:
     return logits + kept + again
 
 
-def _logit_bytes(context: Context, dims: ParallelDims, mode: Num) -> Num:
+def _logit_bytes(context: Context, dims: ParallelDims) -> Num:
     family, stack = context.stack.family, context.stack
     plain = np.where(dims.tp > 1, family.logit_bytes_split.value, family.logit_bytes.value)
     plain = plain + stack.output_logit_bytes.value
     if not context.switches.fused_loss:
         return plain
-    fused: Num = family.logit_bytes_fused.value
-    for name in stack.unfused_loss_under:
-        fused = np.where(mode == RECOMPUTE.index(name), plain, fused)
-    return fused
+    return family.logit_bytes_fused.value

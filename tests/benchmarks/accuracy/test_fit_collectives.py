@@ -61,9 +61,9 @@ def test_tables_between_nodes_as_measured(name: str, bar: float) -> None:
 @pytest.mark.parametrize("system", ["a100_sxm", "b200_sxm"])
 def test_what_is_held_back_is_foretold(system: str) -> None:
     held = hold_outs(system, rows_by_system()[system])
-    assert held["sizes"] <= 0.05
-    assert held["settings"] <= 0.06
-    assert held["8 from 2"] <= 0.13
+    assert held["sizes"].mean() <= 0.05
+    assert held["settings"].mean() <= 0.06
+    assert held["8 from 2"].mean() <= 0.13
 
 
 def test_pairs_jump_where_the_library_leaves_a_protocol_early() -> None:

@@ -57,11 +57,26 @@ def test_attention_of_an_older_generation_reaches_its_share_of_the_chip_s(kernel
     assert 0.0 < share < 1.0
 
 
-def test_the_job_s_word_on_attention_kernels_goes_before_the_preset_s():
+def test_the_job_s_word_on_attention_kernels_goes_before_the_runtime_s_and_the_preset_s():
     preset = context_of(job_of(preset="fsdp-eager"))
-    assert preset.stack.attention_kernels == "flash-1"
-    said = context_of(job_of(preset="fsdp-eager", software={"attention_kernels": "flash-2"}))
-    assert said.rates.attention_forward.flop_per_s > preset.rates.attention_forward.flop_per_s
+    assert preset.stack.attention_kernels == "flash-2"
+    older = {"runtime": "Composer FSDP"}
+    runtime = context_of(job_of(preset="fsdp-eager", software=older))
+    assert runtime.stack.attention_kernels == "flash-1"
+    said = {**older, "attention_kernels": "chip"}
+    own = context_of(job_of(preset="fsdp-eager", software=said))
+    rates = [one.rates.attention_forward.flop_per_s for one in (runtime, preset, own)]
+    assert rates == sorted(rates) and len(set(rates)) == 3
+
+
+def test_a_switch_of_the_job_goes_before_the_recipes_of_its_runtime():
+    work = {"model": "qwen3-30b-a3b", "precision": "mxfp8"}
+    release = {"runtime": "Megatron-Bridge 26.06"}
+    here = context_of(job_of(system="gb200-nvl72", software=release, **work)).switches
+    assert here.cuda_graphs and here.fused_experts and here.overlap_ep
+    own = {**release, "cuda_graphs": False}
+    said = context_of(job_of(system="gb200-nvl72", software=own, **work)).switches
+    assert said == here.model_copy(update={"cuda_graphs": False})
 
 
 def test_a_switch_of_the_job_beats_the_preset_s():

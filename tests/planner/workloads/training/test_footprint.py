@@ -156,12 +156,12 @@ def test_logits_follow_the_vocabulary_its_split_and_the_kind_of_loss():
             assert chunked == pytest.approx(logits * each.value / 8 + head, rel=1e-12)
 
 
-def test_a_preset_of_two_frameworks_tells_their_losses_by_the_recompute_mode():
-    """The policy of torchtitan comes with its loss, not fused; a job's own word goes first."""
+def test_the_recipes_of_a_runtime_tell_its_loss_and_a_job_s_own_word_goes_first():
     eager = {"preset": "fsdp-eager"}
-    fused, plain = (loss_bytes(eager, recompute=mode) for mode in ("full", "per-operator"))
-    assert fused == loss_bytes({**eager, "fused_loss": True}, recompute="per-operator")
-    assert plain == loss_bytes({**eager, "fused_loss": False}, recompute="full")
+    composer = {**eager, "runtime": "Composer FSDP"}
+    plain, fused = loss_bytes(eager), loss_bytes(composer)
+    assert fused == loss_bytes({**eager, "fused_loss": True})
+    assert plain == loss_bytes({**composer, "fused_loss": False})
     family = context_of(job_of(software=eager)).stack.family
     each = family.logit_bytes.value - family.logit_bytes_fused.value
     assert plain - fused == pytest.approx(S * 51200 * each, rel=1e-12)

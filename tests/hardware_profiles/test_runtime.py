@@ -1,0 +1,85 @@
+"""Which recipes a runtime's text names, and what they change of a stack."""
+
+import pytest
+
+from hardware_profiles.load import names
+from hardware_profiles.lookup import PRECISIONS
+from hardware_profiles.runtime import Recipe, _runtimes, recipes_of, runtime_names, with_recipes
+from hardware_profiles.stack import Switches, load_stack
+
+QWEN = ("qwen3-30b-a3b", "gb300-nvl72", "mxfp8")
+WHOLE = {"cuda_graphs": True, "fused_experts": True, "overlap_ep": True}
+
+
+def switches_of(runtime: str | None, model: str, machine: str, precision: str) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for recipe in recipes_of(runtime, model, machine, precision):
+        found |= recipe.switches
+    return found
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [
+        ("Megatron-Bridge 26.06", WHOLE),
+        ("megatron-bridge 26.06.01", WHOLE),
+        ("Megatron-Bridge 26.08, page of July", WHOLE),
+        ("Megatron-Bridge", WHOLE),  # no release: today's
+        ("Megatron-Bridge 26.04.01", {}),
+        ("Megatron-Bridge 25.11", {}),
+        ("Megatron-Bridges 26.06", {}),
+        ("NeMo 26.06", {}),
+        ("", {}),
+        (None, {}),
+    ],
+)
+def test_a_release_brings_its_own_recipes(runtime, expected):
+    assert switches_of(runtime, *QWEN) == expected
+
+
+def test_a_recipe_is_for_its_models_machines_and_precisions():
+    runtime = "Megatron-Bridge 26.06"
+    assert switches_of(runtime, "Qwen3 30B-A3B", *QWEN[1:]) == WHOLE
+    assert switches_of(runtime, "mixtral-8x7b", *QWEN[1:]) == {}
+    assert switches_of(runtime, QWEN[0], "dgx-h100", "mxfp8") == {}
+    assert switches_of(runtime, *QWEN[:2], "bf16") == {}
+
+
+def test_releases_are_compared_by_their_numbers_and_the_last_one_is_excluded():
+    between = Recipe(since="25.9", before="25.11", source="test")
+    held = [one for one in ("25.8", "25.9", "25.10.3", "25.11", "26") if between.holds(one, *QWEN)]
+    assert held == ["25.9", "25.10.3"]
+    assert not between.holds("", *QWEN)
+    assert Recipe(since="25.9", source="test").holds("", *QWEN)
+
+
+def test_settings_take_the_place_of_the_preset_s_and_leave_the_rest():
+    eager = load_stack("fsdp-eager")
+    assert with_recipes(eager, ()) is eager
+    old = with_recipes(eager, recipes_of("Composer FSDP, bf16, PURE", "mpt-7b", "l40s", "bf16"))
+    assert (eager.attention_kernels, old.attention_kernels) == ("flash-2", "flash-1")
+    assert (eager.switches.fused_loss, old.switches.fused_loss) == (False, True)
+    same = old.model_copy(update={
+        "attention_kernels": "flash-2",
+        "switches": old.switches.model_copy(update={"fused_loss": False}),
+    })  # fmt: skip
+    assert same == eager
+
+
+def test_every_recipe_sets_what_there_is_for_what_there_is():
+    assert runtime_names() == ("Composer", "Megatron-Bridge")
+    for runtime in _runtimes():
+        for recipe in runtime.recipes:
+            assert recipe.switches or recipe.attention_kernels
+            assert set(recipe.switches) <= set(Switches.model_fields)
+            assert set(recipe.machines) <= set(names())
+            assert set(recipe.precisions) <= set(PRECISIONS)
+            if recipe.before:
+                assert recipe.holds(recipe.since, *_one_job(recipe))
+                assert not recipe.holds(recipe.before, *_one_job(recipe))
+
+
+def _one_job(recipe: Recipe) -> tuple[str, str, str]:
+    first = (recipe.models, recipe.machines, recipe.precisions)
+    model, machine, precision = (given[0] if given else "any" for given in first)
+    return model, machine, precision
