@@ -30,7 +30,9 @@ THIN, ROUNDS, WORTH = 1, 2, (1.0 / 3.0) ** 0.5
 
 A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
 HOPPER = ("dgx-h100", "dgx-h200")
-BLACKWELL = ("dgx-b200", "dgx-b300", "gb200-nvl72", "gb300-nvl72")
+BLACKWELL = ("dgx-b200", "gb200-nvl72")
+ULTRA = ("dgx-b300", "gb300-nvl72")
+"""Blackwell Ultra: the same peaks in 16 and 8 bits, 100 to 200 W more to reach them with."""
 TPU = ("tpu-v4", "tpu-v5e", "tpu-v5p")
 
 
@@ -61,9 +63,11 @@ CONSTANTS = (
     Constant("hopper experts", HOPPER, ("kernels.training.grouped_matmul",), (0.7,), 0.3, 1.4),
     _chip("blackwell products bf16", BLACKWELL, "matmul.bf16"),
     _chip("blackwell products fp8", BLACKWELL, "matmul.fp8", 0.16),
-    _chip("blackwell attention", BLACKWELL, "attention", 0.15),
-    Constant("blackwell experts", BLACKWELL, ("kernels.training.grouped_matmul",), (0.7,), 0.3,
-             1.4),
+    _chip("blackwell ultra products bf16", ULTRA, "matmul.bf16"),
+    _chip("blackwell ultra products fp8", ULTRA, "matmul.fp8", 0.16),
+    _chip("blackwell attention", BLACKWELL + ULTRA, "attention", 0.15),
+    Constant("blackwell experts", BLACKWELL + ULTRA, ("kernels.training.grouped_matmul",), (0.7,),
+             0.3, 1.4),
     _chip("v100 products", ("dgx-v100",), "matmul.bf16"),
     _chip("mi325x products fp8", ("mi325x",), "matmul.fp8", 0.16),
     _chip("tpu-v4 products", ("tpu-v4",), "matmul.bf16"),
