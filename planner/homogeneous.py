@@ -86,6 +86,8 @@ def _staged(
 
 def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> Searched:
     scale, found = worth_of_a_step(job, result.context), result.found
+    if job.objective.metric == "energy":  # idle power bounds it from too far below to deal by
+        return result
     if scale == 0.0 or found.status == "time_limit" or not len(result.dims):
         return result
     made = refined(

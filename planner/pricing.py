@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.units import Column
+from planner.cluster import Cluster
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
 from planner.job import Job
 from planner.objective import NEEDS_RUN, objective
@@ -130,12 +131,18 @@ def worth_of_a_step(job: Job[TrainingSpec], context: training.Context) -> float:
 
     A run takes longer where its steps do. Of runs of steps in close succession, what the shorter
     of two neighbours takes is spread over the longer one: no step between them is worth less.
+    Whatever a step does, its devices draw their idle power and their hosts'.
     """
     metric, spec = job.objective.metric, job.workload
     if metric in ("step_time", "latency"):
         return 1.0
     if metric == "throughput":
         return context.cluster.devices / float(spec.global_batch * spec.sequence_length)
+    if metric == "energy" and not context.cluster.pools:
+        step_tokens = float(spec.global_batch * spec.sequence_length)
+        return (1.0 if spec.tokens is None else spec.tokens / step_tokens) * _idle_w(
+            context.cluster
+        )
     if metric not in ("time_to_train", "cost"):
         return 0.0
     steps_s = _steps_tried_s(context)
@@ -143,6 +150,13 @@ def worth_of_a_step(job: Job[TrainingSpec], context: training.Context) -> float:
     whole_s = steps_s if run.time_to_train_s is None else run.time_to_train_s
     whole = np.asarray(run.cost_usd if metric == "cost" else whole_s)
     return float(np.min(whole[:-1] / steps_s[1:]))
+
+
+def _idle_w(cluster: Cluster) -> float:
+    """Return the watts that a cluster draws at least, its site's overhead included."""
+    power = cluster.profile.power
+    each_w = power.idle_w.value + power.host_w_per_device.value
+    return cluster.devices * each_w * power.overhead.value
 
 
 def longest_step_s(job: Job[TrainingSpec], context: training.Context) -> float:

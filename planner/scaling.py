@@ -33,7 +33,8 @@ def scaling(
     Returns
     -------
     points            : devices, step_time_s, speedup (over one device at the rate of the fewest
-                        devices here), efficiency, comm_to_compute (hidden time counted)
+                        devices here), efficiency, comm_to_compute (hidden time counted), fits
+                        (in memory: fewer replicas share fewer shards)
     p_star            : devices with the shortest step
     comm_dominated_at : fewest devices at which communication takes as long as compute, or None
     """
@@ -64,6 +65,7 @@ def scaling(
     price = training.cost(dataclasses.replace(context, cluster=wide), points)
     step = np.asarray(price.total_s)
     ratio = _ratio(price, len(points))
+    fits = np.asarray(price.total_bytes) <= context.memory_limit_bytes
     speedup = points.devices[0] * step[0] / step
     keep = _spread(points.devices, row["devices"])
     dominated = np.flatnonzero(ratio >= 1.0)
@@ -75,6 +77,7 @@ def scaling(
                 "speedup": float(speedup[i]),
                 "efficiency": float(speedup[i] / points.devices[i]),
                 "comm_to_compute": float(ratio[i]),
+                "fits": bool(fits[i]),
             }
             for i in keep
         ],

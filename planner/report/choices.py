@@ -9,6 +9,7 @@ from planner.report.numbers import (
     byte_count,
     clean,
     dollars,
+    joules,
     percent,
     plain,
     quantity,
@@ -39,6 +40,8 @@ def scaling_section(scaling: Node) -> Section | None:
         Column("efficiency", right=True),
         Column("comm/compute", right=True),
     )
+    points = list(scaling["points"].items())
+    short = any(point["fits"].value is False for point in points)
     rows = tuple(
         (
             plain(point["devices"].number()),
@@ -46,9 +49,11 @@ def scaling_section(scaling: Node) -> Section | None:
             ratio(point["speedup"].number()),
             percent(point["efficiency"].number()),
             f"{point['comm_to_compute'].size():.3f}",
+            *((("does not fit" if point["fits"].value is False else "fits"),) if short else ()),
         )
-        for point in scaling["points"].items()
+        for point in points
     )
+    columns = (*columns, *((Column("memory"),) if short else ()))
     best, dominated = scaling["p_star"].number(), scaling["comm_dominated_at"].number()
     told = (
         f"Fastest at {plain(best)} devices (p*)."
@@ -64,13 +69,22 @@ def scaling_section(scaling: Node) -> Section | None:
     return Section("scaling", "Scaling", notes, table)
 
 
-def frontier_section(frontier: Node) -> Section | None:
+ASKED = {
+    "energy": ("energy", "energy_j", joules),
+    "time_to_train": ("run", "time_to_train_s", time_text),
+}
+"""What a frontier shows beside time and money: the figure that the objective asks for."""
+
+
+def frontier_section(frontier: Node, metric: str = "") -> Section | None:
     """Return the best plan of every system and device count looked at."""
+    title, key, text = ASKED.get(metric, ("", "", plain))
     columns = (
         Column("system"),
         Column("devices", right=True),
         Column("step time", right=True),
         Column("cost", right=True),
+        *((Column(title, right=True),) if title else ()),
         Column("strategy"),
     )
     rows = tuple(
@@ -79,6 +93,7 @@ def frontier_section(frontier: Node) -> Section | None:
             plain(point["devices"].number()),
             time_text(point["step_time_s"].number()),
             dollars(point["cost_usd"].number()),
+            *((text(point[key].number()),) if title else ()),
             degrees(point["strategy"]),
         )
         for point in frontier.items()

@@ -57,7 +57,7 @@ def _document(plan: Node) -> Document:
         design_section(plan["design"]),
         patterns_section(plan["axes"], plan["patterns"]),
         scaling_section(plan["scaling"]),
-        frontier_section(plan["frontier"]),
+        frontier_section(plan["frontier"], plan["job"]["objective"]["metric"].text()),
         alternatives_section(plan["alternatives"], strategy, prediction["step_time_s"].number()),
         pins_section(plan["pins"]),
         search_section(plan["search"]),

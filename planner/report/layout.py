@@ -67,17 +67,19 @@ def _natural(column: Column, cells: list[Cell]) -> int:
 
 
 def _widths(columns: list[Column], rows: list[list[Cell]], width: int) -> list[int]:
-    """Take from the widest text column until the row fits; from the figures only when it must."""
+    """Take from the widest text column until the row fits, then from bars, last from figures."""
     widths = [_natural(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     text = [
         i
         for i, column in enumerate(columns)
         if not column.right and not any(isinstance(row[i], Bar) for row in rows)
     ]
-    least = {i: _longest_word([row[i] for row in rows]) for i in text}
+    least = {i: _longest_word([columns[i].title, *(row[i] for row in rows)]) for i in text}
+    bars = [i for i in range(len(columns)) if any(isinstance(row[i], Bar) for row in rows)]
     room = width - _GAP * len(columns)
     while sum(widths) > room:
         givers: Sequence[int] = [i for i in text if widths[i] > least[i]]
+        givers = givers or [i for i in bars if widths[i] > _LEAST]
         givers = givers or [i for i in text if widths[i] > _LEAST] or range(len(widths))
         widest = max(givers, key=lambda i: widths[i])
         if widths[widest] <= 1:

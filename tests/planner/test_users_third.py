@@ -160,3 +160,38 @@ hardware: {system: dgx-h100, devices: 64}
     free = ran(job)["prediction"]["step_time_s"]
     pinned = ran(job + "strategy: {tp: 1, pp: 4, micro_batch: 5}\n")["prediction"]["step_time_s"]
     assert free <= pinned * 1.002
+
+
+ENERGY = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 64, tokens: 1.0e9}
+hardware: {system: dgx-h100, devices: [8, 16, 32]}
+objective: {metric: energy}
+"""  # noqa: E501
+
+
+def test_the_least_energy_is_bounded_by_what_devices_draw_at_least():
+    made = ran(ENERGY)
+    power_w = 8 * 100.0  # the fewest devices, each well above this with its host
+    least_s = min(point["step_time_s"] for point in made["frontier"])
+    steps = made["prediction"]["steps"]
+    assert power_w * steps * least_s < made["search"]["bound"] <= made["prediction"]["energy_j"]
+    assert made["search"]["gap"] < 0.9
+
+
+def test_a_frontier_shows_what_the_objective_asks_for():
+    said = told(ENERGY).stdout
+    table = said[said.index("Systems and counts") :].partition("\n\n")[0]
+    assert " energy " in table and table.count("Wh") == 3
+
+
+def test_counts_whose_shards_do_not_fit_are_marked_along_the_curve():
+    """Eight billion parameters: 16 bytes each, sharded over the replicas that there are."""
+    job = """\
+workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 64}
+hardware: {system: dgx-h100, devices: 16}
+strategy: {tp: 1, pp: 1, cp: 1, zero: 1, offload: []}
+"""
+    points = {point["devices"]: point["fits"] for point in ran(job)["scaling"]["points"]}
+    assert points[1] is False and points[16] is True
+    said = told(job).stdout
+    assert "does not fit" in said[said.index("Scaling") :].partition("\n\n")[0]
