@@ -149,6 +149,9 @@ def _context_exchange(table: Table, context: Context, wants: Wants) -> None:
     model = context.spec.model
     codes = wants.codes("cp_comm", context.stack.supports.cp_comm)
     heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
+    if codes == [float(CODES["cp_comm"].index("a2a"))]:
+        shared = _whole(heads / (table["tp"] * table["cp"]))
+        table.require("tp cp divides key-value heads, for a2a", shared | (table["cp"] == 1))
     several = table["cp"] > 1
     options = [(codes[0], ~several)]
     for code in codes:

@@ -108,6 +108,7 @@ def test_a_pin_is_not_bound_by_convenience(strategy, because):
         ({"tp": 3}, "tp divides heads"),
         ({"cp": 64}, "tp cp pp divides devices"),
         ({"micro_batch": 5}, "microbatches are whole"),
+        ({"tp": 8, "cp": 4, "cp_comm": "a2a"}, "tp cp divides key-value heads, for a2a"),
     ],
 )
 def test_the_tally_names_the_rule_that_dropped_everything(strategy, rule):
