@@ -19,6 +19,8 @@ from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["explain"]
 
+MEGABYTE = 1e6
+
 
 def explain(job: Job[TrainingSpec], results: Sequence[Searched]) -> NoFeasiblePlan:
     """Return the exception that says it, in one message."""
@@ -82,8 +84,16 @@ def _by_memory(job: Job[TrainingSpec], reached: Sequence[Searched]) -> str:
         f" ({best.found.least_bytes / GB:.1f} of {context.memory_limit_bytes / GB:.1f} GB on"
         f" {context.cluster.devices} x {context.cluster.profile.name}: {mesh}); most of it is"
         f" {largest.name}, {float(largest.bytes) / GB:.1f} GB. It would fit with {more}, or with"
-        f" devices of {need / GB:.0f} GB"
+        f" devices of {need / GB:.0f} GB{_in_bytes(job)}"
     )
+
+
+def _in_bytes(job: Job[TrainingSpec]) -> str:
+    """Say what `memory_bytes` counts, where it is so little that another unit was meant."""
+    given = job.hardware.set.memory_bytes
+    if given is None or given >= MEGABYTE:
+        return ""
+    return f"; hardware.set.memory_bytes {given:g} counts bytes: 80 GB is 80.0e9"
 
 
 def _devices_enough(job: Job[TrainingSpec], context: training.Context) -> int | None:

@@ -23,6 +23,8 @@ __all__ = ["LITTLE_GOODPUT", "notes"]
 
 LITTLE_GOODPUT = 0.7
 """Goodput below which a run waits for lost hosts more than for too few devices."""
+ODD_LATENCY_S = 1.0
+"""Latency of a link from which on its unit may be mistaken; a satellite's is 0.6 s."""
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
 
 
@@ -43,7 +45,8 @@ def notes(
         *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
         _deadline(job, figures),
         _waiting(job, figures),
-        _offload(strategy),
+        _offload(job, strategy),
+        *(_slow_to_start(each) for each in context.cluster.each),
         _imbalance(job, strategy),
         _runtime(job, context.cluster),
         _failures(job, context),
@@ -117,6 +120,9 @@ def _precision(profile: HardwareProfile, precision: str) -> str:
     )
     if WIDTHS[used] > WIDTHS[wanted]:
         return f"{profile.name} has no {precision} units: matrix products are priced in {used}"
+    peak = profile.peak_flop_per_s[used]
+    if peak.basis == "assumed":
+        return f"the {used} peak of {profile.name} is assumed: {peak.source}"
     return ""
 
 
@@ -173,11 +179,20 @@ def _foreign(profile: HardwareProfile, family: str) -> str:
     return f"the {family} stack does not run on {profile.vendor} devices; maxtext does"
 
 
-def _offload(strategy: Mapping[str, object]) -> str:
+def _slow_to_start(cluster: Cluster) -> str:
+    """Say what a latency in other units than seconds would look like."""
+    late = [level for level in cluster.levels if level.latency_s >= ODD_LATENCY_S]
+    said = " and ".join(f"{level.latency_s:g} s of level {level.name}" for level in late)
+    return f"latency_s counts seconds: is it {said}? 1 microsecond is 1.0e-6" if late else ""
+
+
+def _offload(job: Job[TrainingSpec], strategy: Mapping[str, object]) -> str:
     what = strategy.get("offload")
     if not isinstance(what, list) or not what:
         return ""
     kept = " and ".join(f"{state} states" if state == "optimizer" else str(state) for state in what)
+    if job.strategy.offload is not None:
+        return f"{kept} stay in the host's memory, as the job pins"
     return f"{kept} stay in the host's memory: without that this plan would not fit"
 
 

@@ -195,3 +195,37 @@ strategy: {tp: 1, pp: 1, cp: 1, zero: 1, offload: []}
     assert points[1] is False and points[16] is True
     said = told(job).stdout
     assert "does not fit" in said[said.index("Scaling") :].partition("\n\n")[0]
+
+
+def test_memory_in_another_unit_is_told_what_it_counts():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: 8}
+hardware: {system: dgx-h100, devices: 8, set: {memory_bytes: 80}}
+"""
+    result = told(job)
+    assert result.exit_code == 3
+    assert "memory_bytes 80 counts bytes: 80 GB is 80.0e9" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("hardware", "strategy", "said"),
+    [
+        ("system: dgx-v100, devices: 8", "", "the bf16 peak of dgx-v100 is assumed: no bf16 units"),
+        (
+            "system: dgx-h100, devices: 8, levels:"
+            " [{name: node, devices: 8, bytes_per_s: 3.0e11, latency_s: 2}]",
+            "consistency: synchronous",
+            "is it 2 s of level node?",
+        ),
+        ("system: dgx-h100, devices: 8", "offload: [optimizer]", "memory, as the job pins"),
+    ],
+)
+def test_what_a_reader_must_know_is_said(hardware: str, strategy: str, said: str):
+    job = f"""\
+workload: {{kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: 8}}
+hardware: {{{hardware}}}
+strategy: {{{strategy}}}
+"""
+    stdout = " ".join(told(job).stdout.split())
+    assert said in stdout
+    assert "without that this plan would not fit" not in stdout
