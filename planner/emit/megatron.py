@@ -7,12 +7,12 @@ Names and choices were checked with Megatron-LM's own parser (docs/targets.md).
 
 from collections.abc import Mapping, Sequence
 
+from planner.emit.megatron_kernels import kernel_args, precision_args
 from planner.emit.megatron_model import Arg, model_args, moe_args
 from planner.emit.megatron_parallel import (
     memory_args,
     overlaps_experts,
     parallel_args,
-    precision_args,
     uses_fsdp,
 )
 from planner.emit.pools import note_pools
@@ -43,7 +43,7 @@ def _script(view: PlanView) -> str:
         "MOE_ARGS": moe_args(view, header),
         "PARALLEL_ARGS": parallel_args(view, header),
         "MEMORY_ARGS": memory_args(view, header),
-        "PRECISION_ARGS": precision_args(view, header),
+        "PRECISION_ARGS": precision_args(view, header) + kernel_args(view, header),
         "BATCH_ARGS": _batch(view, header),
         "TRAINING_ARGS": _training(view, header),
         "CHECKPOINT_ARGS": _checkpoint(view, header),

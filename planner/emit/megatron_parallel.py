@@ -1,11 +1,10 @@
-"""Degrees, sharding, overlap, recomputation and number formats as arguments of Megatron-Core.
+"""Degrees, sharding, overlap and recomputation as arguments of Megatron-Core.
 
 Says in the header what the plan chose and Megatron-Core cannot do, with the nearest that it can.
 Flags and their rules are those of `megatron/training/arguments.py`, `transformer_config.py` and
 `parallel_state.py` (rank order tp-cp-ep-dp-pp, or tp-cp-ep-pp-dp).
 
-Parts: `parallel_args`, `memory_args`, `precision_args`, `pipeline_layout`, `overlaps_experts`,
-`uses_fsdp`.
+Parts: `parallel_args`, `memory_args`, `pipeline_layout`, `overlaps_experts`, `uses_fsdp`.
 """
 
 import math
@@ -19,7 +18,6 @@ __all__ = [
     "overlaps_experts",
     "parallel_args",
     "pipeline_layout",
-    "precision_args",
     "uses_fsdp",
 ]
 
@@ -45,6 +43,11 @@ def parallel_args(view: PlanView, header: Header) -> list[Arg]:
         args.append(("--sequence-parallel",))
         if not mesh.sp:
             header.not_expressible("tp with ep but no sequence parallelism", "--sequence-parallel")
+    if view.switches.overlap_tp and mesh.tp > 1:
+        if mesh.sp:
+            args.append(("--tp-comm-overlap",))
+        else:
+            header.not_expressible("tp exchange overlapped without sp", "not overlapped")
     args += _context(view, header) + _pipeline(view, header) + _experts(view, header)
     args += _rank_order(view, header) + _sharding(view, header)
     _unsaid(mesh, header)
@@ -277,54 +280,4 @@ def _offload(view: PlanView, header: Header) -> list[Arg]:
         header.chosen(f"which activations are offloaded: {', '.join(modules)}")
     if "parameters" in mesh.offload:
         header.not_expressible("parameters kept in the host's memory", "kept on the device")
-    return args
-
-
-def precision_args(view: PlanView, header: Header) -> list[Arg]:
-    """Choose number formats of products, gradients and the optimizer; fused kernels."""
-    precision, switches = view.workload.precision, view.switches
-    formats: dict[str, list[Arg]] = {
-        "fp32": [],
-        "fp16": [("--fp16",)],
-        "bf16": [("--bf16",)],
-        "fp8": [("--bf16",), ("--fp8-format", "hybrid"), ("--fp8-recipe", "tensorwise")],
-        "mxfp8": [("--bf16",), ("--fp8-format", "e4m3"), ("--fp8-recipe", "mxfp8")],
-        "nvfp4": [("--bf16",), ("--fp4-format", "e2m1"), ("--fp4-recipe", "nvfp4")],
-    }
-    nearest = {"mxfp4": "nvfp4", "int8": "bf16", "int4": "bf16"}.get(precision, precision)
-    if nearest != precision:
-        header.not_expressible(f"precision {precision}", nearest)
-    if nearest == "fp8":
-        header.chosen("the FP8 recipe, tensorwise (current scaling)")
-    args = list(formats[nearest])
-    if switches.grad_dtype == "bf16" and nearest != "fp32":
-        args.append(("--grad-reduce-in-bf16",))
-    elif switches.grad_dtype == "fp16":
-        header.not_expressible("gradients accumulated in fp16", "fp32")
-    if not switches.master_weights:
-        header.not_expressible("no fp32 copy of the parameters", "an fp32 copy")
-    return args + _kernels(view, header)
-
-
-def _kernels(view: PlanView, header: Header) -> list[Arg]:
-    mesh, switches = view.mesh, view.switches
-    args: list[Arg] = [("--attention-backend", "auto" if switches.flash_attention else "unfused")]
-    if switches.fused_kernels:
-        args.append(("--cross-entropy-loss-fusion",))
-    else:
-        args += [("--no-bias-swiglu-fusion",), ("--no-bias-gelu-fusion",), ("--no-rope-fusion",)]
-        args += [("--no-bias-dropout-fusion",), ("--no-masked-softmax-fusion",)]
-    if switches.overlap_tp and mesh.tp > 1:
-        if mesh.sp:
-            args.append(("--tp-comm-overlap",))
-        else:
-            header.not_expressible("tp exchange overlapped without sp", "not overlapped")
-    if switches.chunked_loss:
-        header.not_expressible("a loss computed in chunks", "logits whole, cross entropy fused")
-    if switches.cuda_graphs:
-        header.not_expressible("a step replayed from a CUDA graph", "kernels launched one by one")
-    if switches.fused_experts and view.model.moe is not None:
-        header.not_expressible("activation inside the experts' products", "a kernel of its own")
-    if switches.compile:
-        header.not_expressible("a compiled step", "eager, with the fused kernels of this stack")
     return args

@@ -9,7 +9,6 @@ from planner.emit.megatron_parallel import (
     memory_args,
     parallel_args,
     pipeline_layout,
-    precision_args,
 )
 from planner.emit.text import Header
 from planner.emit.view import read
@@ -23,14 +22,13 @@ def said(plans: dict[str, Plan], planned: Callable[..., Plan]) -> Callable[..., 
     """Arguments, and what is said to be lost, for a strategy of one of the models."""
 
     def run(which: str = "dense", *, devices: int = 64, **strategy: Any) -> tuple[Args, str]:
-        work = {key: strategy.pop(key) for key in ("precision", "software") if key in strategy}
+        work = {key: strategy.pop(key) for key in ("software",) if key in strategy}
         model = plans[which]["job"]["workload"]["model"]
         plan = planned("x", model, strategy, devices=devices, **work)
         view, header = read(plan), Header("x")
         args = [
             *parallel_args(view, header),
             *memory_args(view, header),
-            *precision_args(view, header),
         ]
         assert len({arg[0] for arg in args}) == len(args), "a flag twice"
         return {arg[0]: arg[1:] for arg in args}, " ".join(header.lost)
@@ -195,27 +193,6 @@ def test_offload(said: Callable[..., tuple[Args, str]]) -> None:
     assert {"--optimizer-cpu-offload", "--use-precision-aware-optimizer"} <= set(args)
     assert "core_attn" in args["--offload-modules"]
     assert "parameters" in lost
-
-
-@pytest.mark.parametrize(
-    ("precision", "flags", "lost_something"),
-    [
-        ("fp32", set(), False),
-        ("fp16", {"--fp16"}, False),
-        ("bf16", {"--bf16"}, False),
-        ("fp8", {"--bf16", "--fp8-format", "--fp8-recipe"}, False),
-        ("mxfp8", {"--bf16", "--fp8-format", "--fp8-recipe"}, False),
-        ("nvfp4", {"--bf16", "--fp4-format", "--fp4-recipe"}, False),
-        ("mxfp4", {"--bf16", "--fp4-format", "--fp4-recipe"}, True),
-        ("int8", {"--bf16"}, True),
-    ],
-)
-def test_precision(
-    said: Callable[..., tuple[Args, str]], precision: str, flags: set[str], lost_something: bool
-) -> None:
-    args, lost = said(precision=precision)
-    assert {flag for flag in args if flag.startswith(("--fp", "--bf"))} == flags
-    assert (f"precision {precision}" in lost) is lost_something
 
 
 def test_an_optimizer_on_the_host_is_a_distributed_one(
