@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from planner.importers.jaxpr.flat import Node
+from planner.importers.jaxpr.nodes import Node
 from planner.importers.jaxpr.primitives import TRANSCENDENTAL
 
 __all__ = ["flop_of"]

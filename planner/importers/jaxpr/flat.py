@@ -1,104 +1,23 @@
 """A traced function as one flat list of nodes: calls inlined, loops marked as regions.
 
-Values know where they come from (parameter, input, constant, or a node), and whether a gradient
-flows to them. The body of a `scan` stands once, in a region with the number of its iterations;
-a parameter that a loop walks along its leading dim is held one slice an iteration. Conditionals
-and loops of unknown length stay one opaque node. Knows no labels and no prices.
-
-Parts: `Value`, `Node`, `Region`, `Flat`, `flatten`.
+The body of a `scan` stands once, in a region with the number of its iterations; a parameter that
+a loop walks along its leading dim is held one slice an iteration. Conditionals and loops of
+unknown length stay one opaque node.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from planner.importers.jaxpr.arithmetic import flop_of
+from planner.importers.jaxpr.nodes import Flat, Node, Region, Value
 from planner.importers.jaxpr.primitives import class_of
 
 if TYPE_CHECKING:
     from jax.extend.core import ClosedJaxpr, Jaxpr
 
-__all__ = ["Flat", "Node", "Region", "Value", "flatten", "root"]
+__all__ = ["flatten"]
 
 CONTROL = ("scan", "while", "cond")
-
-
-@dataclass(eq=False)
-class Value:
-    """An array of the traced function; equal only to itself.
-
-    Parameters
-    ----------
-    origin : parameter | input | constant | initial (state before a loop's first pass) | node
-    name   : of a parameter (its path) or an input
-    lead   : leading dims of the parameter that loops walk along: `shape` is one slice
-    piece  : index along the leading dim, where the function takes one slice out itself
-    const  : follows from constants alone: computed again by whoever reads it
-    grad   : a gradient flows to it
-    """
-
-    shape: tuple[int, ...]
-    element_bytes: float
-    floating: bool
-    origin: str
-    name: str = ""
-    lead: tuple[int, ...] = ()
-    piece: int | None = None
-    node: "Node | None" = None
-    const: bool = False
-    grad: bool = False
-
-    @property
-    def elements(self) -> float:
-        """Entries."""
-        return float(math.prod(self.shape))
-
-    @property
-    def size_bytes(self) -> float:
-        """Bytes."""
-        return self.elements * self.element_bytes
-
-
-@dataclass(eq=False)
-class Node:
-    """One primitive applied; `times`: how often it runs in one pass of the function."""
-
-    primitive: str
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    params: Mapping[str, Any]
-    region: str = ""
-    times: int = 1
-    scope: str = ""
-
-    @property
-    def kind(self) -> str:
-        """Class of the primitive."""
-        return class_of(self.primitive)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A loop body that runs `times` times; what one pass makes and what the next one reads."""
-
-    times: int
-    carries: tuple[tuple[Value, Value], ...] = ()
-
-
-@dataclass
-class Flat:
-    """Nodes in order, regions by name, and what the function returns."""
-
-    nodes: list[Node] = field(default_factory=list)
-    regions: dict[str, Region] = field(default_factory=dict)
-    outputs: tuple[Value, ...] = ()
-
-
-def root(value: Value) -> Value:
-    """Follow views back to the value that is stored."""
-    while value.node is not None and value.node.kind == "view":
-        value = value.node.inputs[0]
-    return value
 
 
 def flatten(closed: "ClosedJaxpr", parameters: Sequence[str], inputs: Sequence[str | None]) -> Flat:
@@ -294,8 +213,6 @@ def _flop(branch: object) -> float:
     """Count products' arithmetic in a branch of a conditional."""
     found = _jaxpr(branch)
     assert found is not None
-    from planner.importers.jaxpr.arithmetic import flop_of  # it reads nodes, which are ours
-
     flat = Flat()
     body, consts = found
     given = [_of(var.aval, "input") for var in body.invars]

@@ -13,7 +13,7 @@ Parts: `Group`, `grouped`.
 
 from dataclasses import dataclass, field
 
-from planner.importers.jaxpr.flat import Flat, Node, Value, root
+from planner.importers.jaxpr.nodes import Flat, Node, Value, root
 from planner.importers.jaxpr.primitives import CHEAP
 
 __all__ = ["Group", "grouped"]

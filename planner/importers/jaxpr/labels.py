@@ -11,8 +11,8 @@ Parts: `Stored`, `Labelled`, `labelled`.
 from dataclasses import dataclass, field
 
 from planner.importers.jaxpr.axes import Axis, Dims, fresh, leaves
-from planner.importers.jaxpr.flat import Node, Value, root
 from planner.importers.jaxpr.groups import Group
+from planner.importers.jaxpr.nodes import Node, Value, root
 from planner.importers.jaxpr.primitives import FRESH
 from planner.importers.jaxpr.rules import pass_through
 from planner.operator_graph import Labels

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.importers.jaxpr.arithmetic import flop_of
-from planner.importers.jaxpr.flat import Flat, Value
 from planner.importers.jaxpr.groups import Group, grouped
 from planner.importers.jaxpr.labels import Labelled, Stored, labelled
 from planner.importers.jaxpr.naming import Namer, kind_of, word_of
+from planner.importers.jaxpr.nodes import Flat, Value
 from planner.importers.jaxpr.primitives import LINEAR
 from planner.operator_graph import Operand, Operator, OperatorGraph, Tensor
 

@@ -8,7 +8,7 @@ of XLA's operations.
 from collections.abc import Callable, Sequence
 
 from planner.importers.jaxpr.axes import Axis, Dims, fresh, leaves, match, same
-from planner.importers.jaxpr.flat import Node
+from planner.importers.jaxpr.nodes import Node
 
 __all__ = ["pass_through"]
 
