@@ -50,10 +50,11 @@ class Priced:
         return step_s if self.metric == "step_time_s" else self.per_step / step_s
 
     def that_fit(self) -> "Priced":
-        """Keep the open rows that fit in memory, where any does: those that a run could use."""
+        """Keep the open rows that fit in memory, or the leanest: those that a run could use."""
         used = np.asarray(training.memory_of(self.context, self.dims).total_bytes)
         fit = np.flatnonzero(used <= self.context.memory_bytes)
-        return dataclasses.replace(self, dims=self.dims.take(fit)) if len(fit) else self
+        kept = fit if len(fit) else np.array([np.argmin(used)])
+        return dataclasses.replace(self, dims=self.dims.take(kept))
 
 
 def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
@@ -169,7 +170,7 @@ class Price:
 
 
 def price(run: Priced) -> Price:
-    """Price the fastest open row that fits, or the fastest of all where none does."""
+    """Price the fastest open row that fits, or the leanest where none does."""
     row, fits = _chosen(run)
     price = training.cost(run.context, row).at(0)
     used = float(price.total_bytes)
@@ -197,11 +198,16 @@ def _as_logged(context: training.Context) -> training.Context:
 
 
 def _chosen(run: Priced) -> tuple[ParallelDims, bool]:
-    """Return the fastest open row that fits, or the fastest, and whether it fits."""
+    """Return the fastest open row that fits, or the leanest, and whether it fits.
+
+    What ran did fit: where the footprint says that nothing does, what saved most is nearest to it.
+    """
     used = np.asarray(training.memory_of(run.context, run.dims).total_bytes)
     fit = used <= run.context.memory_bytes
     if len(run.dims) == 1:
         return run.dims, bool(fit.any())
+    if not fit.any():
+        return run.dims.take(np.array([np.argmin(used)])), False
     step = np.asarray(training.times_of(run.context, run.dims).total_s)
-    best = int(np.argmin(np.where(fit, step, np.inf) if fit.any() else step))
-    return run.dims.take(np.array([best])), bool(fit.any())
+    best = int(np.argmin(np.where(fit, step, np.inf)))
+    return run.dims.take(np.array([best])), True

@@ -63,6 +63,31 @@ def test_the_embedding_and_the_head_may_be_virtual_stages_of_their_own(tmp_path)
     assert 0.5 * step_s[4] < step_s[5] < 0.9 * step_s[4]
 
 
+def test_of_choices_that_a_run_leaves_open_the_fastest_that_fits_is_priced(tmp_path):
+    """Where the footprint says that none fits, the leanest: what ran did fit."""
+    seen = {}
+    for number, capacity in enumerate((85e9, 20e9, 1e9)):
+        made = job(micro_batch=8)
+        del made["strategy"]["recompute"]
+        made["hardware"]["set"] = {"memory_bytes": capacity}
+        (run,) = prepare_all([runs_file(tmp_path / f"{number}.yaml", [made])])
+        seen[capacity] = price(run)
+    assert [made.fits for made in seen.values()] == [True, True, False]
+    assert seen[85e9].step_s < seen[20e9].step_s < seen[1e9].step_s
+    assert seen[85e9].used_bytes > 20e9 > seen[20e9].used_bytes > seen[1e9].used_bytes > 1e9
+    assert len(run.dims) > len(run.that_fit().dims) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "targets"), [("megatron-core", "qkv"), ("fsdp-compile", "all-linear")]
+)
+def test_adapters_are_on_the_products_that_the_recipes_of_a_stack_name(tmp_path, preset, targets):
+    made = job(preset=preset, zero=2)
+    made["workload"]["task"] = "lora"
+    (run,) = prepare_all([runs_file(tmp_path / "lora.yaml", [made])])
+    assert run.job.workload.lora.targets == targets
+
+
 def test_other_logs_are_compared_with_the_fullest_device(tmp_path):
     run, made, stages = priced(tmp_path, "megatron-core")
     assert made.logged_bytes == made.used_bytes == max(stages)
