@@ -4,7 +4,7 @@ A job's `software.runtime` is free text. Where it begins with a framework of the
 and a release follows, the framework's recipes for the job's model, machine and precision take the
 place of the preset's switches; the job's own switches go before both. Knows names only: no job.
 
-Parts: `Recipe`, `Runtime`, `recipes_of`, `with_recipes`, `runtime_names`.
+Parts: `Recipe`, `Runtime`, `recipes_of`, `with_recipes`.
 """
 
 import re
@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from hardware_profiles.stack import AttentionKernels, Stack, Switches
 
-__all__ = ["Recipe", "Runtime", "recipes_of", "runtime_names", "with_recipes"]
+__all__ = ["Recipe", "Runtime", "recipes_of", "with_recipes"]
 
 _FOLDER = Path(__file__).parent / "runtimes"
 
@@ -74,6 +74,11 @@ def _number(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", release))
 
 
+def _words(text: str) -> list[str]:
+    """Split at spaces and signs: "Megatron-Bridge 26.06, FP8" is megatron, bridge, 26.06, fp8."""
+    return re.findall(r"[a-z0-9]+(?:\.[a-z0-9]+)*", text.lower())
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -83,11 +88,6 @@ def _runtimes() -> tuple[Runtime, ...]:
     yaml = YAML(typ="safe")
     files = sorted(_FOLDER.glob("*.yaml"))
     return tuple(Runtime.model_validate(yaml.load(path.read_text("utf-8"))) for path in files)
-
-
-def runtime_names() -> tuple[str, ...]:
-    """Names of the frameworks whose recipes are known."""
-    return tuple(runtime.name for runtime in _runtimes())
 
 
 def recipes_of(runtime: str | None, model: str, machine: str, precision: str) -> tuple[Recipe, ...]:
@@ -100,12 +100,11 @@ def recipes_of(runtime: str | None, model: str, machine: str, precision: str) ->
     >>> [dict(one.switches) for one in recipes_of("Composer FSDP, bf16", "mpt-7b", "l40s", "bf16")]
     [{}, {'fused_loss': True}]
     """
-    said = (runtime or "").strip().lower()
+    said = _words(runtime or "")
     for known in _runtimes():
-        name = known.name.lower()
-        if said == name or said.startswith((f"{name} ", f"{name},")):
-            found = re.match(r"\d+(\.\d+)*", said[len(name) :].strip(" ,"))
-            release = found[0] if found else ""
+        name = _words(known.name)
+        if said[: len(name)] == name:
+            release = next((word for word in said[len(name) :][:1] if word[0].isdigit()), "")
             return tuple(
                 one for one in known.recipes if one.holds(release, model, machine, precision)
             )
