@@ -273,7 +273,7 @@ def _metric(plan: OnePlan) -> Answer:
 
 
 def _tax(plan: OnePlan) -> Answer:
-    """Stage 6: what communication and failures take, and whether that is the new ceiling."""
+    """Stage 6: what communication and failures take, and whether one is the new ceiling."""
     exposed = plan.communication_s / plan.step_s
     failure = 1.0 - plan.figure("goodput")
     ratio = plan.comm_to_compute
@@ -296,6 +296,9 @@ def _tax(plan: OnePlan) -> Answer:
         f"What {metric} pays: communication takes {exposed:.1%} of the step ({ratio:.3g} times the"
         f" work, with what is hidden) and failures {failure:.1%} of the run"
     )
+    if failure >= 0.5 and ratio < 1.0:
+        because = f"{said}: more of it is lost than used, so fewer hosts or spares come first."
+        return _answer("failures are the new ceiling", because, numbers)
     if ratio < 1.0:
         choice = f"communication {exposed:.1%} of the step, failures {failure:.1%} of the run"
         return _answer(choice, f"{said}; neither is the ceiling.", numbers)

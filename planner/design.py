@@ -119,6 +119,9 @@ def _communication(plan: OnePlan) -> Answer:
     )
     made = training.carried(plan.context, plan.dims())
     choice = "; ".join(f"{axis}: {_exchange(plan, axis, made)}" for axis in sent)
+    stated = plan.strategy.get("consistency", "synchronous")
+    if isinstance(stated, Mapping) and "local_sgd" in stated:
+        choice += f"; sites: {rejected_consistency.said(stated)}"
     prices = {a: rejected.algorithm_prices(plan, a) for a in sent if a in ("tp", "dp")}
     others = rejected.other_algorithms(prices) + rejected.other_exchanges(plan)
     numbers = {key: value for one in made for key, value in _carried(one).items()}
@@ -129,6 +132,8 @@ def _exchange(plan: OnePlan, axis: str, made: Sequence[training.Carried]) -> str
     """Say what an axis in use does, in messages of what size, and by which algorithm."""
     if axis == "cp":
         return f"{plan.strategy['cp_comm']}"
+    if axis == "ep" and plan.degree("ep") == 1:
+        return "tokens gathered and scattered over the ranks of an expert"
     if axis in ("ep", "pp"):
         return "all-to-all" if axis == "ep" else "sends to the next stage"
     said = [

@@ -229,3 +229,33 @@ strategy: {{{strategy}}}
     stdout = " ".join(told(job).stdout.split())
     assert said in stdout
     assert "without that this plan would not fit" not in stdout
+
+
+def test_a_run_that_mostly_fails_has_failures_for_its_ceiling():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 64, tokens: 1.0e11}
+hardware: {system: dgx-h100, devices: 16}
+failure: {node_mtbf_s: 600}
+"""  # noqa: E501
+    made = ran(job)
+    assert made["prediction"]["goodput"] < 0.5
+    assert made["checklist"]["tax"]["choice"] == "failures are the new ceiling"
+
+
+def test_what_crosses_sites_and_experts_is_named():
+    far = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 2048, global_batch: 256, tokens: 1.0e10}
+hardware:
+  system: dgx-h100
+  devices: 16
+  levels: [{name: wan, devices: 16, bytes_per_s: 1.25e8, latency_s: 3.0e-2}]
+"""  # noqa: E501
+    choice = ran(far)["design"]["communication"]["choice"]
+    assert re.search(r"sites: local updates: \d+ steps, then across wan", choice)
+    split = """\
+workload: {kind: training, model: mixtral-8x7b, sequence_length: 4096, global_batch: 64}
+hardware: {system: tpu-v5p, slice: {topology: 4x4x4}}
+strategy: {tp: 4, ep: 1, etp: 4, pp: 1, zero: 3}
+"""
+    choice = ran(split, "plan")["design"]["communication"]["choice"]
+    assert "ep: tokens gathered and scattered" in choice and "all-to-all" not in choice
