@@ -133,14 +133,14 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
         needs = _one(best.economics.finish_s)
         said.append(
             f"deadline_s {limits.deadline_s:.6g} s: the fastest plan needs {needs:.6g} s"
-            f" ({needs / DAY_S:.3g} days) {confidence}"
+            f" ({needs / DAY_S:.3g} days) {confidence}, on {_machines(best)}"
         )
         cures.append(_faster(job, best, needs / limits.deadline_s, "more time"))
     if limits.max_cost_usd is not None:
         best = _best_by(job, "cost")
         costs = _one(best.economics.finish_cost_usd)
         said.append(f"max_cost_usd {limits.max_cost_usd:.6g} USD: the cheapest costs"
-                    f" {costs:.6g} USD {confidence}")  # fmt: skip
+                    f" {costs:.6g} USD {confidence}, on {_machines(best)}")  # fmt: skip
         cures.append("allow more money, cheaper machines or fewer tokens")
     if limits.min_tokens_per_s is not None:
         best = _best_by(job, "step_time")
@@ -152,6 +152,12 @@ def _by_limits(job: Job[TrainingSpec]) -> str:
         cures.append(_faster(job, best, limits.min_tokens_per_s / rate, "a lower rate"))
     text = "; ".join(dict.fromkeys(cures))
     return f"plans fit in memory, but none keeps {'; '.join(said)}. {text[0].upper()}{text[1:]}"
+
+
+def _machines(best: _Nearest) -> str:
+    """Say what the nearest plan runs on."""
+    cluster = best.context.cluster
+    return " and ".join(f"{one.devices} x {one.profile.name}" for one in cluster.each)
 
 
 def _faster(job: Job[TrainingSpec], best: _Nearest, times: float, else_allow: str) -> str:
@@ -168,10 +174,19 @@ def _faster(job: Job[TrainingSpec], best: _Nearest, times: float, else_allow: st
     if hardware.pools is not None or hardware.levels or not 1.0 <= times <= 64.0:
         return f"allow more devices, or {else_allow}"
     first = now << max(1, ceil(log2(times)))
-    for devices in (first, 2 * first):
+    for devices in (*_between(best.context, first // 2, now * times), first, 2 * first):
         if _holds(job, best.context, devices):
             return f"it would hold with {devices} devices, or allow {else_allow}"
     return f"neither {first} nor {2 * first} devices do: allow {else_allow}"
+
+
+def _between(context: training.Context, half: int, needed: float) -> list[int]:
+    """Return the fewest whole nodes that may do between a power of two and the next, if any."""
+    cluster = context.cluster
+    if cluster.levels[0].kind == "torus":
+        return []  # counts of a slice are powers of two
+    counts = (half * quarters // 4 for quarters in (5, 6, 7))
+    return [n for n in counts if n >= needed and n % cluster.node_devices == 0][:1]
 
 
 def _holds(job: Job[TrainingSpec], context: training.Context, devices: int) -> bool:

@@ -259,3 +259,18 @@ strategy: {tp: 4, ep: 1, etp: 4, pp: 1, zero: 3}
 """
     choice = ran(split, "plan")["design"]["communication"]["choice"]
     assert "ep: tokens gathered and scattered" in choice and "all-to-all" not in choice
+
+
+def test_a_missed_deadline_names_the_machines_and_a_count_between_powers_of_two():
+    job = """\
+workload: {kind: training, model: llama-3.2-1b, sequence_length: 8192, global_batch: 480, tokens: 1.0e10}
+hardware: {system: dgx-h100, devices: %d}
+constraints: {deadline_s: %g}
+"""  # noqa: E501
+    late = told(job % (16, 1.0)).stderr
+    needs = re.search(r"the fastest plan needs ([\d.e+]+) s .*, on 16 x dgx-h100", late)
+    assert needs
+    deadline_s = float(needs[1]) / 1.2
+    found = re.search(r"It would hold with (\d+) devices", told(job % (16, deadline_s)).stderr)
+    assert found and int(found[1]) == 24
+    assert ran(job % (24, deadline_s))["prediction"]["fits"] is True
