@@ -9,6 +9,7 @@ Parts: `parallel_args`, `memory_args`, `pipeline_layout`, `overlaps_experts`, `u
 
 import math
 
+from planner.emit.megatron_context import context_args
 from planner.emit.megatron_model import Arg
 from planner.emit.text import Header, one_line
 from planner.emit.view import Mesh, PlanView
@@ -23,7 +24,6 @@ __all__ = [
 
 PP_LAST = ("tp", "cp", "dp", "pp")
 DP_LAST = ("tp", "cp", "pp", "dp")
-CP_COMM = {"p2p": "p2p", "all-gather": "all_gather", "a2a": "a2a", "a2a+p2p": "a2a+p2p"}
 
 
 def uses_fsdp(mesh: Mesh) -> bool:
@@ -48,31 +48,10 @@ def parallel_args(view: PlanView, header: Header) -> list[Arg]:
             args.append(("--tp-comm-overlap",))
         else:
             header.not_expressible("tp exchange overlapped without sp", "not overlapped")
-    args += _context(view, header) + _pipeline(view, header) + _experts(view, header)
+    args += context_args(view, header) + _pipeline(view, header) + _experts(view, header)
     args += _rank_order(view, header) + _sharding(view, header)
     _unsaid(mesh, header)
     return args
-
-
-def _context(view: PlanView, header: Header) -> list[Arg]:
-    mesh = view.mesh
-    if mesh.cp == 1:
-        return []
-    if view.workload.sequence_length % (2 * mesh.cp):
-        header.not_expressible("a sequence that is not whole in 2*cp parts", "none; it is refused")
-    if not view.switches.overlap_cp:
-        header.not_expressible("context exchange that is not overlapped", "overlapped where p2p")
-    if mesh.cp_comm != "a2a+p2p":
-        return [("--cp-comm-type", CP_COMM[mesh.cp_comm])]
-    heads = view.model.kv_heads_or_all // math.gcd(view.model.kv_heads_or_all, mesh.tp)
-    inner = math.gcd(mesh.cp, heads)
-    if inner in (1, mesh.cp):
-        only = "p2p" if inner == 1 else "a2a"
-        header.not_expressible("a2a+p2p with these heads and degrees", only)
-        return [("--cp-comm-type", only)]
-    header.chosen(f"of cp {mesh.cp}, {inner} ranks exchange heads and {mesh.cp // inner} a ring")
-    sizes = (str(inner), str(mesh.cp // inner))
-    return [("--cp-comm-type", "a2a+p2p"), ("--hierarchical-context-parallel-sizes", *sizes)]
 
 
 def pipeline_layout(layout: tuple[int, ...], mtp_layers: int) -> str:

@@ -205,3 +205,30 @@ def test_an_optimizer_on_the_host_is_a_distributed_one(
     args, lost = said(devices=16, tp=8, zero=0, offload=["optimizer"])
     assert "--use-distributed-optimizer" in args
     assert "zero 0 with the optimizer on the host" in lost
+
+
+WINDOWS = {"attention": {"window": 4096}, "layer_types": ["sliding_attention", "full_attention"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "cp_comm", "written", "lost_something"),
+    [
+        (WINDOWS, "p2p", "all_gather", True),
+        (WINDOWS, "a2a+p2p", "all_gather", True),
+        (WINDOWS, "a2a", "a2a", False),
+        (WINDOWS | {"layer_types": ["full_attention"]}, "p2p", "p2p", False),
+        ({"attention_sinks": True}, "all-gather", "a2a", True),
+        ({"attention_sinks": True}, "a2a", "a2a", False),
+        ({"attention_sinks": True, "kv_heads": 1}, "p2p", "p2p", True),  # it is refused
+    ],
+)
+def test_exchanges_that_the_attention_refuses(
+    plans: dict[str, Plan], model: Plan, cp_comm: str, written: str, lost_something: bool
+) -> None:
+    plan = plans["dense"]
+    plan["job"]["workload"]["model"] |= model
+    plan["strategy"] |= {"tp": 1, "cp": 8, "cp_comm": cp_comm, "sp": False}
+    view, header = read(plan), Header("x")
+    args = {arg[0]: arg[1:] for arg in parallel_args(view, header)}
+    assert args["--cp-comm-type"] == (written,)
+    assert ("context exchange" in " ".join(header.lost)) is lost_something
