@@ -48,6 +48,13 @@ def test_a_recipe_is_for_its_models_machines_and_precisions():
     assert switches_of(runtime, *QWEN[:2], "bf16") == {}
 
 
+def test_large_llamas_run_tensor_exchanges_under_products_but_in_nvfp4():
+    for model in ("llama3-70b", "llama-3.1-405b"):
+        for precision in ("bf16", "fp8", "mxfp8", "nvfp4"):
+            set_ = switches_of("Megatron-Bridge 25.09", model, "dgx-h100", precision)
+            assert set_ == ({} if precision == "nvfp4" else {"overlap_tp": True})
+
+
 def test_releases_are_compared_by_their_numbers_and_the_last_one_is_excluded():
     between = Recipe(since="25.9", before="25.11", source="test")
     held = [one for one in ("25.8", "25.9", "25.10.3", "25.11", "26") if between.holds(one, *QWEN)]
