@@ -93,6 +93,7 @@ def refined(
     dealing = _Dealing(job, context, best, scale, longest_s, objective_of, leader)
     meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
+    dealing.regroup()
     return dealing.made(dims, bound)
 
 
@@ -261,6 +262,27 @@ class _Dealing:
                 self.best = float(value)
                 self.context, plan = _plan(self.context, one, staging)
                 self.found.append((plan, self.best))
+
+    def regroup(self) -> None:
+        """Try the best plan found with its states shared by other numbers of ranks."""
+        if not self.found:
+            return
+        plan, _ = self.found[-1]
+        near = training.neighbours(self.job, self.context, plan)
+        alike = np.ones(len(near), bool)
+        for name in set(ParallelDims.names()) - {"zero_group"}:
+            alike &= getattr(near, name) == getattr(plan, name)[0]
+        near = near.take(np.flatnonzero(alike))
+        if len(near):
+            used = np.asarray(training.memory_of(self.context, near).total_bytes)
+            near = near.take(np.flatnonzero(used <= self.context.memory_limit_bytes))
+        if not len(near):
+            return
+        values = self.objective_of(self.context, near)
+        least = int(np.argmin(values))
+        if values[least] < self.best * (1.0 - GAIN):
+            self.best = float(values[least])
+            self.found.append((near.part(least, least + 1), self.best))
 
     def made(self, dims: ParallelDims, bound: float) -> Refined:
         """Return what was found."""

@@ -274,3 +274,19 @@ constraints: {deadline_s: %g}
     found = re.search(r"It would hold with (\d+) devices", told(job % (16, deadline_s)).stderr)
     assert found and int(found[1]) == 24
     assert ran(job % (24, deadline_s))["prediction"]["fits"] is True
+
+
+def test_the_free_plan_is_no_slower_than_one_of_its_own_kind():
+    """Its bounds lie so close together that 200 meshes were dealt without the best."""
+    job = """\
+workload: {kind: training, model: gpt-oss-120b, sequence_length: 8192, global_batch: 512}
+hardware: {system: dgx-b200, devices: 64}
+"""
+    pins = (
+        "strategy: {tp: 1, cp: 1, pp: 2, vpp: 9, ep: 8, etp: 1, zero: 1, zero_group: 16,"
+        " micro_batch: 2, schedule: interleaved, recompute: none, offload: [],"
+        " layers_per_stage: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 1]}\n"
+    )
+    pinned = ran(job + pins, "predict")["prediction"]
+    assert pinned["fits"] is True
+    assert ran(job)["prediction"]["step_time_s"] <= pinned["step_time_s"] * 1.002
