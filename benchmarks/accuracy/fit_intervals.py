@@ -30,7 +30,7 @@ WORTH = 6.0
 """Observations that a source is worth for the scales, however many runs it has."""
 POWER = 0.5
 """Quantiles weigh a run by its source's number of runs to this power, negative."""
-SHARED = 1.0
+SHARED = 1.5
 """Sources that all rows together count as, beside those of a family."""
 LEAST = 0.5
 """Scales that an interval reaches at least to either side."""
