@@ -32,10 +32,9 @@ __all__ = ["candidates"]
 MAX_TENSOR = 64.0
 COARSE_MICRO_BATCH, SHORT_SEQUENCE = 8, 8192
 """On a coarse grid: the largest micro-batch, and the longest sequence that one rank keeps."""
-MAX_MICRO_BATCH, FEW_MESHES = 32, 400
-"""Largest micro-batch; meshes up to which sizes that are no power of two are tried everywhere."""
-SMALL_MICRO_BATCH = 6
-"""Micro-batch up to which sizes that are no power of two are tried on many meshes too."""
+MAX_MICRO_BATCH = 32
+ODD_MICRO_BATCH = ((400, MAX_MICRO_BATCH), (1000, 6), (math.inf, 4))
+"""Meshes up to which sizes that are no power of two are tried, and up to which size then."""
 TOKENS_PER_CHUNK = 512.0
 """Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
 UNEVEN = 0.25
@@ -217,12 +216,11 @@ def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants)
 
 
 def _micro_batches(batch: int, rows: int, coarse: bool) -> list[float]:
-    """Sizes to try: powers of two; where there are few meshes, all divisors of the batch too."""
+    """Sizes to try: powers of two, and the fewer meshes there are the more divisors of a batch."""
     if coarse:
         return _powers(COARSE_MICRO_BATCH)
-    if rows > FEW_MESHES:
-        return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, SMALL_MICRO_BATCH)})
-    return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, MAX_MICRO_BATCH)})
+    odd = next(size for meshes, size in ODD_MICRO_BATCH if rows <= meshes)
+    return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, odd)})
 
 
 def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
