@@ -101,10 +101,13 @@ def recipes_of(runtime: str | None, model: str, machine: str, precision: str) ->
     [{}, {'fused_loss': True}]
     """
     said = _words(runtime or "")
+    if not said:
+        return ()  # and no file is read
     for known in _runtimes():
         name = _words(known.name)
         if said[: len(name)] == name:
-            release = next((word for word in said[len(name) :][:1] if word[0].isdigit()), "")
+            after = said[len(name)] if len(said) > len(name) else ""
+            release = after if after[:1].isdigit() else ""
             return tuple(
                 one for one in known.recipes if one.holds(release, model, machine, precision)
             )
@@ -113,12 +116,12 @@ def recipes_of(runtime: str | None, model: str, machine: str, precision: str) ->
 
 def with_recipes(stack: Stack, recipes: Sequence[Recipe]) -> Stack:
     """Return a stack with the settings of recipes in the place of its own."""
+    if not recipes:
+        return stack
     switches: dict[str, bool] = {}
     kernels = stack.attention_kernels
     for recipe in recipes:
         switches |= recipe.switches
         kernels = recipe.attention_kernels or kernels
-    if not recipes:
-        return stack
     made = Switches.model_validate(stack.switches.model_dump() | switches)
     return stack.model_copy(update={"switches": made, "attention_kernels": kernels})

@@ -139,6 +139,11 @@ class Switches(_Frozen):
     grad_dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     master_weights: bool = True
 
+    def under(self, given: Mapping[str, object]) -> "Switches":
+        """Return these with others in the place of theirs; keys that are no switch are left out."""
+        known = {name: value for name, value in given.items() if name in Switches.model_fields}
+        return self.model_copy(update=known)
+
 
 class Supports(_Frozen):
     """What the stack can build: the search keeps to it, a pinned value may leave it."""

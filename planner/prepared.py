@@ -51,10 +51,7 @@ class Priced:
 
     def that_fit(self) -> "Priced":
         """Keep the open rows that fit in memory, or the leanest: those that a run could use."""
-        used = np.asarray(training.memory_of(self.context, self.dims).total_bytes)
-        fit = np.flatnonzero(used <= self.context.memory_bytes)
-        kept = fit if len(fit) else np.array([np.argmin(used)])
-        return dataclasses.replace(self, dims=self.dims.take(kept))
+        return dataclasses.replace(self, dims=_usable(self)[0])
 
 
 def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
@@ -197,17 +194,22 @@ def _as_logged(context: training.Context) -> training.Context:
     return dataclasses.replace(context, stack=stack)
 
 
-def _chosen(run: Priced) -> tuple[ParallelDims, bool]:
-    """Return the fastest open row that fits, or the leanest, and whether it fits.
+def _usable(run: Priced) -> tuple[ParallelDims, bool]:
+    """Return the open rows that fit, or the leanest, and whether any fits.
 
     What ran did fit: where the footprint says that nothing does, what saved most is nearest to it.
     """
     used = np.asarray(training.memory_of(run.context, run.dims).total_bytes)
-    fit = used <= run.context.memory_bytes
-    if len(run.dims) == 1:
-        return run.dims, bool(fit.any())
-    if not fit.any():
+    fit = np.flatnonzero(used <= run.context.memory_bytes)
+    if not len(fit):
         return run.dims.take(np.array([np.argmin(used)])), False
-    step = np.asarray(training.times_of(run.context, run.dims).total_s)
-    best = int(np.argmin(np.where(fit, step, np.inf)))
-    return run.dims.take(np.array([best])), True
+    return run.dims.take(fit), True
+
+
+def _chosen(run: Priced) -> tuple[ParallelDims, bool]:
+    """Return the fastest open row that fits, or the leanest, and whether it fits."""
+    dims, fits = _usable(run)
+    if len(dims) > 1:
+        step_s = np.asarray(training.times_of(run.context, dims).total_s)
+        dims = dims.take(np.array([np.argmin(step_s)]))
+    return dims, fits

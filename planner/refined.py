@@ -268,11 +268,7 @@ class _Dealing:
         if not self.found:
             return
         plan, _ = self.found[-1]
-        near = training.neighbours(self.job, self.context, plan)
-        alike = np.ones(len(near), bool)
-        for name in set(ParallelDims.names()) - {"zero_group"}:
-            alike &= getattr(near, name) == getattr(plan, name)[0]
-        near = near.take(np.flatnonzero(alike))
+        near = training.regrouped(self.job, self.context, plan)
         if len(near):
             used = np.asarray(training.memory_of(self.context, near).total_bytes)
             near = near.take(np.flatnonzero(used <= self.context.memory_limit_bytes))

@@ -104,10 +104,14 @@ def fit_all(starts: int = STARTS) -> dict[str, Constants]:
         for system in measured
         if system != "gb200"
     }
-    held = {name: made["b200_sxm"][name] for name in FIXED}
-    made["gb200"] = fit_node("gb200", measured["gb200"], held, starts)
+    made["gb200"] = fit_node("gb200", measured["gb200"], _relative("gb200", made), starts)
     made["between"] = fit_between(between_sets(), made["h100_sxm"], starts)
     return made
+
+
+def _relative(system: str, made: Mapping[str, Constants]) -> dict[str, float] | None:
+    """Return the constants that a system takes from its relative, None where it has its own."""
+    return {name: made["b200_sxm"][name] for name in FIXED} if system == "gb200" else None
 
 
 def rows_by_system() -> dict[str, Rows]:
@@ -170,8 +174,7 @@ def report(made: Mapping[str, Constants]) -> None:
         for key in dict.fromkeys(zip(pooled.op, pooled.ranks, strict=True)):
             mask = [(op, n) == key for op, n in zip(pooled.op, pooled.ranks, strict=True)]
             print(f"  {key[0]} on {key[1]:.0f}: {error[mask].mean():.1%}")
-        relative = {name: made["b200_sxm"][name] for name in FIXED}
-        outs = hold_outs(system, rows, relative if system == "gb200" else None)
+        outs = hold_outs(system, rows, _relative(system, made))
         unseen.append(outs["sizes"])
         print("  held back: " + ", ".join(f"{k} {v.mean():.1%}" for k, v in outs.items()))
     sizes = np.concatenate(unseen)

@@ -11,7 +11,7 @@ __all__ = ["kernel_args", "precision_args"]
 
 
 def precision_args(view: PlanView, header: Header) -> list[Arg]:
-    """Choose number formats of products, gradients and the optimizer; fused kernels."""
+    """Choose number formats of products, gradients and the optimizer."""
     precision, switches = view.workload.precision, view.switches
     formats: dict[str, list[Arg]] = {
         "fp32": [],

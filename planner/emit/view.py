@@ -167,7 +167,9 @@ def _lost(plan: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Return what `emit.pools` could not keep of a plan over several pools, and half an offload."""
     pairs = plan.get("lost", ())
     lost = list(pairs) if isinstance(pairs, list | tuple) else []
-    if BEYOND_HOST in str(plan.get("prediction", "")):
+    prediction = plan.get("prediction")
+    held = prediction.get("memory", ()) if isinstance(prediction, Mapping) else ()
+    if any(BEYOND_HOST in str(part) for part in held):
         what = f"offload of what fits on the host, the rest ({BEYOND_HOST}) on the device"
         lost.append((what, "all of it on the host, which is too small: offload a fraction"))
     return tuple((str(what), str(nearest)) for what, nearest in lost)
@@ -273,8 +275,7 @@ def _switches(job: TrainingJob) -> Switches:
         base = with_recipes(load_stack(software.preset), recipes).switches
     except KeyError:
         base = Switches()
-    given = {k: v for k, v in software.switches().items() if k in Switches.model_fields}
-    return base.model_copy(update=given)
+    return base.under(software.switches())
 
 
 def _machine(job: TrainingJob) -> tuple[str, str, int]:

@@ -88,8 +88,7 @@ def on_cluster(
     """Resolve a job whose function is imported already."""
     spec = job.workload
     stack = load_stack(job.software.preset)
-    given = {k: v for k, v in job.software.switches().items() if k != "gemm_efficiency"}
-    switches = stack.switches.model_copy(update=given)
+    switches = stack.switches.under(job.software.switches())
     stored = stored_bytes(spec.precision, spec.optimizer, stack, switches)
     rates = rates_of(cluster, spec.precision, job.software.gemm_efficiency)
     made = figures(cluster.profile, stack, switches, rates, stored, ELEMENT_BYTES[spec.precision])

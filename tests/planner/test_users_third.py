@@ -90,6 +90,12 @@ constraints: {min_tokens_per_s: 1.0e9}
     assert "a lower rate" in result.stderr and "more time" not in result.stderr
 
 
+SIX_NODES = """\
+workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 48}
+hardware: {system: dgx-h100, devices: 48}
+"""
+
+
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
@@ -98,23 +104,13 @@ constraints: {min_tokens_per_s: 1.0e9}
     ],
 )
 def test_a_pin_that_can_never_be_is_the_users_mistake(strategy: str, said: str):
-    job = f"""\
-workload: {{kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 48}}
-hardware: {{system: dgx-h100, devices: 48}}
-strategy: {{{strategy}}}
-"""
-    result = told(job)
+    result = told(f"{SIX_NODES}strategy: {{{strategy}}}\n")
     assert result.exit_code == 2
     assert said in result.stderr
 
 
 def test_heads_that_do_not_divide_name_the_degrees_that_would():
-    job = """\
-workload: {kind: training, model: llama-3.1-8b, sequence_length: 8192, global_batch: 48}
-hardware: {system: dgx-h100, devices: 48}
-strategy: {tp: 3}
-"""
-    result = told(job)
+    result = told(f"{SIX_NODES}strategy: {{tp: 3}}\n")
     assert result.exit_code == 3
     assert "tp 3 does not divide the model's 32 attention heads, tp 2 or 4 would" in result.stderr
 

@@ -8,7 +8,7 @@ from planner.workloads.training.context import Context, make
 from planner.workloads.training.cost import stage_bytes, stage_seconds, straggler_share
 from planner.workloads.training.learning import doubts, searched_kinds, updates, updates_factor
 from planner.workloads.training.least import least_s
-from planner.workloads.training.neighbours import neighbours
+from planner.workloads.training.neighbours import neighbours, regrouped
 from planner.workloads.training.orders import orders_are_free, unlike_orders
 from planner.workloads.training.pool_pins import pipelines, pool_strategy
 from planner.workloads.training.pool_shares import Shares, side_by_side
@@ -70,6 +70,7 @@ __all__ = [
     "pool_figures",
     "pool_strategy",
     "rebuilt",
+    "regrouped",
     "searched_kinds",
     "side_by_side",
     "slowest",

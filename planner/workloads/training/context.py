@@ -249,8 +249,7 @@ def make(
     spec, software = job.workload, job.software
     recipes = recipes_of(software.runtime, spec.model.name, cluster.profile.name, spec.precision)
     stack = with_recipes(stack or load_stack(software.preset), recipes)
-    given = {k: v for k, v in software.switches().items() if k != "gemm_efficiency"}
-    switches = stack.switches.model_copy(update=given)
+    switches = stack.switches.under(software.switches())
     if software.attention_kernels is not None:
         stack = stack.model_copy(update={"attention_kernels": software.attention_kernels})
     adapters = _adapters(spec)

@@ -15,7 +15,7 @@ from planner.workloads.training.agreement import apart_near
 from planner.workloads.training.context import Context
 from planner.workloads.training.spec import TrainingSpec
 
-__all__ = ["neighbours"]
+__all__ = ["neighbours", "regrouped"]
 
 MOST_LEAN = 4
 """Layers that the last chunk gives up at most."""
@@ -27,15 +27,31 @@ def neighbours(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> 
     for index in range(len(dims)):
         row = dims.row(index)
         made += [row | {"vpp": v} for v in _virtual(job, context, row)]
-        made += [row | {"zero_group": g} for g in _groups(job, context, row)]
+        made += _regrouped(job, context, row)
         made += _batches(job, row)
         made += [row | {"lean": lean} for lean in _lean(job, context, row)]
         made += apart_near(job, row)
+    return _columns(made, dims)
+
+
+def regrouped(job: Job[TrainingSpec], context: Context, dims: ParallelDims) -> ParallelDims:
+    """Vary `zero_group` alone, where it is free: states shared by other numbers of ranks."""
+    rows = [dims.row(index) for index in range(len(dims))]
+    return _columns([one for row in rows for one in _regrouped(job, context, row)], dims)
+
+
+def _columns(made: list[dict[str, float]], dims: ParallelDims) -> ParallelDims:
     if not made:
         return dims.part(0, 0)
     return ParallelDims.from_columns(
         {name: np.array([row[name] for row in made]) for name in ParallelDims.names()}
     )
+
+
+def _regrouped(
+    job: Job[TrainingSpec], context: Context, row: dict[str, float]
+) -> list[dict[str, float]]:
+    return [row | {"zero_group": group} for group in _groups(job, context, row)]
 
 
 def _virtual(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> list[float]:
