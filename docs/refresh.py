@@ -148,7 +148,7 @@ def _figures(made: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _by_machine(timed: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> str:
     """Errors by machine, dense models and mixtures of experts apart."""
-    from planner.runs import job_of, load_runs
+    from planner.validate.runs import job_of, load_runs
 
     kinds: dict[tuple[str, str], tuple[str, str]] = {}
     for path in files:

@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping
 
 import planner
-from planner import alternatives, infeasible, plan_document
 from planner.errors import TimeLimitReached
 from planner.job import Job
-from planner.pooled import resolved, search
-from planner.searched import Progress, Searched, SearchOptions, best_of, system_of
+from planner.plan import alternatives, document, infeasible
+from planner.planning.pooled import resolved, search
+from planner.planning.searched import Progress, Searched, SearchOptions, best_of, system_of
 from planner.strategy import Strategy
 from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingSpec
@@ -49,7 +49,7 @@ def plan(
     pins = _pin_price(job, best, deadline)
     beside = _synchronous(job, best, deadline)
     wall_s = time.monotonic() - start
-    return plan_document.make(job, results, best, pins, wall_s, planner.__version__, beside)
+    return document.make(job, results, best, pins, wall_s, planner.__version__, beside)
 
 
 def predict(job: Job[TrainingSpec] | FunctionJob) -> dict[str, object]:
@@ -78,7 +78,7 @@ def predict(job: Job[TrainingSpec] | FunctionJob) -> dict[str, object]:
     beside = _synchronous(free, best, None)
     wall_s = time.monotonic() - start
     job = resolved(job, best)
-    return plan_document.make(job, results, best, None, wall_s, planner.__version__, beside)
+    return document.make(job, results, best, None, wall_s, planner.__version__, beside)
 
 
 def _pin_price(

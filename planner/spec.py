@@ -15,8 +15,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from planner.complain import spec_error
-from planner.document import (
+from planner.errors import SpecError
+from planner.job import Job
+from planner.nearest import shown
+from planner.reading.complain import spec_error
+from planner.reading.document import (
     MAX_DEPTH,
     MAX_NUMBER,
     ON_COMMAND_LINE,
@@ -26,10 +29,7 @@ from planner.document import (
     read_file,
     read_text,
 )
-from planner.errors import SpecError
-from planner.job import Job
-from planner.nearest import shown
-from planner.resolve import (
+from planner.reading.resolve import (
     check_kind,
     refuse_later,
     resolve_function,
@@ -37,7 +37,7 @@ from planner.resolve import (
     resolve_model,
     without_nulls,
 )
-from planner.schema import function_grammar, job_grammar, schema
+from planner.reading.schema import function_grammar, job_grammar, schema
 from planner.workloads.training import function, limits, pins
 from planner.workloads.training.function import FunctionJob, FunctionSpec
 from planner.workloads.training.spec import TrainingJob

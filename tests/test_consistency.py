@@ -11,7 +11,7 @@ from planner import recommend, spec
 from planner.dims import CONSISTENCY
 from planner.errors import NoFeasiblePlan, SpecError
 from planner.explain import explain
-from planner.whatif import what_if
+from planner.explain.whatif import what_if
 
 pytestmark = pytest.mark.xdist_group("consistency")  # one process plans for all
 SITES = 4

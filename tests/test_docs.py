@@ -24,9 +24,9 @@ from hardware_profiles.load import names as systems
 from hardware_profiles.stack import stack_names
 from planner import recommend, spec
 from planner.cli import app
-from planner.document import read_text
 from planner.job import Metric
 from planner.models.load import names as models
+from planner.reading.document import read_text
 from planner.validate import validate
 
 ROOT = Path(__file__).parents[1]

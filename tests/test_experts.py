@@ -12,7 +12,7 @@ import pytest
 from plans import load_example, pinned, planned
 
 from hardware_profiles.load import load
-from planner.choices import clusters
+from planner.cluster.choices import clusters
 from planner.dims import CODES
 from planner.workloads import training
 

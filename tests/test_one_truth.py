@@ -108,7 +108,7 @@ def test_the_oracle_covers_all_examples_but_those_that_say_why():
     unknown = {
         "deepseek-v3-2048-h100": "multi-latent attention and multi-token prediction",
         "llama2-70b-256-v5p": "a torus",
-        "llama3-70b-64-a100-32-h100": "pools; tests/planner/test_pooled.py prices each",
+        "llama3-70b-64-a100-32-h100": "pools; tests/planner/planning/test_pooled.py prices each",
         "llama3-8b-lora-8-a100": "adapters and packed documents",
         "llama2-13b-4-sites": "local updates between sites",
     }

@@ -38,7 +38,7 @@ def runs_of(folder):
 
 def jobs_of(paths):
     """Return the system and the model of every run by its id."""
-    from planner.runs import load_runs
+    from planner.validate.runs import load_runs
 
     found = {}
     for path in paths:
@@ -101,7 +101,7 @@ def test_what_was_measured_mostly_fits(subset):
 
 
 def test_every_file_says_where_its_runs_are_from():
-    from planner.runs import load_runs
+    from planner.validate.runs import load_runs
 
     for path in runs_of(SUBSET):
         source = load_runs(path).source

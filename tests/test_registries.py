@@ -23,7 +23,7 @@ from planner.emit import EMITTERS
 from planner.job import Job
 from planner.models.load import card
 from planner.models.load import names as model_names
-from planner.schema import TARGETS, schema
+from planner.reading.schema import TARGETS, schema
 from planner.spec import load
 from planner.workloads import SHAPES
 

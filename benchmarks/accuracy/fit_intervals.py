@@ -19,10 +19,10 @@ from ruamel.yaml import YAML
 
 from costmodels.units import Column
 from hardware_profiles.residuals import PATH, Cell, Residuals
-from planner.comparable import Interval, Likeness, interval, likeness, scale, unlike
 from planner.fitting import per_source
 from planner.fitting.spread import scales, weighted_quantile
-from planner.prepared import Priced
+from planner.plan.comparable import Interval, Likeness, interval, likeness, scale, unlike
+from planner.validate.prepared import Priced
 
 DATA = Path(__file__).parent / "data" / "left_out.csv"
 COVERAGE = 0.9

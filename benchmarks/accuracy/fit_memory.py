@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from training_runs import prepared_runs
 
 from costmodels.units import Column
-from planner.prepared import Priced, logged_stages
+from planner.validate.prepared import Priced, logged_stages
 
 __all__ = ["CONSTANTS", "fit_memory", "main"]
 

@@ -23,7 +23,7 @@ from training_runs import prepared_runs
 from costmodels.units import Column
 from planner.fitting import Bench, Constant, Fit, figure_at, fit, per_source, thinned
 from planner.fitting.left_out import left_out
-from planner.prepared import Priced
+from planner.validate.prepared import Priced
 
 ROOT = Path(__file__).parents[2] / "hardware_profiles"
 THIN, ROUNDS, WORTH = 1, 2, (1.0 / 3.0) ** 0.5

@@ -28,9 +28,9 @@ from collective_noise import engines, spreads
 from training_runs import FOLDER, runs_files
 
 from costmodels.units import Column
-from planner.ranking import Entry, rankings
 from planner.report.node import Node
-from planner.runs import Run, load_runs
+from planner.validate.ranking import Entry, rankings
+from planner.validate.runs import Run, load_runs
 
 __all__ = ["CONTRADICTED", "Layers", "layer_seconds", "main", "recurring"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from planner.prepared import Priced, prepare_all
+from planner.validate.prepared import Priced, prepare_all
 
 __all__ = ["FOLDER", "prepared_runs", "runs_files"]
 

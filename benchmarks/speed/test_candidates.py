@@ -16,8 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import planner
 from planner import spec
-from planner.choices import clusters
-from planner.homogeneous import search
+from planner.cluster.choices import clusters
+from planner.planning.homogeneous import search
 from planner.search.columns import CHUNK
 from planner.workloads import training
 

@@ -9,8 +9,8 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from planner.choices import clusters
-from planner.operator_search import Searched, search
+from planner.cluster.choices import clusters
+from planner.functions.operator_search import Searched, search
 from planner.sharding.mesh import mesh_of
 from planner.sharding.price import figures_of
 from planner.sharding.problem import build

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from costmodels.units import scalar
-from planner.choices import clusters
+from planner.cluster.choices import clusters
 from planner.dims import ParallelDims
 from planner.errors import SpecError
 from planner.spec import load_mapping

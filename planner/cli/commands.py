@@ -10,7 +10,7 @@ import typer
 
 import planner
 from planner.cli import lists, measured, plans, solvers
-from planner.door import Door
+from planner.cli.door import Door
 
 __all__ = ["app"]
 

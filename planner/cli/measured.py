@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.arguments import Job, Json
+from planner.cli.door import Progress
 from planner.cli.show import note, show_sections
-from planner.door import Progress
 
 if TYPE_CHECKING:
-    from planner.prepared import Priced
+    from planner.validate.prepared import Priced
 
 __all__ = ["calibrate", "check", "validate"]
 
@@ -31,8 +31,8 @@ def validate(
     json: Json = None,
 ) -> None:
     """Compare predicted with measured runs, and say what explains the difference."""
-    from planner.adjusted import check_name
-    from planner.diagnosis import explained
+    from planner.fitting.adjusted import check_name
+    from planner.fitting.diagnosis import explained
     from planner.report.validation import validate_sections
     from planner.validate import compare
 
@@ -50,7 +50,7 @@ def validate(
 
 def _write_fit(runs: "Sequence[Priced]", out: Path, progress: Progress) -> dict[str, object]:
     from hardware_profiles.write import dumps
-    from planner.adjusted import adjusted
+    from planner.fitting.adjusted import adjusted
     from planner.report.plan_file import write_text
 
     made = adjusted(runs, out.stem, progress)
@@ -87,7 +87,7 @@ def calibrate(
     json: Json = None,
 ) -> None:
     """Measure this machine with JAX and write its profile."""
-    from planner.adjusted import check_name
+    from planner.fitting.adjusted import check_name
     from planner.jax_here import divide, need_jax
     from planner.report.calibration import calibration_sections
     from planner.report.plan_file import write_text

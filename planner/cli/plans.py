@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from planner.cli.arguments import Job, Json, Plan
+from planner.cli.door import Progress
 from planner.cli.show import note, show_plan, show_sections, wrote
-from planner.door import Progress
 
 __all__ = ["emit", "explain", "plan", "predict", "report", "what_if"]
 
@@ -117,8 +117,8 @@ def what_if(
     json: Json = None,
 ) -> None:
     """Plan again with changed figures."""
+    from planner.explain.whatif import what_if as again
     from planner.report.answers import what_if_sections
-    from planner.whatif import what_if as again
 
     answer = again(job, [*(sets or ()), *(more or ())])
     show_sections(answer, json, lambda: what_if_sections(answer))

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from planner.cli.arguments import Json
+from planner.cli.door import Progress
 from planner.cli.show import show_sections
-from planner.door import Progress
 from planner.errors import SpecError
 
 __all__ = ["solve", "speedup"]

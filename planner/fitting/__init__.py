@@ -2,8 +2,10 @@
 
 `constants` says what may move and puts it in place, `bench` prices prepared runs under other
 constants, `least_squares` finds the constants, `left_out` what they miss of sources that they never
-saw, `spread` how far apart errors lie. The benchmark that makes the shipped figures and
-`sixfold validate --fit` use the same.
+saw, `spread` how far apart errors lie. `adjustable` lists what a user's runs may put right,
+`adjusted` writes the profile that they make, `diagnosis` names the term and the figure that
+explain a difference. The benchmark that makes the shipped figures and `sixfold validate --fit` use
+the same.
 """
 
 from planner.fitting.bench import Bench, per_source, source_weights, thinned

@@ -20,10 +20,10 @@ from hardware_profiles.load import load
 from hardware_profiles.overrides import with_overrides
 from hardware_profiles.schema import HardwareProfile
 from hardware_profiles.stack import Stack
-from planner.choices import cluster_of
+from planner.cluster.choices import cluster_of
 from planner.dims import ParallelDims
 from planner.fitting.constants import FAMILIES, Constant, scaled_profile, scaled_stack
-from planner.prepared import Priced
+from planner.validate.prepared import Priced
 from planner.workloads import training
 from planner.workloads.training.context import rates_of
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardware_profiles.stack import Stack, Switches, load_stack
-from planner.choices import clusters
 from planner.cluster import Cluster
+from planner.cluster.choices import clusters
 from planner.importers.jaxpr import Function, Imported, InputShape, find, imported
 from planner.sharding.price import Figures, figures
 from planner.workloads.training.context import (

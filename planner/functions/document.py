@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from planner import spec
-from planner.findings import delta, losses
 from planner.functions.context import FunctionContext
 from planner.functions.figures import prediction, scaling, strategy_of
 from planner.functions.layouts import layouts
 from planner.functions.reasons import axes, checklist, design, patterns
 from planner.functions.search import Candidate, Found
-from planner.plan_document import SCHEMA_VERSION, provenance
+from planner.plan.document import SCHEMA_VERSION, provenance
+from planner.plan.findings import delta, losses
 
 __all__ = ["make"]
 

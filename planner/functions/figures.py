@@ -10,14 +10,14 @@ import numpy as np
 
 from costmodels.units import GB
 from hardware_profiles.lookup import measured, peak_flop_per_s
-from planner.choices import cluster_of
-from planner.comparable import Likeness, interval, number_format
+from planner.cluster.choices import cluster_of
 from planner.errors import NoFeasiblePlan
 from planner.functions.context import FunctionContext, on_cluster
 from planner.functions.layouts import data_degree
 from planner.functions.search import Candidate, solved
 from planner.operator_graph import OperatorGraph
-from planner.prediction import interval_figures, run_figures, time_terms
+from planner.plan.comparable import Likeness, interval, number_format
+from planner.plan.prediction import interval_figures, run_figures, time_terms
 from planner.workloads.training.run import economics_of
 
 __all__ = ["model_flop", "prediction", "scaling", "strategy_of", "trained"]

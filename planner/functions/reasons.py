@@ -1,21 +1,21 @@
 """The checklist, the design, the axes and the patterns of a plan of a JAX function.
 
-The same questions as of any training job (`planner.checklist`, `planner.design`,
-`planner.patterns`), answered from what such a plan has: a mesh, a sharding of each operator, and
-the bytes and seconds that follow.
+The same questions as of any training job (`planner.design.checklist`,
+`planner.design.slots`, `planner.design.patterns`), answered from what such a plan has: a mesh, a
+sharding of each operator, and the bytes and seconds that follow.
 """
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from planner.ceilings import PATIENCE_S
-from planner.findings import gigabytes
+from planner.design.ceilings import PATIENCE_S
+from planner.design.patterns import PATTERNS, Concerns, match
 from planner.functions.context import FunctionContext
 from planner.functions.figures import model_flop, trained
 from planner.functions.layouts import data_degree
 from planner.functions.search import Candidate
-from planner.patterns import PATTERNS, Concerns, match
+from planner.plan.findings import gigabytes
 
 __all__ = ["axes", "checklist", "design", "patterns"]
 
@@ -48,7 +48,7 @@ def _device_run_s(context: FunctionContext, found: Candidate) -> float:
 
 
 def axes(context: FunctionContext, found: Candidate, made: Prediction) -> dict[str, float]:
-    """Return the pressure on each of the six axes (formulas as in `planner.patterns.axes`)."""
+    """Return the pressure on each of the six axes, as `planner.design.patterns.axes` does."""
     pressed = dict.fromkeys(
         ("data", "training", "model", "inference", "coordination", "intelligence"), 0.0
     )

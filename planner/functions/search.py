@@ -2,7 +2,7 @@
 
 For a mesh, microbatches are doubled until a sharding fits, and on while that pays. A mesh whose
 bound is above the best step is closed unsolved. Prices nothing itself (`step`), and solves
-nothing (`planner.operator_search`).
+nothing (`planner.functions.operator_search`).
 
 Parts: `Candidate`, `Found`, `search`, `solved`, `given`.
 """
@@ -17,9 +17,9 @@ from costmodels.breakdown import Breakdown
 from planner.errors import SpecError
 from planner.functions.context import FunctionContext
 from planner.functions.meshes import degrees, passes
+from planner.functions.operator_search import search as solve
 from planner.functions.step import bound_s, reserved_bytes, step
 from planner.importers.jaxpr import Imported
-from planner.operator_search import search as solve
 from planner.sharding.mesh import Mesh, mesh_of
 from planner.sharding.problem import ShardingProblem, build
 from planner.sharding.words import picks_of, sharding_of

@@ -6,7 +6,7 @@ import numpy as np
 from rows import GPT
 
 from planner.fitting import Bench
-from planner.prepared import prepare_all
+from planner.validate.prepared import prepare_all
 
 
 def job(devices=8, preset="megatron-core", **strategy):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.choices import clusters
+from planner.cluster.choices import clusters
 from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.job import Job
 from planner.spec import load_mapping

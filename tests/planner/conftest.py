@@ -6,10 +6,10 @@ from functools import cache
 import pytest
 
 from planner import spec
-from planner.homogeneous import search
-from planner.one_plan import OnePlan
-from planner.prediction import prediction
-from planner.searched import best_of
+from planner.design.one_plan import OnePlan
+from planner.plan.prediction import prediction
+from planner.planning.homogeneous import search
+from planner.planning.searched import best_of
 from planner.workloads import training
 
 

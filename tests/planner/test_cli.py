@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,7 +45,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             setattr(module, key, member)
         monkeypatch.setitem(sys.modules, f"planner.{name}", module)
         parent, _, last = f"planner.{name}".rpartition(".")
-        monkeypatch.setattr(sys.modules[parent], last, module, raising=False)
+        monkeypatch.setattr(import_module(parent), last, module, raising=False)
 
     return put
 
@@ -276,7 +277,7 @@ def test_what_if_takes_settings_after_one_option(stand_in: Callable[..., None]) 
         asked.append((path, list(sets)))
         return {"base": {"step_time_s": 1.0}, "changed": {"step_time_s": 2.0}, "sensitivity": []}
 
-    stand_in("whatif", what_if=what_if)
+    stand_in("explain.whatif", what_if=what_if)
     code, out, _ = run("what-if", "job.yaml", "--set", "a=1", "b=2", "--set", "c=3")
     assert (code, asked) == (0, [(Path("job.yaml"), ["a=1", "c=3", "b=2"])])
     assert "2.00 s" in out
@@ -289,8 +290,8 @@ def test_validate_passes_every_file(stand_in: Callable[..., None]) -> None:
         asked.extend(paths)
         return SimpleNamespace(answer={"runs": [], "summary": {}}, priced=())
 
+    stand_in("fitting.diagnosis", explained=lambda priced, progress: {"said": ["nothing is off"]})
     stand_in("validate", compare=compare)
-    stand_in("diagnosis", explained=lambda priced, progress: {"said": ["nothing is off"]})
     code, out, _ = run("validate", "a.yaml", "b.yaml", "--json", "v.json")
     assert (code, asked) == (0, [Path("a.yaml"), Path("b.yaml")])
     assert "0 of 0 runs were priced." in out

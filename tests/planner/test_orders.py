@@ -7,8 +7,8 @@ import pytest
 
 from planner import recommend, spec
 from planner.dims import ORDERS
-from planner.homogeneous import search
-from planner.searched import best_of
+from planner.planning.homogeneous import search
+from planner.planning.searched import best_of
 from planner.workloads.training.spec import TrainingJob
 
 GPT = {

@@ -7,7 +7,7 @@ from measured import job, runs_file
 from hardware_profiles.load import load
 from hardware_profiles.stack import load_stack
 from planner.fitting import Bench, Constant, source_weights, thinned
-from planner.prepared import prepare_all, price
+from planner.validate.prepared import prepare_all, price
 
 SHARE = load("dgx-h100").kernels.matmul["bf16"].efficiency.value
 LAUNCH_S = load_stack("maxtext").family.launch_s_compiled.value

@@ -7,7 +7,7 @@ from measured import job, measured_under
 from hardware_profiles.load import load
 from hardware_profiles.stack import load_stack
 from planner.fitting import Bench, Constant, fit
-from planner.prepared import prepare_all
+from planner.validate.prepared import prepare_all
 
 SHARE = load("dgx-h100").kernels.matmul["bf16"].efficiency.value
 LAUNCH_S = load_stack("megatron-core").family.launch_s.value

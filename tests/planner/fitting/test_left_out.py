@@ -6,7 +6,7 @@ from measured import job, measured_under
 
 from hardware_profiles.load import load
 from planner.fitting import Bench, Constant, figure_at, fit, left_out
-from planner.prepared import prepare_all
+from planner.validate.prepared import prepare_all
 
 PATH = "kernels.training.matmul.bf16"
 VALUE = figure_at(load("dgx-h100").model_dump(), PATH)["value"]
