@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from collective_models import price
 from collective_rows import PROFILES, Rows, read, read_between
+from collective_write import TCP
 
 from costmodels.collectives import all_to_all_s
 from costmodels.units import Column
@@ -41,11 +42,12 @@ def of_one_node(system: str, rows: Rows) -> Column:
 def of_nodes(rows: Rows) -> Column:
     """Return the same between nodes of eight; the fabric is read from the table's words.
 
-    `8x200G` are eight adapters of 200 Gb/s; a machine that is not named is an H100's with eight
-    adapters of 100 Gb/s; otherwise the profile's network.
+    `8x200G` are eight adapters of 200 Gb/s, `TCPXO` is how Google's A3 Mega drives its own; a
+    machine that is not named is an H100's with eight adapters of 100 Gb/s; otherwise the profile's
+    network.
     """
     system, _, fabric = rows.setting[0].split(" ", 2)
-    profile = load(PROFILES.get(system, "dgx-h100"))
+    profile = load(TCP if "TCPXO" in fabric else PROFILES.get(system, "dgx-h100"))
     adapters = re.search(r"(\d+)x(\d+)G", fabric)
     if adapters:
         gigabits = float(adapters[1]) * float(adapters[2])

@@ -102,6 +102,7 @@ FIXED = (
     "protocols.rings.2.steps",
     "protocols.exchanges.0.steps",
     "protocols.exchanges.2.steps",
+    "protocols.own_exchanged",
 )
 """Latencies by step that two devices cannot tell from starts: the GB200 has the B200's."""
 

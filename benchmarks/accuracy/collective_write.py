@@ -2,7 +2,7 @@
 
 Knows the files; fits nothing.
 
-Parts: `RELATIVES`, `write`.
+Parts: `RELATIVES`, `TCP`, `write`.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,11 @@ from ruamel.yaml.comments import CommentedMap
 from costmodels.hops import Line
 from hardware_profiles import load as loader
 
-__all__ = ["RELATIVES", "write"]
+__all__ = ["RELATIVES", "TCP", "write"]
 
 ROOT = loader._HERE
 RELATIVES = {
+    "gcp-a3-mega": "h100_sxm",
     "dgx-a100-40gb": "a100_sxm",
     "dgx-v100": "a100_sxm",
     "dgx-b300": "b200_sxm",
@@ -37,8 +38,11 @@ RELATIVES = {
     "mi355x": "h100_sxm",
 }
 """Machines without tables of their own, and whose constants they take."""
+TCP = "gcp-a3-mega"
+"""The machine whose nodes are joined over TCP: its own table."""
 OTHER_VENDOR = ("mi300x", "mi325x", "mi355x")
 """RCCL is NCCL's twin; its protocols are taken, not the efficiency and latency of the links."""
+BETWEEN = "fit_collectives.py: published tables between"
 LEFT_BY = "NCCL, src/graph/tuning.cc: where it holds Simple for quicker than LL between two devices"
 KEPT_BY = "NCCL, src/graph/tuning.cc and topo.h: up to where it holds LL for quicker"
 SENT_BY = "NCCL, src/enqueue.cc: 16 KiB of LL by each of two channels"
@@ -62,11 +66,12 @@ def write(
         )
         constants = {k: v for k, v in made[system].items() if k.split(".")[0] not in kept}
         _level(name, 0, constants, "assumed", source)
-    known = "fit_collectives.py: published tables between nodes, 25 rows"
-    for name in (*PROFILES.values(), *RELATIVES):
+    known = f"{BETWEEN} nodes, 25 rows"
+    _level(TCP, 1, made["tcp"], "fitted", f"{BETWEEN} two nodes, 31 rows")
+    for name in (*PROFILES.values(), *(name for name in RELATIVES if name != TCP)):
         own = name == "dgx-h100"
         source = known if own else "InfiniBand's between H100 nodes, fitted by fit_collectives.py"
-        _level(name, 1, made["between"], "fitted" if own else "assumed", source)
+        _level(name, 1, made["infiniband"], "fitted" if own else "assumed", source)
 
 
 def _level(file: str, index: int, c: Constants, basis: str, source: str) -> None:

@@ -1,13 +1,14 @@
 """Fit the network constants of machine profiles to measured collectives, and say how well.
 
-    python benchmarks/accuracy/fit_collectives.py [--write]
+    python benchmarks/accuracy/fit_collectives.py [--write] [--wide]
 
 Inside a node: rings by three protocols, exchanges by three, in-switch reduction; one set of
 constants for all operations and numbers of devices of a chip. Between nodes: one set for
-InfiniBand. Forms are those that plans are priced with (`costmodels.collectives`); constants
-minimise the error of the logarithm, with a loss that forgives outliers. Prints the constants'
-errors in the sample, on message sizes held back, on settings held back, and of eight devices
-from two. `--write` puts them into `hardware_profiles/`.
+InfiniBand, one for A3 Mega's TCP. Forms are those that plans are priced with
+(`costmodels.collectives`); constants minimise the error of the logarithm, with a loss that forgives
+outliers. The search goes from the recorded minimum; `--wide` searches from afar and records what it
+finds. Prints the constants' errors in the sample, on message sizes held back, on settings held
+back, and of eight devices from two. `--write` puts them into `hardware_profiles/`.
 
 Parts: `fit_node`, `fit_all`, `hold_outs`, `main`; `collective_models` has the forms.
 """
@@ -26,33 +27,46 @@ from collective_models import (
     start_of,
 )
 from collective_rows import DATA, Rows, read, read_between, read_switch
+from collective_starts import record, recorded
 from collective_write import write
 
 from costmodels.hops import Span
 from costmodels.units import Column
 from planner.fitting.logs import fit_logs
 
-__all__ = ["error_of", "fit_all", "fit_between", "fit_node", "hold_outs", "main"]
+__all__ = ["BETWEEN", "error_of", "fit_all", "fit_between", "fit_node", "hold_outs", "main"]
 
 STARTS, SPREAD, SCALE = 4, 0.12, 0.02
-"""Starts of the search, how far apart, and from which error on a point weighs less."""
-BETWEEN_SETS = ("h100_64_ib_sharp", "4n_stas")
-"""Published tables that InfiniBand's constants follow from."""
-OTHER_SET = "h100_2n_tcpxo"
-"""A network of its own, over TCP: fitted to see whether the form holds, and not shipped."""
+"""Starts of a search from afar, how far apart, and from which error on a point weighs less."""
+HELD = 0.01
+"""What a constant e times its value afar weighs, as the error of one shape: for those that rows
+barely tell."""
+WIDE = 48
+"""Starts of the search from afar whose minima are recorded."""
+BETWEEN: Mapping[str, tuple[str, ...]] = {
+    "infiniband": ("h100_64_ib_sharp", "4n_stas"),
+    "tcp": ("h100_2n_tcpxo",),
+}
+"""What joins nodes, and the published tables that its constants follow from."""
 
 
 def _solve(
     names: Sequence[str],
     start: Constants,
+    afar: Constants,
     predicted: Callable[[Constants], Column],
     measured_s: Column,
     starts: int,
 ) -> Constants:
-    """Return the constants that minimise the forgiving sum of squared logarithms of errors."""
+    """Return the constants that minimise the forgiving sum of squared logarithms of errors.
+
+    afar : what constants are held near by `HELD`
+    """
 
     def residual(values: dict[str, float]) -> Column:
-        return np.asarray(np.log(predicted({**start, **values}) / measured_s))
+        errors = np.log(predicted({**start, **values}) / measured_s)
+        moved = [HELD * np.log(values[name] / afar[name]) for name in names]
+        return np.concatenate([errors, moved])
 
     first = {name: start[name] for name in names}
     found = fit_logs(residual, first, soft=SCALE, evaluations=200, starts=starts, spread=SPREAD)
@@ -60,26 +74,41 @@ def _solve(
 
 
 def fit_node(
-    system: str, rows: Rows, held: Mapping[str, float] | None = None, starts: int = STARTS
+    system: str,
+    rows: Rows,
+    held: Mapping[str, float] | None = None,
+    starts: int = STARTS,
+    start: Mapping[str, float] | None = None,
 ) -> Constants:
     """Fit one chip's constants to rows of one node.
 
     Parameters
     ----------
-    held : constants that are not fitted (a relative's)
+    held   : constants that are not fitted (a relative's)
+    starts : searches
+    start  : where the first begins; absent: afar, where all networks do
     """
     pooled = rows.pooled()
-    start = start_of(system) | dict(held or {})
+    afar = start_of(system) | dict(held or {})
     names = [name for name in free_of(system) if name not in (held or {})]
-    return _solve(names, start, lambda c: price(pooled, _node(system, pooled, c)),
-                  pooled.time_s, starts)  # fmt: skip
+    begin = {**afar, **(start or {}), **(held or {})}
+
+    def predicted(constants: Constants) -> Column:
+        return price(pooled, _node(system, pooled, constants))
+
+    return _solve(names, begin, afar, predicted, pooled.time_s, starts)
 
 
 def _node(system: str, rows: Rows, constants: Constants) -> Span:
     return node_span(system, rows.ranks, constants)
 
 
-def fit_between(sets: Mapping[str, Rows], node: Constants, starts: int = STARTS) -> Constants:
+def fit_between(
+    sets: Mapping[str, Rows],
+    node: Constants,
+    starts: int = STARTS,
+    start: Mapping[str, float] | None = None,
+) -> Constants:
     """Fit what joins nodes of H100: InfiniBand from two sets, or any one set's network.
 
     Of InfiniBand the set of known adapters gives `efficiency`, and the set of unknown hardware
@@ -87,25 +116,31 @@ def fit_between(sets: Mapping[str, Rows], node: Constants, starts: int = STARTS)
     beside them, as a share of 100 GB/s, and is not used.
     """
     tables = [rows.pooled() for rows in sets.values()]
-    start = start_of("between")
+    afar = start_of("between")
 
     def predicted(constants: Constants) -> Column:
         return np.concatenate([price(rows, between_span(rows, node, constants)) for rows in tables])
 
     measured_s = np.concatenate([rows.time_s for rows in tables])
-    return _solve(list(start), start, predicted, measured_s, 4 * starts)
+    return _solve(list(afar), {**afar, **(start or {})}, afar, predicted, measured_s, starts)
 
 
-def fit_all(starts: int = STARTS) -> dict[str, Constants]:
-    """Fit every system that has rows, then InfiniBand: constants by system and `between`."""
-    measured = rows_by_system()
-    made = {
-        system: fit_node(system, measured[system], starts=starts)
-        for system in measured
-        if system != "gb200"
-    }
-    made["gb200"] = fit_node("gb200", measured["gb200"], _relative("gb200", made), starts)
-    made["between"] = fit_between(between_sets(), made["h100_sxm"], starts)
+def fit_all(wide: bool = False) -> dict[str, Constants]:
+    """Fit every system that has rows, then what joins nodes: constants by network.
+
+    Parameters
+    ----------
+    wide : search from afar; otherwise one search goes from each recorded minimum
+    """
+    measured, made = rows_by_system(), dict[str, Constants]()
+    starts = WIDE if wide else 1
+    for system in sorted(measured, key=lambda system: system == "gb200"):  # after its relative
+        start = None if wide else recorded(system)
+        held = _relative(system, made)
+        made[system] = fit_node(system, measured[system], held, starts, start)
+    for network, names in BETWEEN.items():
+        start = None if wide else recorded(network)
+        made[network] = fit_between(between_sets(names), made["h100_sxm"], starts, start)
     return made
 
 
@@ -188,7 +223,7 @@ def _every_second(rows: Rows) -> Rows:
     return rows.where(lambda op, n, size, setting: size in kept)
 
 
-def between_sets(names: Sequence[str] = BETWEEN_SETS) -> dict[str, Rows]:
+def between_sets(names: Sequence[str]) -> dict[str, Rows]:
     """Read published tables between nodes by name."""
     made = read_between(DATA / "multi_node_published.csv")
     return {name: made[name] for name in names}
@@ -196,10 +231,10 @@ def between_sets(names: Sequence[str] = BETWEEN_SETS) -> dict[str, Rows]:
 
 def _report_between(made: Mapping[str, Constants]) -> None:
     node = made["h100_sxm"]
-    for names in (BETWEEN_SETS, (OTHER_SET,)):
+    for network, names in BETWEEN.items():
         sets = between_sets(names)
         seen = {name: _every_second(rows) for name, rows in sets.items()}
-        both = fit_between(sets, node), fit_between(seen, node, starts=2)
+        both = made[network], fit_between(seen, node, starts=8)
         for name, rows in sets.items():
             error, held = (
                 np.abs(price(rows, between_span(rows, node, c)) / rows.time_s - 1.0) for c in both
@@ -213,9 +248,13 @@ def main() -> None:
     """Fit, print errors, write where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--write", action="store_true", help="change hardware_profiles/")
-    made = fit_all()
+    parser.add_argument("--wide", action="store_true", help="search from afar, record the minima")
+    asked = parser.parse_args()
+    made = fit_all(asked.wide)
     report(made)
-    if parser.parse_args().write:
+    if asked.wide:
+        record(made)
+    if asked.write:
         measured = rows_by_system()
         sizes = {system: len(rows) for system, rows in measured.items()}
         errors = {

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2] / "hardware_profiles"
 THIN, ROUNDS, WORTH = 1, 2, (1.0 / 3.0) ** 0.5
 
 A100 = ("dgx-a100-80gb", "dgx-a100-40gb")
-HOPPER = ("dgx-h100", "dgx-h200")
+HOPPER = ("dgx-h100", "dgx-h200", "gcp-a3-mega")
 BLACKWELL = ("dgx-b200", "gb200-nvl72")
 ULTRA = ("dgx-b300", "gb300-nvl72")
 """Blackwell Ultra: the same peaks in 16 and 8 bits, 100 to 200 W more to reach them with."""

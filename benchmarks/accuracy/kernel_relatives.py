@@ -33,6 +33,7 @@ class Relative:
 
 RELATIVES: Mapping[str, tuple[Relative, ...]] = {
     "dgx-a100-40gb": (Relative("dgx-a100-80gb", "the A100 80 GB's, same chip"),),
+    "gcp-a3-mega": (Relative("dgx-h100", "the H100's, same chip"),),
     "dgx-h200": (Relative("dgx-h100", "the H100's, same chip with faster memory"),),
     "dgx-b300": (Relative("dgx-b200", "the B200's, same compute dies"),),
     "gb200-nvl72": (Relative("dgx-b200", "the B200's, same compute dies"),),

@@ -5,17 +5,26 @@ import pytest
 from check_collectives import of_nodes, of_one_node
 from collective_models import Constants, between_span, free_of, price
 from collective_rows import DATA, PROFILES, Rows, read, read_between
+from collective_starts import recorded
 from collective_write import RELATIVES
-from fit_collectives import between_sets, fit_all, fit_between, fit_node, hold_outs, rows_by_system
+from fit_collectives import (
+    BETWEEN,
+    between_sets,
+    fit_all,
+    fit_between,
+    fit_node,
+    hold_outs,
+    rows_by_system,
+)
 
 from costmodels.collectives import all_gather_s, all_reduce_choice, all_reduce_s
 from costmodels.hops import Span
-from hardware_profiles.load import load
+from hardware_profiles.load import load, names
 from planner.cluster import build
 from planner.fitting import figure_at
 
 ONE_NODE = read(DATA / "nccl_one_node.csv")
-BETWEEN = read_between(DATA / "multi_node_published.csv")
+TABLES = read_between(DATA / "multi_node_published.csv")
 MIB = 2.0**20
 
 
@@ -52,10 +61,16 @@ def test_shapes_of_one_node_as_measured(system: str, bar: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "bar"), [("h100_64_ib_sharp", 0.03), ("gb200_72_nvl", 0.03), ("4n_stas", 0.10)]
+    ("name", "bar"),
+    [
+        ("h100_64_ib_sharp", 0.03),
+        ("gb200_72_nvl", 0.03),
+        ("4n_stas", 0.10),
+        ("h100_2n_tcpxo", 0.05),
+    ],
 )
 def test_tables_between_nodes_as_measured(name: str, bar: float) -> None:
-    assert np.abs(of_nodes(BETWEEN[name])).mean() <= bar
+    assert np.abs(of_nodes(TABLES[name])).mean() <= bar
 
 
 @pytest.mark.parametrize("system", ["a100_sxm", "b200_sxm"])
@@ -76,7 +91,7 @@ def test_pairs_jump_where_the_library_leaves_a_protocol_early() -> None:
 
 
 def test_a_chip_refitted_has_its_shipped_constants() -> None:
-    made = fit_node("a100_sxm", rows_by_system()["a100_sxm"])
+    made = fit_node("a100_sxm", rows_by_system()["a100_sxm"], starts=1, start=recorded("a100_sxm"))
     kept = {name: made[name] for name in free_of("a100_sxm")}
     for path, (fitted, held) in shipped("dgx-a100-80gb", 0, kept).items():
         assert held == pytest.approx(fitted, rel=2e-3), path
@@ -89,22 +104,43 @@ def test_all_shipped_constants_follow_from_the_tables() -> None:
         kept = {path: made[system][path] for path in free_of(system)}
         for path, (fitted, held) in shipped(name, 0, kept).items():
             assert held == pytest.approx(fitted, rel=2e-3), (name, path)
-    del made["between"]["unknown_efficiency"]
-    for path, (fitted, held) in shipped("dgx-h100", 1, made["between"]).items():
-        assert held == pytest.approx(fitted, rel=2e-3), path
+    for network, name in (("infiniband", "dgx-h100"), ("tcp", "gcp-a3-mega")):
+        del made[network]["unknown_efficiency"]
+        for path, (fitted, held) in shipped(name, 1, made[network]).items():
+            assert held == pytest.approx(fitted, rel=2e-3), (name, path)
+
+
+@pytest.mark.parametrize("system", ["h200_sxm", "l40s"])
+def test_constants_do_not_hang_on_the_last_bits_of_a_start(system: str) -> None:
+    """Another processor rounds its logarithms otherwise, and must find the same."""
+    rows, start = rows_by_system()[system], recorded(system)
+    random = np.random.default_rng(1)
+    moved = {path: value * np.exp(random.normal(0.0, 1e-6)) for path, value in start.items()}
+    made = fit_node(system, rows, starts=1, start=moved)
+    assert {path: made[path] for path in start} == pytest.approx(start, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_protocol_passes_more_than_its_link(name: str) -> None:
+    for level in load(name).network:
+        if level.protocols is None or level.bytes_per_s.basis != "datasheet":
+            continue  # what a process on a host measured of itself has no link to pass
+        lines = (*level.protocols.rings, *level.protocols.exchanges)
+        for line in lines:
+            assert line.share * level.efficiency.value <= 1.0, (level.name, line)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [("h100_2n_tcpxo",), ("h100_64_ib_sharp", "4n_stas")])
-def test_sizes_held_back_between_nodes(names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("network", list(BETWEEN))
+def test_sizes_held_back_between_nodes(network: str) -> None:
     node = fit_node("h100_sxm", rows_by_system()["h100_sxm"], starts=1)
-    sets = between_sets(names)
+    sets = between_sets(BETWEEN[network])
     smaller = {name: set(rows.size_bytes[::2].tolist()) for name, rows in sets.items()}
     seen = {
         name: rows.where(lambda op, n, size, setting, kept=smaller[name]: size in kept)
         for name, rows in sets.items()
     }
-    constants = fit_between(seen, node, starts=2)
+    constants = fit_between(seen, node, starts=8)
     for name, rows in sets.items():
         judged = rows.where(lambda op, n, size, setting, kept=smaller[name]: size not in kept)
         error = price(judged, between_span(judged, node, constants)) / judged.time_s - 1.0
