@@ -179,6 +179,10 @@ class Stack(_Frozen):
     output_logit_bytes : per logit, outputs of earlier microbatches that the last stage's engine
                         still holds at the loss
     fused_accumulation : products of weight gradients add to the gradients held, in one kernel
+    sharded_units     : zero 2 and 3 go by units, the layers: each is gathered into one of two
+                        buffers, its gradients are copied into one of two others and reduced every
+                        microbatch; embedding and head are no units and stay whole through the
+                        step; copies of the shards reduce once a step; no pipeline
     stacked_layers    : layers of a kind lie in one array: each is cut out of it where it is used,
                         and its gradient written into one that was cleared
     scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
@@ -213,6 +217,7 @@ class Stack(_Frozen):
     logged_stage: Literal["fullest", "first"] = "fullest"
     logged_bytes: Literal["device", "allocator"] = "device"
     fused_accumulation: bool = False
+    sharded_units: bool = False
     stacked_layers: bool = False
     scatters_boundaries: bool = False
     attention_kernels: AttentionKernels = "chip"

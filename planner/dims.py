@@ -170,6 +170,11 @@ class ParallelDims:
         return np.where(self.zero > 0, self.zero_group, 1.0)
 
     @property
+    def sharding(self) -> Column:
+        """`zero` where gradients or parameters are sharded (2, 3) without a pipeline, else 0."""
+        return np.where((self.zero >= 2) & (self.pp <= 1), self.zero, 0.0)
+
+    @property
     def expert_shards(self) -> Column:
         """Ranks that share one set of shards of expert states: max(1, zero_group tp/(ep etp))."""
         each = np.maximum(1.0, self.zero_group * self.tp / (self.ep * self.etp))

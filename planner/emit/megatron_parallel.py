@@ -27,8 +27,11 @@ DP_LAST = ("tp", "cp", "pp", "dp")
 
 
 def uses_fsdp(mesh: Mesh) -> bool:
-    """Whether the plan needs Megatron-FSDP: ZeRO 2 and 3 are not in the distributed optimizer."""
-    return mesh.zero >= 2
+    """Whether the plan needs Megatron-FSDP: ZeRO 2 and 3 are not in the distributed optimizer.
+
+    It lays its groups out over all devices, so that no pipeline runs with it.
+    """
+    return mesh.zero >= 2 and mesh.pp == 1
 
 
 def parallel_args(view: PlanView, header: Header) -> list[Arg]:
@@ -149,6 +152,8 @@ def _rank_order(view: PlanView, header: Header) -> list[Arg]:
 
 def _sharding(view: PlanView, header: Header) -> list[Arg]:
     mesh, switches, args = view.mesh, view.switches, list[Arg]()
+    if mesh.zero >= 2 and not uses_fsdp(mesh):
+        header.not_expressible(f"zero {mesh.zero} in a pipeline", "zero 1")
     if mesh.zero:
         args.append(("--use-distributed-optimizer",))
         args += _instances(view, header)
@@ -157,18 +162,7 @@ def _sharding(view: PlanView, header: Header) -> list[Arg]:
         if mesh.dp * mesh.cp > 1:
             header.not_expressible("zero 0 with the optimizer on the host", "zero 1")
     if uses_fsdp(mesh):
-        strategy = "optim_grads" if mesh.zero == 2 else "optim_grads_params"
-        args += [
-            ("--use-megatron-fsdp",),
-            ("--data-parallel-sharding-strategy", strategy),
-            ("--no-gradient-accumulation-fusion",),
-            ("--init-model-with-meta-device",),
-        ]
-        if mesh.replicas > 1:
-            args.append(("--outer-dp-sharding-strategy", "no_shard"))
-        if not (switches.overlap_grad_reduce and switches.overlap_param_gather):
-            header.not_expressible(f"zero {mesh.zero} without overlap", "overlapped: FSDP's way")
-        return [*args, ("--overlap-grad-reduce",), ("--overlap-param-gather",)]
+        return args + _fsdp(view, header)
     if switches.overlap_grad_reduce:
         args.append(("--overlap-grad-reduce",))
     if switches.overlap_param_gather and mesh.zero:
@@ -177,6 +171,26 @@ def _sharding(view: PlanView, header: Header) -> list[Arg]:
         else:
             header.not_expressible("parameter gathers overlapped, gradients not", "neither")
     return args
+
+
+def _fsdp(view: PlanView, header: Header) -> list[Arg]:
+    """Megatron-FSDP as its guide sets it: double buffers, and a loss that scales no gradients."""
+    mesh, switches = view.mesh, view.switches
+    strategy = "optim_grads" if mesh.zero == 2 else "optim_grads_params"
+    args: list[Arg] = [
+        ("--use-megatron-fsdp",),
+        ("--data-parallel-sharding-strategy", strategy),
+        ("--no-gradient-accumulation-fusion",),
+        ("--init-model-with-meta-device",),
+        ("--calculate-per-token-loss",),
+    ]
+    if not overlaps_experts(view):  # which takes no double buffers
+        args.append(("--fsdp-double-buffer",))
+    if mesh.replicas > 1:
+        args.append(("--outer-dp-sharding-strategy", "no_shard"))
+    if not (switches.overlap_grad_reduce and switches.overlap_param_gather):
+        header.not_expressible(f"zero {mesh.zero} without overlap", "overlapped: FSDP's way")
+    return [*args, ("--overlap-grad-reduce",), ("--overlap-param-gather",)]
 
 
 def _instances(view: PlanView, header: Header) -> list[Arg]:

@@ -45,6 +45,7 @@ def notes(
         *(_foreign(profile, context.stack.family.name) for profile in machines.values()),
         _deadline(job, figures),
         _waiting(job, figures),
+        _sharded(context, strategy),
         _offload(job, strategy),
         *(_slow_to_start(each) for each in context.cluster.each),
         _imbalance(job, strategy),
@@ -184,6 +185,19 @@ def _slow_to_start(cluster: Cluster) -> str:
     late = [level for level in cluster.levels if level.latency_s >= ODD_LATENCY_S]
     said = " and ".join(f"{level.latency_s:g} s of level {level.name}" for level in late)
     return f"latency_s counts seconds: is it {said}? 1 microsecond is 1.0e-6" if late else ""
+
+
+def _sharded(context: training.Context, strategy: Mapping[str, object]) -> str:
+    """Say that a pinned plan shards what its software cannot."""
+    supports, piped = context.stack.supports, strategy.get("pp") != 1
+    zero = strategy.get("zero")
+    if zero in (supports.pipeline_zero if piped else supports.zero):
+        return ""
+    where = " in a pipeline" if piped and zero in supports.zero else ""
+    return (
+        f"{context.stack.name} has no zero {zero}{where}, as the job pins: the price is of software"
+        " that would"
+    )
 
 
 def _offload(job: Job[TrainingSpec], strategy: Mapping[str, object]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from oracle_job import Job
 from oracle_memory import bytes_of, kept_bytes
 from oracle_stage import Stage
+from oracle_units import by_units
 
 __all__ = ["price"]
 
@@ -82,7 +83,7 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
     calls = max(1.0, dense / max(40e6, 1e6 * replicas))
     if family.gather_per_microbatch and p["zero"] >= 3:
         calls = float(max(1, len(slow.layers)))
-    reduce = gather = 0.0
+    reduce = gather = last = 0.0
     kinds = [(dense, "", job.shards())]
     if job.model.get("moe"):
         kinds.append((expert, "expert ", job.expert_shards()))
@@ -91,9 +92,8 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
         if p["zero"] == 0:
             reduce += calls * job.reduce(job.group(f"{prefix}replicas"), gradients, "dp")
             continue
-        each = job.scatter(job.group(f"{prefix}shards"), gradients)
-        each += job.reduce(job.group(f"{prefix}copies"), gradients / shards, "dp")
-        reduce += calls * each
+        reduce += calls * job.scatter(job.group(f"{prefix}shards"), gradients)
+        last += calls * job.reduce(job.group(f"{prefix}copies"), gradients / shards, "dp")
         gather += calls * job.gather(job.group(f"{prefix}shards"), weights)
     often = 1
     if family.gather_per_microbatch and p["pp"] == 1 and p["zero"] >= 2:
@@ -103,7 +103,11 @@ def _share(job: Job, stages: list[Stage], slow: Stage, add: Any) -> None:
     able = job.hides("gather")
     hidden = min(able * again, backward)
     shown = _shown(gather, forward, able) + again - hidden
-    add("gradient reduction", often * _shown(reduce, backward - hidden, job.hides("dp")))
+    left, able = backward - hidden, job.hides("dp")
+    both = _shown(reduce + last, left, able)
+    # by units, copies of the shards reduce after the last microbatch alone
+    each = _shown(reduce, left, able) if by_units(job) else both
+    add("gradient reduction", (often - 1) * each + both)
     once = family.keeps_whole and p["zero"] == 2
     add("parameter gathering", (1 if once else often) * shown)
     link = job.profile.host.link_bytes_per_s.value

@@ -5,6 +5,7 @@ from typing import Any
 
 from oracle_model import Layer, Model, Work
 from oracle_network import Network
+from oracle_units import launched
 
 from hardware_profiles.load import load, matmul_kernel, peak_flop_per_s, with_overrides
 from hardware_profiles.runtime import recipes_of, with_recipes
@@ -243,6 +244,7 @@ class Job(Model, Network):
                     times["matmul"] += sum(each)
                 starts += len(each) * op.starts + self.loops(op, forward)
                 weight += each[-1] if not forward else 0.0
+        starts += launched(self, layer, forward)
         return *self.expose(layer, times, starts, forward), weight
 
     def held(self) -> float:

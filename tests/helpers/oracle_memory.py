@@ -5,6 +5,7 @@ from typing import Any
 from oracle_job import Job
 from oracle_model import Layer, Work
 from oracle_stage import Stage
+from oracle_units import by_units, held_whole
 
 __all__ = ["bytes_of", "kept_bytes"]
 
@@ -43,6 +44,9 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
             gathered = (job.act + job.grad) * (whole + widest)
         if family.gathers_apart:
             gathered += job.act * max(widest * family.gathered_layers, tables)
+    if by_units(job) and p["dp"] * p["cp"] > 1:
+        widest = max(s.widest for s in stages)
+        gathered = held_whole(job, widest, sum(s.tables for s in stages))
     loose = gathered
     count = max(1, len(stage.layers))
     if "parameters" in stage.offload:

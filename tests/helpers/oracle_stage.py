@@ -2,6 +2,7 @@
 
 from oracle_job import FLOWS, Job, power_norm
 from oracle_model import Layer
+from oracle_units import by_units, copied_s
 
 __all__ = ["AGAIN", "Stage"]
 
@@ -108,6 +109,8 @@ class Stage:
             if job.stack.fused_accumulation:
                 both = power_norm(self.weight_s, self.accumulate_s, 4.0)
                 self.accumulate_s = both - self.weight_s
+        if by_units(job):
+            self.accumulate_s = copied_s(job, self.dense + self.expert)
         self.sends_s = 0.0
         if p["pp"] > 1:
             scatters = job.stack.scatters_boundaries

@@ -197,8 +197,9 @@ def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants
     if "parameters" in (job.strategy.offload or ()):
         return
     supports = context.stack.supports
-    stages = wants.values("zero", [float(z) for z in (*supports.zero, *supports.pipeline_zero)])
-    fits = least_state_bytes(context, table.columns, max(stages)) <= context.memory_limit_bytes
+    most = [max(wants.values("zero", zeros)) for zeros in (supports.zero, supports.pipeline_zero)]
+    zero = np.where(table["pp"] > 1, most[1], most[0])
+    fits = least_state_bytes(context, table.columns, zero) <= context.memory_limit_bytes
     if fits.any():
         table.require("weights and gradients fit in memory", fits)
 
@@ -284,6 +285,10 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
         table.choose("zero", [*single, *[(float(z), piped) for z in supports.pipeline_zero]])
     else:
         table.cross("zero", wants.values("zero", ()))
+        if wants.free("pp"):
+            unpiped = set(supports.zero) - set(supports.pipeline_zero)
+            allowed = (table["pp"] <= 1) | ~np.isin(table["zero"], list(unpiped))
+            table.require("the stack shards so much in no pipeline", allowed)
     replicas = table["dp"] * table["cp"] / table["sites"]
     always = np.ones(len(table), bool)
     if not wants.free("zero_group"):

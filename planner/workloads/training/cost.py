@@ -59,7 +59,7 @@ def times_of(context: Context, dims: ParallelDims, elsewhere_s: Num = 0.0) -> Br
     ----------
     elsewhere_s : seconds of one microbatch on the stages that other pools hold (`stages_s`)
     """
-    folded = fold(dims, STAGE_COLUMNS)
+    folded = pace.fold_stages(context, dims)
     slots = stretch.slots_at(context, folded.few)
     few_parameters = states.parameters_of(context, folded.few, slots)
     paced = pace.pace_of(context, folded.few, slots, few_parameters, folded.gather(elsewhere_s))

@@ -19,6 +19,7 @@ from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange, experts
 from planner.workloads.training.context import Context
 from planner.workloads.training.scores import softmax_launches, unfused_attention_s
+from planner.workloads.training.units import unit_launches
 
 __all__ = [
     "CATEGORIES",
@@ -193,6 +194,7 @@ def _pass(
     busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
     if block.phase(phase):
         launches = launches + exchange.tensor_calls(block, dims)
+        launches = launches + unit_launches(context, block, dims, phase)
     host_s = launches * (0.0 if context.switches.cuda_graphs else _launch_s(context, dims))
     power = context.stack.family.launch_power.value
     times["launch"] = roofline.smooth_max(busy_s, host_s, power) - busy_s

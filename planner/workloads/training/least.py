@@ -10,6 +10,7 @@ Parts: `least_s`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,8 @@ def _as_it_is(dims: ParallelDims) -> tuple[ParallelDims, NDArray[np.intp]]:
 def _least_blocks(
     context: Context, dims: ParallelDims, own_order: bool
 ) -> list[tuple[Block, BlockTime]]:
-    """Price every block under the least of its exchanges."""
+    """Price every block under the least of its exchanges, and as if no unit of it were sharded."""
+    dims = replace(dims, zero=np.zeros(len(dims)))
     orders = _as_it_is if own_order else every_order
     mesh = fold(dims, (*MESH, "sp", "order") if own_order else (*MESH, "sp"))
     meshes, mesh_rows = orders(mesh.few)

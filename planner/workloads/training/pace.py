@@ -32,12 +32,14 @@ from planner.workloads.training.layer import (
 )
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.stretch import crossings
+from planner.workloads.training.units import by_units, copied_bytes
 
 __all__ = [
     "BLOCK_COLUMNS",
     "STAGE_COLUMNS",
     "Pace",
     "StageSeconds",
+    "fold_stages",
     "pace_of",
     "stage_seconds",
     "stage_totals_s",
@@ -45,7 +47,7 @@ __all__ = [
 
 BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_batch", "sites",
                  "order")  # fmt: skip
-"""What decides a block's time."""
+"""What decides a block's time, but for `sharding` where a stack shards by units."""
 STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute",
                  "recompute_layers", "offload", "lean", "staging")  # fmt: skip
 """What decides the slots and the pace: all columns but how states are sharded."""
@@ -136,6 +138,15 @@ def pace_of(
     )  # fmt: skip
 
 
+def fold_stages(context: Context, dims: ParallelDims) -> Folding:
+    """Fold plans that agree in what decides their slots and their pace."""
+    return fold(dims, _columns(context, STAGE_COLUMNS))
+
+
+def _columns(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
+    return (*names, "sharding") if context.stack.sharded_units else names
+
+
 def stage_totals_s(
     context: Context,
     dims: ParallelDims,
@@ -164,7 +175,7 @@ def _sends_s(context: Context, dims: ParallelDims, slots: Slots) -> Num:
 
 def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str, _Timed]:
     """Time of every block for one microbatch, priced on distinct rows; again_s for every slot."""
-    folded = fold(dims, BLOCK_COLUMNS)
+    folded = fold(dims, _columns(context, BLOCK_COLUMNS))
     where = (slots.recompute.astype(int), folded.inverse[None])
     few = np.ones(len(folded.few))
     made: dict[str, _Timed] = {}
@@ -275,7 +286,8 @@ def _accumulate_s(
     """Read and write of the accumulated gradients, where there is more than one microbatch.
 
     Where the products of weight gradients do it themselves, only what their time does not cover:
-    smooth_max(weight, traffic) - weight. Where layers are stacked, every microbatch reads and
+    smooth_max(weight, traffic) - weight. Under sharding by units, every microbatch copies its
+    gradients to where they are reduced. Where layers are stacked, every microbatch reads and
     writes parameters to cut them out, in both passes, and clears, reads and writes gradients to
     put them in.
     """
@@ -284,6 +296,8 @@ def _accumulate_s(
     if context.stack.fused_accumulation:
         seconds = smooth_max(weight_s, seconds) - weight_s
     seconds = np.where(dims.microbatches > 1, seconds, 0.0)
+    copied_s = copied_bytes(context) * parameters.trainable / context.rates.memory_bytes_per_s
+    seconds = np.where(by_units(context, dims), copied_s, seconds)
     if context.stack.stacked_layers:
         each = 4.0 * context.activation_bytes + 3.0 * context.gradient_bytes
         seconds = seconds + each * parameters.trainable / context.rates.memory_bytes_per_s

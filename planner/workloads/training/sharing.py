@@ -5,7 +5,8 @@
     zero 3    all-gather for the forward and for the backward pass, reduce-scatter
 
 Where a stack gathers per microbatch and there is no pipeline, zero 2 and 3 pay for every
-microbatch; else once a step. Under zero 2 it may keep parameters whole (`Family.keeps_whole`).
+microbatch; else once a step. Under zero 2 it may keep parameters whole (`Family.keeps_whole`), and
+by units (`Stack.sharded_units`) copies of the shards reduce once a step, after the last microbatch.
 Where pools of unlike devices each hold whole copies of the model, their gradients are then reduced
 across the pools, once a step. Source: Rajbhandari et al., ZeRO,
 2020; Zhao et al., FSDP, 2023.
@@ -24,6 +25,7 @@ from planner.workloads.training.context import Context
 from planner.workloads.training.exchange import axis_span
 from planner.workloads.training.groups import segments
 from planner.workloads.training.states import Fullest
+from planner.workloads.training.units import by_units
 
 __all__ = ["Sharing", "across_bytes", "across_s", "calls_of", "sent_bytes", "share"]
 
@@ -45,7 +47,10 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class _Volume:
+    """Seconds of one reduction, the part of it over copies of the shards, and of one gather."""
+
     reduce_s: Num
+    copies_s: Num
     gather_s: Num
 
 
@@ -64,12 +69,13 @@ def _volume(
     algorithm = context.algorithm("dp")
     whole_s = collectives.all_reduce_s(gradients, everyone, algorithm)
     scatter_s = collectives.reduce_scatter_s(gradients, shards)
-    scatter_s = scatter_s + collectives.all_reduce_s(gradients / share, copies, algorithm)
+    copies_s = collectives.all_reduce_s(gradients / share, copies, algorithm)
+    scatter_s = scatter_s + copies_s
     gather_s = collectives.all_gather_s(weights, shards)
     plain = dims.zero == 0
     reduce_s = np.where(plain, whole_s, scatter_s) * calls
     gathered = np.where(plain, 0.0, gather_s * calls)
-    return _Volume(reduce_s, gathered)
+    return _Volume(reduce_s, np.where(plain, 0.0, copies_s * calls), gathered)
 
 
 def calls_of(context: Context, dims: ParallelDims, dense: Num, layers: Num) -> Num:
@@ -102,9 +108,11 @@ def share(
     if context.spec.model.moe is not None:
         parts.append(_volume(context, dims, expert, True, calls))
     reduce_s: Num = 0.0
+    copies_s: Num = 0.0
     gather_s: Num = 0.0
     for part in parts:
         reduce_s = reduce_s + part.reduce_s
+        copies_s = copies_s + part.copies_s
         gather_s = gather_s + part.gather_s
     gather_s = gather_s + _frozen_gather_s(context, dims, parameters, layers)
     often, gathers = _often(context, dims)
@@ -113,15 +121,17 @@ def share(
     # the backward pass has first call for its weights; gradients run under what is left of it
     again_hidden_s = hidden_s(again_s, backward_s, gather_frac)
     left_s = backward_s - again_hidden_s
-    shown_s, under_s = exposed_s(reduce_s, left_s, frac), hidden_s(reduce_s, left_s, frac)
+    each_s = reduce_s - np.where(by_units(context, dims), copies_s, 0.0)
+    shown_s, under_s = exposed_s(each_s, left_s, frac), hidden_s(each_s, left_s, frac)
+    last_s, under_last_s = exposed_s(reduce_s, left_s, frac), hidden_s(reduce_s, left_s, frac)
     both_s = reduce_s + across_s(context)
     return Sharing(
-        shown_s * often,
-        under_s * often,
+        shown_s * often + (last_s - shown_s),
+        under_s * often + (under_last_s - under_s),
         (exposed_s(gather_s, forward_s, gather_frac) + again_s - again_hidden_s) * gathers,
         (hidden_s(gather_s, forward_s, gather_frac) + again_hidden_s) * gathers,
-        exposed_s(both_s, left_s, frac) - shown_s,
-        hidden_s(both_s, left_s, frac) - under_s,
+        exposed_s(both_s, left_s, frac) - last_s,
+        hidden_s(both_s, left_s, frac) - under_last_s,
     )
 
 
@@ -155,7 +165,8 @@ def sent_bytes(context: Context, dims: ParallelDims, parameters: Fullest) -> dic
         weights = np.where(dims.zero >= 3, 2.0, 1.0) * gathers * count * context.activation_bytes
         whole = 2.0 * (replicas - 1.0) / replicas * gradients
         sharded = (shards - 1.0) / shards * (gradients + weights)
-        across = 2.0 * (copies - 1.0) / copies * gradients / shards
+        last = np.where(by_units(context, dims), 1.0, often) * count * context.gradient_bytes
+        across = 2.0 * (copies - 1.0) / copies * last / shards
         sent[f"{prefix}replicas"] = np.where(plain, whole, 0.0)
         sent[f"{prefix}shards"] = np.where(plain, 0.0, sharded)
         sent[f"{prefix}copies"] = np.where(plain, 0.0, across)

@@ -17,6 +17,7 @@ from planner.fold import Folding
 from planner.graph import Block
 from planner.workloads.training.context import Context
 from planner.workloads.training.stages import Slots
+from planner.workloads.training.units import by_units, unit_bytes
 
 __all__ = [
     "Fullest",
@@ -190,9 +191,9 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     them where the stack keeps these whole through the step. Under a pipeline all stay gathered,
     and gradients whole, until the step ends, beside those of one layer as they are made and as
     they are sent. Where gathers have buffers of their own, the largest of them stays beside all
-    these. Local updates keep the parameters of the last exchange and the outer momentum, both
-    fp32, sharded as optimizer states; staleness keeps the parameters that are at work beside those
-    that are being updated.
+    these. Sharding by units holds what `unit_bytes` says instead. Local updates keep the
+    parameters of the last exchange and the outer momentum, both fp32, sharded as optimizer
+    states; staleness keeps the parameters that are at work beside those that are being updated.
     """
     dense, expert = dims.shards, dims.expert_shards
     p = parameters
@@ -231,7 +232,11 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
     if stack.family.gathers_apart:
         at_once = np.maximum(p.largest_layer * stack.family.gathered_layers, p.tables)
         gathered = gathered + context.activation_bytes * at_once
-    gathered = np.where((dims.zero >= 3) & (dims.replicas > 1), gathered, 0.0)
+    gathered = np.where(dims.zero >= 3, gathered, 0.0)
+    if stack.sharded_units:
+        units = unit_bytes(context, dims, p.largest_layer, p.tables)
+        gathered = np.where(by_units(context, dims), units, gathered)
+    gathered = np.where(dims.replicas > 1, gathered, 0.0)
     mine = p.dense / optimizer_over + p.expert / optimizer_over_expert
     each_copy = np.where(
         dims.zero >= 3,
@@ -250,7 +255,7 @@ def state_bytes(context: Context, dims: ParallelDims, parameters: Parameters) ->
 
 
 def least_state_bytes(
-    context: Context, mesh: Mapping[str, Column], zero: float
+    context: Context, mesh: Mapping[str, Column], zero: Num
 ) -> NDArray[np.float64]:
     """Bound the bytes of weights and gradients on a device from below, before all is chosen.
 
@@ -259,7 +264,7 @@ def least_state_bytes(
     Parameters
     ----------
     mesh : columns tp, cp, pp, dp, sites, ep, etp
-    zero : the highest stage that the stack can build
+    zero : the highest stage that the stack can build with each
     """
     replicas = mesh["dp"] * mesh["cp"] / mesh["sites"]
     copies = mesh["tp"] * replicas / (mesh["ep"] * mesh["etp"])
@@ -268,12 +273,12 @@ def least_state_bytes(
     dense = (context.graph.weights() - experts) / (mesh["tp"] * mesh["pp"])
     expert = experts / (mesh["ep"] * mesh["etp"] * mesh["pp"])
 
-    def held(each: float, sharded: bool) -> NDArray[np.float64]:
-        over = replicas if sharded else np.ones_like(replicas)
-        expert_over = np.maximum(1.0, copies) if sharded else np.ones_like(replicas)
+    def held(each: float, stage: float) -> NDArray[np.float64]:
+        over = np.where(zero >= stage, replicas, 1.0)
+        expert_over = np.where(zero >= stage, np.maximum(1.0, copies), 1.0)
         return np.asarray(each * (dense / over + expert / expert_over))
 
-    least = held(min(context.parameter_bytes, context.frozen_bytes), zero >= 3)
+    least = held(min(context.parameter_bytes, context.frozen_bytes), 3.0)
     if context.spec.adapters is None:
-        least = least + held(context.gradient_bytes, zero >= 2)
+        least = least + held(context.gradient_bytes, 2.0)
     return least

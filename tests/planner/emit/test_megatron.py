@@ -68,7 +68,8 @@ def test_the_parser_reads_the_plan_back(
     assert args.num_layers == work["model"]["layers"]
     assert args.vocab_size == work["model"]["vocab"]
     assert args.use_distributed_optimizer == (strategy["zero"] >= 1)
-    assert args.use_megatron_fsdp == (strategy["zero"] >= 2)
+    assert args.use_megatron_fsdp == (strategy["zero"] >= 2 and strategy["pp"] == 1)
+    assert args.ckpt_format == ("fsdp_dtensor" if args.use_megatron_fsdp else "torch_dist")
     assert args.mock_data is True
     if "moe" in work["model"]:
         assert args.expert_model_parallel_size == strategy["ep"]
@@ -89,7 +90,7 @@ def test_a_misspelt_flag_would_be_caught(parser: argparse.ArgumentParser) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("dense", "1"), ("moe", None), ("fsdp", None), ("case", None)]
+    ("name", "value"), [("dense", "1"), ("moe", None), ("fsdp", None), ("case", "1")]
 )
 def test_connections_as_megatron_demands(
     plans: dict[str, Plan], launch: Callable[..., Any], name: str, value: str | None

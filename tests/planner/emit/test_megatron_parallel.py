@@ -92,6 +92,26 @@ def test_zero(
     assert args.get("--data-parallel-sharding-strategy") == strategy
 
 
+def test_fsdp_is_set_as_its_guide_says(said: Callable[..., tuple[Args, str]]) -> None:
+    """Its own rules: no pipeline, overlap always, and double buffers but for overlapped experts."""
+    flags = {"--calculate-per-token-loss", "--fsdp-double-buffer", "--init-model-with-meta-device"}
+    for zero in (2, 3):
+        args, lost = said(zero=zero)
+        assert flags <= set(args)
+        assert lost == ""
+        args, lost = said(zero=zero, pp=4)
+        assert "--use-megatron-fsdp" not in args
+        assert not flags & set(args)
+        assert "--use-distributed-optimizer" in args
+        assert f"zero {zero} in a pipeline" in lost
+    args, _ = said("case", ep=8, zero=3, software={"overlap_ep": True})
+    assert "--overlap-moe-expert-parallel-comm" in args
+    assert "--fsdp-double-buffer" not in args
+    args, lost = said(zero=3, software={"overlap_grad_reduce": False})
+    assert "--overlap-grad-reduce" in args
+    assert "zero 3 without overlap" in lost
+
+
 def test_hsdp_is_copies_of_the_optimizer(said: Callable[..., tuple[Args, str]]) -> None:
     assert "--num-distributed-optimizer-instances" not in said(zero=1)[0]
     args, _ = said(zero=1, zero_group=8)

@@ -53,6 +53,26 @@ def test_every_candidate_can_be_built(raw):
     assert names <= set(stack.recompute)
 
 
+@pytest.mark.parametrize("zero", [2, 3])
+def test_what_a_stack_shards_in_no_pipeline_alone_is_tried_in_none(zero):
+    job = job_of(devices=32, batch=64, strategy={"zero": zero})
+    dims, tally = training.candidates(job, context_of(job))
+    assert set(values(dims, "pp")) == {1.0}
+    assert tally["the stack shards so much in no pipeline"] > 0
+    # a pipeline that is pinned too is priced all the same, and one that the stack has is tried
+    pinned = job_of(devices=32, batch=64, strategy={"zero": zero, "pp": 4})
+    assert len(training.candidates(pinned, context_of(pinned))[0])
+    other = job_of(devices=32, batch=64, preset="fsdp-compile", strategy={"zero": zero})
+    assert len(values(training.candidates(other, context_of(other))[0], "pp")) > 1
+
+
+def test_a_search_offers_megatrons_sharded_parameters_where_no_pipeline_is():
+    job = job_of(devices=32, batch=64)
+    dims, _ = training.candidates(job, context_of(job))
+    assert values(dims.take(dims.pp == 1), "zero") == [0.0, 1.0, 2.0, 3.0]
+    assert values(dims.take(dims.pp > 1), "zero") == [0.0, 1.0]
+
+
 @settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(jobs())
 def test_no_candidate_stands_twice(raw):

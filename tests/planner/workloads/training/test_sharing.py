@@ -23,7 +23,7 @@ def shared(context, dims, *, forward_s=0.0, backward_s=0.0, layers=8.0, paramete
 @pytest.mark.parametrize(("zero", "psi"), [(0, 2), (1, 2), (2, 2), (3, 3)])
 def test_volume_of_the_zero_paper(zero, psi):
     """Rajbhandari et al. 2020, section 7: 2 psi elements as without ZeRO, 3 psi with stage 3."""
-    context = context_of(job_of(devices=8))
+    context = context_of(job_of(devices=8, batch=8))  # one microbatch
     assert sent(context, row(context, zero=zero)) == pytest.approx(psi * PSI * 2 * 7 / 8, rel=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_shards_with_copies_send_less_than_one_ring_of_all():
 
 
 def test_frozen_weights_are_sent_to_be_gathered_alone():
-    context = context_of(job_of(devices=8))
+    context = context_of(job_of(devices=8, batch=8))
     frozen = Fullest(0.0, 0.0, PSI)
     assert sent(context, row(context, zero=2), frozen) == 0.0
     wanted = 2 * 7 / 8 * PSI * context.frozen_bytes
@@ -118,18 +118,40 @@ def test_a_group_inside_a_node_reduces_inside_and_then_across():
     assert taken(inside.reduce_exposed_s) > 0.0
 
 
-def test_fsdp_pays_for_every_microbatch_and_megatron_once_a_step():
-    for preset, times in (("fsdp-compile", 4.0), ("megatron-core", 1.0)):
-        context = context_of(job_of(devices=8, batch=32, preset=preset))
-        one, four = (shared(context, row(context, zero=3, micro_batch=m)) for m in (4, 1))
-        assert taken(four.reduce_exposed_s) == pytest.approx(times * taken(one.reduce_exposed_s))
-        assert taken(four.gather_exposed_s) == pytest.approx(times * taken(one.gather_exposed_s))
+@pytest.mark.parametrize("preset", ["fsdp-compile", "megatron-core"])
+@pytest.mark.parametrize(
+    ("zero", "reduces", "gathers"), [(1, 1.0, 1.0), (2, 4.0, None), (3, 4.0, 4.0)]
+)
+def test_sharded_gradients_and_parameters_are_paid_for_every_microbatch(
+    preset, zero, reduces, gathers
+):
+    context = context_of(job_of(devices=8, batch=32, preset=preset))
+    one, four = (shared(context, row(context, zero=zero, micro_batch=m)) for m in (4, 1))
+    if gathers is None:  # Megatron keeps the parameters of zero 2 whole
+        gathers = 1.0 if context.stack.family.keeps_whole else 4.0
+    assert taken(four.reduce_exposed_s) == pytest.approx(reduces * taken(one.reduce_exposed_s))
+    assert taken(four.gather_exposed_s) == pytest.approx(gathers * taken(one.gather_exposed_s))
+
+
+def test_by_units_copies_of_the_shards_reduce_once_a_step():
+    """8 nodes with a copy each: 4 microbatches scatter inside, and one all-reduce goes across."""
+    context = context_of(job_of(devices=64, batch=256))
+    dims = row(context, zero=3, zero_group=8)
+    gradients = PSI * context.gradient_bytes / 8.0  # a layer's, of 8
+    scatter = collectives.reduce_scatter_s(gradients, axis_span(context, dims, "shards"))
+    across = collectives.all_reduce_s(gradients / 8.0, axis_span(context, dims, "copies"))
+    wanted = 8.0 * (4.0 * taken(scatter) + taken(across))
+    assert taken(shared(context, dims).reduce_exposed_s) == pytest.approx(wanted, rel=1e-9)
+    sends = {name: taken(part) for name, part in sent_bytes(context, dims, ONE).items()}
+    assert sends["shards"] == pytest.approx(4 * 7 / 8 * PSI * (2 + 4))
+    assert sends["copies"] == pytest.approx(2 * 7 / 8 * PSI * 2 / 8)
 
 
 def test_parameters_are_gathered_twice_under_zero_3():
     context = context_of(job_of(devices=8, batch=8))
-    once = taken(shared(context, row(context, zero=2)).gather_exposed_s)
-    twice = taken(shared(context, row(context, zero=3)).gather_exposed_s)
+    buckets = PSI / 40e6  # as many messages as layers
+    once = taken(shared(context, row(context, zero=2), layers=buckets).gather_exposed_s)
+    twice = taken(shared(context, row(context, zero=3), layers=buckets).gather_exposed_s)
     assert twice == pytest.approx(2 * once, rel=1e-9)
 
 
