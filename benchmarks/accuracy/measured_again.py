@@ -8,7 +8,8 @@ releases       : Megatron-Bridge's errors with the source left out, by release o
 configurations : its runs of one configuration under several releases; how far they lie apart, how
                  far each lies from their mean, and from the mean of the others
 layers         : vTrain's seconds of a layer, solved from its step times
-ranking        : vTrain's ranking and errors with and without `CONTRADICTED`
+ends           : the same of embedding, logits and loss
+ranking        : vTrain's ranking and errors with and without `CONTRADICTED`, and `DISTRUSTED`
 collectives    : how far settings of one collective lie apart, and how its curve bends
 experts        : how far engines lie apart on one exchange of experts' tokens
 
@@ -19,7 +20,7 @@ import argparse
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -39,6 +40,8 @@ CONTRADICTED = ((1024, 2, 4), (2048, 4, 1), (2048, 4, 2))
 """vTrain's layers (hidden size, tensor degree, micro-batch) that their neighbours contradict: of
 each there is one with more work on the same ranks that takes less time, or one with less work that
 takes more."""
+DISTRUSTED = (*CONTRADICTED, (1024, 8, 1), (2048, 8, 1))
+"""What another model than ours found out of line when the runs were gathered."""
 MICRO_BATCHES = (1, 2, 4, 8)
 
 
@@ -179,9 +182,16 @@ def _cell(run: Run) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Layers:
-    """Seconds of a layer by (hidden size, tensor degree, micro-batch), and the worst residual."""
+    """Seconds by (hidden size, tensor degree, micro-batch), and the worst residual.
+
+    Parameters
+    ----------
+    seconds : of a layer
+    ends    : of what a microbatch takes beside its layers: embedding, logits, loss
+    """
 
     seconds: dict[tuple[int, int, int], float]
+    ends: dict[tuple[int, int, int], float]
     residual: float
 
 
@@ -199,7 +209,7 @@ def layer_seconds() -> Layers:
             micro = _whole(job["workload"]["global_batch"]) // (dp * micro_batch)
             layers = _whole(job["workload"]["model"]["layers"])
             parts[hidden, tp].append((run, dp, micro, layers))
-    seconds, worst = {}, 0.0
+    seconds, ends, worst = {}, {}, 0.0
     for (hidden, tp), rows in parts.items():
         step_s = np.array([row[0].measured.step_time_s for row in rows], np.float64)
         batch, dp, micro, layers = (
@@ -212,18 +222,30 @@ def layer_seconds() -> Layers:
         matrix = np.stack(columns, axis=1)
         found = np.linalg.lstsq(matrix, step_s, rcond=None)[0]
         worst = max(worst, float(np.abs(matrix @ found / step_s - 1.0).max()))
-        seconds |= {(hidden, tp, each): float(found[i]) for i, each in enumerate(MICRO_BATCHES)}
-    return Layers(seconds, worst)
+        for i, each in enumerate(MICRO_BATCHES):
+            seconds[hidden, tp, each] = float(found[i])
+            ends[hidden, tp, each] = float(found[len(by_batch) + len(by_dp) + i])
+    return Layers(seconds, ends, worst)
 
 
 def layers() -> str:
     """Return the table of layers, in ms; what `CONTRADICTED` names is bold."""
-    found = layer_seconds().seconds
+    return _by_micro_batch(layer_seconds().seconds, CONTRADICTED)
+
+
+def ends() -> str:
+    """Return the same of what stands beside the layers."""
+    return _by_micro_batch(layer_seconds().ends)
+
+
+def _by_micro_batch(
+    found: Mapping[tuple[int, int, int], float], bold: Sequence[tuple[int, int, int]] = ()
+) -> str:
     rows = []
     for hidden, tp in sorted({cell[:2] for cell in found}):
         cells = [(hidden, tp, each) for each in MICRO_BATCHES]
         shown = [f"{1e3 * found[cell]:.2f}" for cell in cells]
-        marked = [f"**{ms}**" if cell in CONTRADICTED else ms
+        marked = [f"**{ms}**" if cell in bold else ms
                   for ms, cell in zip(shown, cells, strict=True)]  # fmt: skip
         rows.append((f"{hidden}", f"{tp}", *marked))
     return _table("hidden | tp | " + " | ".join(f"micro-batch {m}" for m in MICRO_BATCHES), rows)
@@ -233,7 +255,12 @@ def ranking() -> str:
     """Return vTrain's errors and ranking, of left-out predictions, all rows and without some."""
     errors = _left_out()
     rows = []
-    for name, left_out in (("all", ()), ("without the three layers", CONTRADICTED)):
+    parts: dict[str, tuple[tuple[int, int, int], ...]] = {
+        "all": (),
+        "without the three layers": CONTRADICTED,
+        "without the five": DISTRUSTED,
+    }
+    for name, left_out in parts.items():
         runs = [run for run in _runs(VTRAIN) if _cell(run) not in left_out]
         entries = [
             Entry(VTRAIN, run.group or "", run.id, run.measured.step_time_s or 0.0,
@@ -283,6 +310,7 @@ TABLES = {
     "releases": releases,
     "configurations": configurations,
     "layers": layers,
+    "ends": ends,
     "ranking": ranking,
     "collectives": collectives,
     "experts": experts,

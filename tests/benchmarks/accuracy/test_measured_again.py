@@ -54,3 +54,12 @@ def test_engines_exchange_experts_tokens_at_unlike_speed() -> None:
     assert len(found) == 6
     assert all(1.0 < each.middle <= each.most and each.shapes == 7 for each in found)
     assert min(each.middle for each in found) > 1.3
+
+
+@pytest.mark.parametrize("hidden", [1024, 2048])
+def test_heads_of_one_rank_cost_far_more_than_twice_those_of_two(
+    layers: Layers, hidden: int
+) -> None:
+    """Whatever a head costs, two ranks halve it: more than three times is another kernel."""
+    grown = {tp: layers.ends[hidden, tp, 8] - layers.ends[hidden, tp, 4] for tp in (1, 2)}
+    assert grown[1] > 3.0 * grown[2]
