@@ -4,7 +4,7 @@ A job's `software.runtime` is free text. Where it begins with a framework of the
 and a release follows, the framework's recipes for the job's model, machine and precision take the
 place of the preset's switches; the job's own switches go before both. Knows names only: no job.
 
-Parts: `Recipe`, `Runtime`, `recipes_of`, `with_recipes`.
+Parts: `Recipe`, `Runtime`, `recipes_of`, `with_recipes`, `recompute_of`.
 """
 
 import re
@@ -17,7 +17,9 @@ from ruamel.yaml import YAML
 
 from hardware_profiles.stack import AttentionKernels, Stack, Switches
 
-__all__ = ["Recipe", "Runtime", "recipes_of", "with_recipes"]
+__all__ = ["Recipe", "Runtime", "recipes_of", "recompute_of", "with_recipes"]
+
+Recompute = str | Mapping[str, int | tuple[str, ...]]
 
 _FOLDER = Path(__file__).parent / "runtimes"
 
@@ -32,6 +34,7 @@ class Recipe(BaseModel):
     machines, precisions : names; empty: any
     switches          : of `Switches`, by name
     attention_kernels : generation of the fused attention kernels
+    recompute         : as a job's strategy says it: none, {full: 5}, {selective: [moe_act]}
     source            : where the framework says so
     """
 
@@ -44,6 +47,7 @@ class Recipe(BaseModel):
     precisions: tuple[str, ...] = ()
     switches: Mapping[str, bool] = {}
     attention_kernels: AttentionKernels | None = None
+    recompute: Recompute | None = None
     source: str
 
     def holds(self, release: str, model: str, machine: str, precision: str) -> bool:
@@ -125,3 +129,9 @@ def with_recipes(stack: Stack, recipes: Sequence[Recipe]) -> Stack:
         kernels = recipe.attention_kernels or kernels
     made = Switches.model_validate(stack.switches.model_dump() | switches)
     return stack.model_copy(update={"switches": made, "attention_kernels": kernels})
+
+
+def recompute_of(recipes: Sequence[Recipe]) -> Recompute | None:
+    """Return what recipes recompute, the last one's word; None where none says."""
+    said = [recipe.recompute for recipe in recipes if recipe.recompute is not None]
+    return said[-1] if said else None

@@ -146,11 +146,15 @@ class Switches(_Frozen):
 
 
 class Supports(_Frozen):
-    """What the stack can build: the search keeps to it, a pinned value may leave it."""
+    """What the stack can build: the search keeps to it, a pinned value may leave it.
+
+    `recompute_modules`: single modules of a layer can be recomputed; where not, none may be pinned.
+    """
 
     zero: tuple[int, ...]
     schedules: tuple[str, ...]
     recompute: tuple[str, ...]
+    recompute_modules: bool = False
     cp_comm: tuple[str, ...]
     sequence_parallel: Literal["always", "never", "free"]
     pipeline: bool = True

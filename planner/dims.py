@@ -5,7 +5,7 @@ One plan is columns of length one; a search is columns of a hundred thousand. Wh
 is of a tensor. Knows names and numbers; no rule and no price.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import permutations
 
@@ -21,14 +21,20 @@ __all__ = [
     "CODES",
     "CONSISTENCY",
     "CP_COMM",
+    "MODULES",
     "OFFLOAD",
     "ORDERS",
     "OUTER_PRECISION",
     "RECOMPUTE",
     "ParallelDims",
+    "code_of_modules",
+    "modules_of",
 ]
 
 RECOMPUTE = ("none", "selective", "per-operator", "projections", "full")
+MODULES = ("core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts")
+"""Parts of a layer that can be recomputed by themselves, as Megatron-Core names them. A set of them
+is a code past RECOMPUTE's: len(RECOMPUTE) + bits, 1 << index."""
 CP_COMM = ("p2p", "all-gather", "a2a", "a2a+p2p")
 OFFLOAD = ("optimizer", "activations", "parameters")
 CONSISTENCY = ("synchronous", "local_sgd", "stale", "asynchronous")
@@ -57,6 +63,22 @@ ALL_LAYERS = 1e9
 """`recompute_layers` of a plan that recomputes every layer."""
 
 
+def code_of_modules(names: Iterable[str]) -> int:
+    """Return the recompute code of a set of modules; core_attn alone is `selective`.
+
+    >>> code_of_modules(["core_attn"]), code_of_modules(["layernorm", "moe_act"])
+    (1, 11)
+    """
+    bits = sum(1 << MODULES.index(name) for name in set(names))
+    return RECOMPUTE.index("selective") if bits == 1 else len(RECOMPUTE) + bits
+
+
+def modules_of(code: int) -> tuple[str, ...]:
+    """Return the modules that a recompute code is a set of; none for the modes of RECOMPUTE."""
+    bits = max(0, code - len(RECOMPUTE))
+    return tuple(name for index, name in enumerate(MODULES) if bits >> index & 1)
+
+
 @dataclass(frozen=True, slots=True)
 class ParallelDims:
     """Columns of plans.
@@ -65,7 +87,7 @@ class ParallelDims:
     ----------
     devices, tp, cp, pp, vpp, dp, ep, etp : degrees; devices = tp * cp * pp * dp
     sp               : 1 where sequence parallelism runs over tp
-    cp_comm, schedule, recompute : codes
+    cp_comm, schedule, recompute : codes; of recompute also sets of MODULES
     recompute_layers : layers of a stage that are recomputed in full (ALL_LAYERS: every one)
     zero, zero_group : optimizer sharding stage, and ranks that share one shard set
     micro_batch      : sequences per microbatch and data-parallel rank

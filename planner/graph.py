@@ -63,6 +63,7 @@ class Op:
     each     : launches for each expert held, of a library's loop over them
     output   : elements of the result per token
     saved    : elements kept per token for the backward pass, in the op's own region
+    borrowed : another op keeps the same elements: they count where this one casts a copy of its own
     extra_saved : kept only where attention is not fused (softmax and its kin)
     scores   : entries of the score matrix per token, of attention
     alternate : share of a product's result that a policy keeps that saves every second product in
@@ -93,6 +94,7 @@ class Op:
     each: float = 0.0
     output: float = 0.0
     saved: float = 0.0
+    borrowed: bool = False
     extra_saved: float = 0.0
     scores: float = 0.0
     alternate: float = 0.5

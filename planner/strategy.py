@@ -15,9 +15,12 @@ __all__ = [
     "CpComm",
     "LocalSgd",
     "MESH",
+    "Module",
     "Offload",
     "Recompute",
     "RecomputeFull",
+    "RecomputeMode",
+    "RecomputeModules",
     "Schedule",
     "Stage",
     "Stale",
@@ -28,6 +31,7 @@ Schedule = Literal["gpipe", "1f1b", "interleaved", "zero-bubble", "dualpipe"]
 CpComm = Literal["p2p", "all-gather", "a2a", "a2a+p2p"]
 Offload = Literal["optimizer", "activations", "parameters"]
 Recompute = Literal["none", "selective", "per-operator", "projections", "full"]
+Module = Literal["core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts"]
 Algorithm = Literal["auto", "ring", "tree", "hierarchical", "nvls", "in-switch"]
 ZeroStage = Annotated[int, Field(ge=0, le=3), BeforeValidator(whole)]
 MESH = ("tp", "cp", "dp", "pp")
@@ -37,6 +41,25 @@ class RecomputeFull(Section):
     """Full recomputation of some layers of each stage, the rest kept: `{full: 4}`."""
 
     full: Annotated[Count, Field(description="layers per stage that are recomputed")]
+
+
+class RecomputeModules(Section):
+    """Recomputation of single modules of every layer: `{selective: [moe_act, layernorm]}`."""
+
+    selective: Annotated[
+        tuple[Module, ...],
+        Field(min_length=1, description="modules that are recomputed, as Megatron-Core names them"),
+    ]
+
+    @field_validator("selective", mode="after")
+    @classmethod
+    def _once(cls, value: tuple[Module, ...]) -> tuple[Module, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("selective names a module twice")
+        return value
+
+
+RecomputeMode = Recompute | RecomputeFull | RecomputeModules
 
 
 class LocalSgdSteps(Section):
@@ -69,7 +92,7 @@ class Stage(Section):
     layers: Whole
     pool: Name | None = None
     tp: Devices | None = None
-    recompute: Recompute | RecomputeFull | None = None
+    recompute: RecomputeMode | None = None
     offload: tuple[Offload, ...] | None = None
     micro_batch: Count | None = None
     microbatches: Count | None = None
@@ -121,9 +144,10 @@ class Strategy(Section):
     placement: dict[Axis, Name] | None = Field(
         default=None, description="the outermost network level that an axis may cross: {ep: rack}"
     )
-    recompute: Choice[Recompute | RecomputeFull] = Field(
+    recompute: Choice[RecomputeMode] = Field(
         default=None,
-        description="activation recomputation; {full: n} recomputes n layers of each stage",
+        description="activation recomputation; {full: n} recomputes n layers of each stage, "
+        "{selective: [...]} single modules of every layer",
     )
     offload: tuple[Offload, ...] | None = Field(
         default=None,

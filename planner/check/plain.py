@@ -74,6 +74,8 @@ def plain_mesh(mesh: Mesh, experts: bool, note: Note) -> Mesh:
         note(f"{mesh.recompute_layers} layers of a stage recomputed", "all of them")
     if mesh.recompute == "per-operator":
         note("recomputation of every second product", "none beyond attention")
+    if mesh.recompute_modules:
+        note(f"recomputation of {', '.join(mesh.recompute_modules)}", "none")
     if mesh.offload:
         note(f"offload of {', '.join(mesh.offload)}", "kept on the device")
     if mesh.consistency != "synchronous":
@@ -85,10 +87,11 @@ def plain_mesh(mesh: Mesh, experts: bool, note: Note) -> Mesh:
     sp = mesh.tp > 1 and (mesh.sp or experts)
     if sp and not mesh.sp:
         note("experts beside tensor parallelism without sp", "with sp")
-    kept = {"selective": "none", "per-operator": "none"}
+    kept = {"selective": "none", "per-operator": "none", "modules": "none"}
     group = mesh.zero_group if mesh.zero else mesh.dp * mesh.cp
     return replace(
-        mesh, sp=sp, vpp=1, schedule="gpipe", recompute_layers=None, offload=(), placement=(),
+        mesh, sp=sp, vpp=1, schedule="gpipe", recompute_layers=None, recompute_modules=(),
+        offload=(), placement=(),
         cp_comm="a2a" if mesh.cp_comm == "a2a+p2p" else mesh.cp_comm, collectives=(),
         recompute=kept.get(mesh.recompute, mesh.recompute), consistency="synchronous",
         stages=False, sharding=False, zero_group=group,

@@ -15,7 +15,13 @@ from planner.design.one_plan import OnePlan
 from planner.dims import ParallelDims
 from planner.workloads import training
 from planner.workloads.training.stages import even_layout
-from planner.workloads.training.staging import StageChoice, Staging, mode_written
+from planner.workloads.training.staging import (
+    Mode,
+    StageChoice,
+    Staging,
+    mode_said,
+    mode_written,
+)
 
 __all__ = ["Evened", "evened", "moved"]
 
@@ -34,7 +40,7 @@ class Evened:
     """
 
     layers: tuple[int, ...]
-    recompute: str | dict[str, int]
+    recompute: Mode
     step_s: float
     memory_bytes: float
     fits: bool
@@ -85,7 +91,7 @@ def moved(plan: OnePlan) -> str:
 
 def _mode(choice: StageChoice) -> str:
     mode = mode_written(choice.recompute or 0, choice.recompute_layers)
-    return f"{mode['full']} in full" if isinstance(mode, dict) else mode
+    return mode_said(mode).replace(" layers in full", " in full")
 
 
 def _ranges(words: list[str]) -> str:

@@ -10,14 +10,14 @@ Parts: `OnePlan`, `COMMUNICATION`, `COMPUTE`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
+from planner.dims import CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.errors import InternalError
 from planner.job import Job
-from planner.strategy import Stage
+from planner.strategy import Stage, Strategy
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stages import lean_layout
-from planner.workloads.training.staging import Staging, staging_of
+from planner.workloads.training.staging import Staging, mode_read, staging_of
 
 __all__ = ["COMMUNICATION", "COMPUTE", "OnePlan"]
 
@@ -168,11 +168,9 @@ class OnePlan:
         """Return the strategy as columns of length one, with some columns changed."""
         columns: dict[str, float] = {key: float(self.degree(key)) for key in DEGREES}
         columns["devices"] = float(self.devices)
-        mode = self.strategy["recompute"]
-        partial = isinstance(mode, Mapping)
-        name = "full" if partial else mode
-        columns["recompute"] = float(CODES["recompute"].index(str(name)))
-        columns["recompute_layers"] = float(mode["full"]) if partial else ALL_LAYERS  # type: ignore[index]
+        given = Strategy.model_validate({"recompute": self.strategy["recompute"]})
+        mode, columns["recompute_layers"] = mode_read(given.pinned("recompute"))
+        columns["recompute"] = float(mode)
         for key in ("schedule", "cp_comm"):
             columns[key] = float(CODES[key].index(str(self.strategy[key])))
         offload = self.strategy["offload"]

@@ -71,7 +71,9 @@ def _cuts(strategy: Mapping[str, object]) -> str:
     if strategy["zero"] and strategy["zero_group"] != 1:
         said.append(f"zero {strategy['zero']} over {strategy['zero_group']}")
     recompute = strategy["recompute"]
-    if isinstance(recompute, Mapping):
+    if isinstance(recompute, Mapping) and "selective" in recompute:
+        said.append(f"recompute {', '.join(recompute['selective'])} of every layer")
+    elif isinstance(recompute, Mapping):
         said.append(f"recompute {recompute['full']} layers of a stage")
     elif recompute != "none":
         said.append(f"recompute {recompute}")

@@ -52,7 +52,7 @@ def emit(plan: Mapping[str, object]) -> dict[str, str]:
         "states": Source("SHARDED_SPECS" if view.mesh.zero >= 1 else "COMPUTE_SPECS"),
         "shapes": {name: tuple(n for _, n, _ in dims) for name, dims in parameters.items()},
         "dtype": DTYPES.get(view.workload.precision, "bfloat16"),
-        "recompute": view.mesh.recompute,
+        "recompute": "projections" if view.mesh.recompute_modules else view.mesh.recompute,
         "microbatches": view.mesh.microbatches,
     }
     text = render("jax_mesh.py.j2", header=Source("\n".join(header.lines())), **values)
@@ -192,6 +192,9 @@ def _unsaid(view: PlanView, header: Header) -> None:
     if mesh.cp > 1 and mesh.cp_comm in ("p2p", "a2a+p2p"):
         nearest = "all-gather" if mesh.cp_comm == "p2p" else "a2a"
         header.not_expressible(f"context exchange by {mesh.cp_comm}", nearest)
+    if mesh.recompute_modules:
+        said = ", ".join(mesh.recompute_modules)
+        header.not_expressible(f"recomputation of single modules ({said})", "projections")
     if mesh.recompute_layers is not None:
         header.not_expressible(f"recomputation of {mesh.recompute_layers} layers a stage", "of all")
     if mesh.offload:

@@ -131,6 +131,8 @@ def _no_ep_overlap(view: PlanView) -> str:
         return "in a pipeline that is not interleaved"
     if mesh.recompute == "full":
         return "with full recomputation"
+    if "moe" in mesh.recompute_modules:
+        return "with recomputed experts"
     if view.model.mtp_layers > 1:
         return "with several multi-token-prediction layers"
     return "in fp32" if view.workload.precision == "fp32" else ""
@@ -234,7 +236,12 @@ def memory_args(view: PlanView, header: Header) -> list[Arg]:
         ],
         "projections": ["core_attn", "layernorm"],
     }
-    if mesh.recompute in selective:
+    if mesh.recompute == "modules":
+        args += [
+            ("--recompute-granularity", "selective"),
+            ("--recompute-modules", *mesh.recompute_modules),
+        ]
+    elif mesh.recompute in selective:
         modules = selective[mesh.recompute]
         if moe is not None and mesh.recompute != "selective":
             modules = [*modules, "moe_act"]

@@ -135,6 +135,9 @@ def recompute_source(view: PlanView, header: Header) -> str:
             "recompute selective by itself", "none: fused attention stores no scores"
         )
         return "None"
+    if mesh.recompute == "modules":
+        said = ", ".join(mesh.recompute_modules)
+        header.not_expressible(f"recomputation of single modules ({said})", "per-operator")
     if mesh.recompute == "projections":
         header.not_expressible("recompute projections", "per-operator")
     return "None" if mesh.recompute == "none" else "SelectiveAC.Config()"

@@ -21,7 +21,7 @@ from planner.emit.text import one_line
 from planner.errors import SpecError
 from planner.fields import Section
 from planner.models.config import ModelConfig
-from planner.strategy import MESH, RecomputeFull, Strategy
+from planner.strategy import MESH, RecomputeFull, RecomputeModules, Strategy
 from planner.workloads.training.footprint import BEYOND_HOST
 from planner.workloads.training.spec import TrainingJob, TrainingSpec
 from planner.workloads.training.stages import even_layout
@@ -38,7 +38,8 @@ class Mesh:
 
     Parameters
     ----------
-    recompute, recompute_layers : method, and the layers of a stage it is for (None: all of them)
+    recompute, recompute_layers : method, and the layers of a stage it is for (None: all of them);
+                 `modules` where single modules of every layer are, `recompute_modules`
     layout     : decoder layers of each of the pp * vpp chunks, in forward order
     even       : the layout is the same number of layers everywhere
     order      : mesh axes, innermost first
@@ -61,6 +62,7 @@ class Mesh:
     cp_comm: str
     recompute: str
     recompute_layers: int | None
+    recompute_modules: tuple[str, ...]
     offload: tuple[str, ...]
     layout: tuple[int, ...]
     order: tuple[str, ...]
@@ -200,6 +202,9 @@ def _mesh(strategy: Strategy, workload: TrainingSpec) -> Mesh:
     dp, cp = _count(strategy, "dp", None), _count(strategy, "cp")
     micro_batch = _count(strategy, "micro_batch", None)
     recompute = strategy.pinned("recompute") or "none"
+    whole = isinstance(recompute, str)
+    layers = recompute.full if isinstance(recompute, RecomputeFull) else None
+    modules = recompute.selective if isinstance(recompute, RecomputeModules) else ()
     layout = strategy.layers_per_stage or even_layout(workload.model.layers, pp * vpp)
     collectives, consistency = strategy.collectives, strategy.consistency
     mesh = Mesh(
@@ -217,8 +222,9 @@ def _mesh(strategy: Strategy, workload: TrainingSpec) -> Mesh:
         microbatches=workload.global_batch // (dp * micro_batch),
         schedule=str(strategy.pinned("schedule") or "1f1b"),
         cp_comm=str(strategy.pinned("cp_comm") or "p2p"),
-        recompute="full" if isinstance(recompute, RecomputeFull) else str(recompute),
-        recompute_layers=recompute.full if isinstance(recompute, RecomputeFull) else None,
+        recompute=str(recompute) if whole else "modules" if modules else "full",
+        recompute_layers=layers,
+        recompute_modules=modules,
         offload=tuple(strategy.offload or ()),
         layout=tuple(layout),
         order=tuple(strategy.mesh_order or MESH),

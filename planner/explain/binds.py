@@ -19,6 +19,7 @@ from planner.job import Hardware, HardwareSet
 from planner.plan.findings import Finding, amount, finding, gigabytes
 from planner.workloads import training
 from planner.workloads.training.groups import segments
+from planner.workloads.training.staging import mode_said
 
 __all__ = ["axes_by_level", "binds"]
 
@@ -205,7 +206,7 @@ def _stages(chosen: Chosen) -> list[Finding]:
     if even is None:
         return []
     now, limit = chosen.one.step_s, chosen.context.memory_limit_bytes
-    alike = f"Stages alike, recompute {_mode(even.recompute)},"
+    alike = f"Stages alike, recompute {mode_said(even.recompute)},"
     if even.fits:
         alike += f" cost {even.step_s - now:+.3g} s a step"
     else:
@@ -223,10 +224,6 @@ def _stages(chosen: Chosen) -> list[Finding]:
         "even_slowest_stage_s": even.slowest_s,
     }
     return [finding("stages of their own", because, numbers)]
-
-
-def _mode(recompute: str | dict[str, int]) -> str:
-    return recompute if isinstance(recompute, str) else f"{recompute['full']} layers in full"
 
 
 def _largest(chosen: Chosen) -> list[Finding]:

@@ -86,8 +86,10 @@ class Candidates:
     def _bounds(self) -> Column:
         """Bound the objective of every candidate, and of what savings may make of it."""
         dims = self._listed
-        if self.job.strategy.recompute is None and self.context.stack.supports.partial_recompute:
-            # of one that recomputes all layers, rows that recompute few of them may be made
+        supports = self.context.stack.supports
+        savings = supports.partial_recompute or supports.recompute_modules
+        if self.job.strategy.recompute is None and savings:
+            # of one that recomputes all layers, rows that recompute less may be made
             whole = (dims.recompute == FULL) & (dims.recompute_layers >= ALL_LAYERS)
             dims = dataclasses.replace(dims, recompute=np.where(whole, NONE, dims.recompute))
         return bound_of(self.job, self.context, dims)

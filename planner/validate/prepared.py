@@ -14,13 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from costmodels.units import Column
+from hardware_profiles.runtime import recipes_of, recompute_of
 from planner.cluster.choices import clusters
+from planner.cluster.levels import Cluster
 from planner.dims import ParallelDims
 from planner.errors import PlannerError
 from planner.job import Job
+from planner.strategy import Strategy
 from planner.validate.runs import Run, RunsFile, job_of, load_runs
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
+from planner.workloads.training.module_pins import modules_are_there
 from planner.workloads.training.spec import Lora, TrainingSpec
 from planner.workloads.training.stages import last_layout, short_layout
 
@@ -80,6 +84,21 @@ def _with_defaults(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
     return job.model_copy(update={"strategy": given.model_copy(update=filled), "workload": work})
 
 
+def _with_recipe(job: Job[TrainingSpec], machine: str) -> Job[TrainingSpec]:
+    """Fill in what the recipes of the run's runtime recompute, where the run does not say.
+
+    A run that did not fit so was not by the recipe: see `prepare`.
+    """
+    work, given = job.workload, job.strategy
+    recipes = recipes_of(job.software.runtime, work.model.name, machine, work.precision)
+    said = recompute_of(recipes)
+    if said is None or given.recompute is not None or given.stages is not None:
+        return job
+    mode = Strategy.model_validate({"recompute": said}).recompute
+    made = job.model_copy(update={"strategy": given.model_copy(update={"recompute": mode})})
+    return job if modules_are_there(made) else made
+
+
 def _layout(extra_layers: str, layers: int, stages: int, virtual: int) -> tuple[int, ...] | None:
     """Return how a stack deals layers that its stages do not divide, None for as it comes."""
     chunks = stages * virtual
@@ -103,6 +122,24 @@ def _measured(run: Run, file: RunsFile, job: Job[TrainingSpec]) -> tuple[str, fl
     return "model_flop_per_s_per_device", m.model_flop_per_s_per_device, tokens * flop
 
 
+def _open_rows(
+    job: Job[TrainingSpec], cluster: Cluster
+) -> tuple[training.Context, ParallelDims, bool]:
+    """Return a job on its cluster, the rows that its pins leave open, and whether one fits."""
+    context = training.make(job, cluster)
+    dims, tally = training.candidates(job, context)
+    if not len(dims):
+        raise PlannerError("cannot be built: " + "; ".join(tally))
+    dims, used = training.with_savings(
+        context,
+        dims,
+        context.memory_bytes,
+        offload=False,
+        partial=job.strategy.recompute is None,
+    )
+    return context, dims, bool(used.min() <= context.memory_bytes)
+
+
 def prepare(run: Run, file: RunsFile) -> Priced:
     """Resolve one run.
 
@@ -114,17 +151,12 @@ def prepare(run: Run, file: RunsFile) -> Priced:
     made = clusters(job.hardware)
     if len(made) != 1:
         raise PlannerError(f"a run is on one machine: its hardware allows {len(made)}")
-    context = training.make(job, made[0])
-    dims, tally = training.candidates(job, context)
-    if not len(dims):
-        raise PlannerError("cannot be built: " + "; ".join(tally))
-    dims, _ = training.with_savings(
-        context,
-        dims,
-        context.memory_bytes,
-        offload=False,
-        partial=job.strategy.recompute is None,
-    )
+    recipe = _with_recipe(job, made[0].profile.name)
+    context, dims, fits = _open_rows(recipe, made[0])
+    if recipe is job or fits:
+        job = recipe
+    else:
+        context, dims, _ = _open_rows(job, made[0])
     metric, measured, per_step = _measured(run, file, job)
     timed = None
     if measured is not None:

@@ -4,8 +4,9 @@ import pytest
 
 from hardware_profiles.load import names
 from hardware_profiles.lookup import PRECISIONS
-from hardware_profiles.runtime import Recipe, _runtimes, recipes_of, with_recipes
+from hardware_profiles.runtime import Recipe, _runtimes, recipes_of, recompute_of, with_recipes
 from hardware_profiles.stack import Switches, load_stack
+from planner.strategy import Strategy
 
 QWEN = ("qwen3-30b-a3b", "gb300-nvl72", "mxfp8")
 WHOLE = {"cuda_graphs": True, "fused_experts": True, "overlap_ep": True}
@@ -55,6 +56,38 @@ def test_large_llamas_run_tensor_exchanges_under_products_but_in_nvfp4():
             assert set_ == ({} if precision == "nvfp4" else {"overlap_tp": True})
 
 
+def modules(*names: str) -> dict[str, list[str]]:
+    return {"selective": list(names)}
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "machine", "precision", "expected"),
+    [
+        ("25.09", "gpt-oss-120b", "dgx-h100", "bf16", None),
+        ("25.11", "gpt-oss-120b", "dgx-h100", "bf16", modules("layernorm", "moe_act")),
+        ("26.08", "gpt-oss-120b", "gb200-nvl72", "bf16", modules("layernorm", "moe_act")),
+        ("26.04", "gpt-oss-120b", "gb300-nvl72", "bf16", None),
+        ("26.04.01", "gpt-oss-120b", "gb200-nvl72", "mxfp8", modules("layernorm", "moe_act")),
+        ("26.06", "gpt-oss-120b", "gb200-nvl72", "mxfp8", None),
+        ("25.09", "deepseek-v3", "gb200-nvl72", "bf16", modules("mla_up_proj", "mlp")),
+        ("25.11", "deepseek-v3", "gb300-nvl72", "fp8", modules("moe_act")),
+        ("26.02", "deepseek-v3", "gb300-nvl72", "fp8", modules("mla_up_proj")),
+        ("26.06", "DeepSeek-V3", "gb300-nvl72", "mxfp8", "none"),
+        ("26.02.01", "kimi-k2", "dgx-h100", "bf16", modules("mla_up_proj", "mlp")),
+        ("26.04", "qwen3-30b-a3b", "dgx-h100", "fp8", None),
+        ("25.11", "llama-3-8b", "dgx-h100", "fp8", {"full": 5}),
+        ("25.11", "llama-3-8b", "dgx-h100", "bf16", None),
+    ],
+)
+def test_what_a_release_recomputes(release, model, machine, precision, expected):
+    found = recompute_of(recipes_of(f"Megatron-Bridge {release}", model, machine, precision))
+    as_lists = found if not isinstance(found, dict) else {
+        key: list(value) if isinstance(value, list | tuple) else value
+        for key, value in found.items()
+    }  # fmt: skip
+    assert as_lists == expected
+
+
 def test_releases_are_compared_by_their_numbers_and_the_last_one_is_excluded():
     between = Recipe(since="25.9", before="25.11", source="test")
     held = [one for one in ("25.8", "25.9", "25.10.3", "25.11", "26") if between.holds(one, *QWEN)]
@@ -79,7 +112,9 @@ def test_settings_take_the_place_of_the_preset_s_and_leave_the_rest():
 def test_every_recipe_sets_what_there_is_for_what_there_is():
     for runtime in _runtimes():
         for recipe in runtime.recipes:
-            assert recipe.switches or recipe.attention_kernels
+            assert recipe.switches or recipe.attention_kernels or recipe.recompute is not None
+            if recipe.recompute is not None:
+                Strategy.model_validate({"recompute": recipe.recompute})
             assert set(recipe.switches) <= set(Switches.model_fields)
             assert set(recipe.machines) <= set(names())
             assert set(recipe.precisions) <= set(PRECISIONS)

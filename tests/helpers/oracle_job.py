@@ -317,7 +317,7 @@ class Job(Model, Network):
     def context_s(self, layer: Layer, forward: bool) -> float:
         p = self.plan
         found = [op for op in layer.ops if op.kind == "attention"]
-        if not found or p["cp"] == 1 or layer.image:
+        if not found or p["cp"] == 1 or layer.image or layer.apart:
             return 0.0
         (op,) = found
         share = p["micro_batch"] * self.tokens / p["cp"] / p["tp"] * self.act

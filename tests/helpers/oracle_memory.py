@@ -4,6 +4,7 @@ from typing import Any
 
 from oracle_job import Job
 from oracle_model import Layer, Work
+from oracle_modules import freed_of, modules_of
 from oracle_stage import Stage
 from oracle_units import by_units, held_whole
 
@@ -122,6 +123,8 @@ def _stage_bytes(job: Job, stage: Stage, stages: list[Stage]) -> dict[str, float
 def _kept(job: Job, layer: Layer, op: Work) -> float:
     """Elements that an op keeps, softmax apart."""
     p, memory_heads = job.plan, ("memory", "heads")
+    if op.borrowed and job.product >= job.act:
+        return 0.0
     if op.region == "experts":
         split = op.split == "in" or op.kind == "memory"
         return op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
@@ -147,7 +150,7 @@ def _parts(job: Job, layer: Layer) -> tuple[float, ...]:
     every = softmax = products = attention = seconds = received = 0.0
     for op in layer.ops:
         element = job.act
-        if op.kind in ("matmul", "grouped") and not (layer.name == "head" and op.wide):
+        if op.kind in ("matmul", "grouped") and not op.wide:
             element = min(job.product, job.act)
         kept = _kept(job, layer, op) * element
         every += kept
@@ -170,17 +173,29 @@ def _parts(job: Job, layer: Layer) -> tuple[float, ...]:
 
 def _mode(job: Job, layer: Layer, mode: Any) -> float:
     every, softmax, entry, products, attention, seconds = _parts(job, layer)
+    if modules := modules_of(mode):
+        freed = {op.name: _freed(job, layer, [op]) for m in modules for op in freed_of(layer, m)}
+        return max(entry, every - sum(freed.values()) - softmax * ("core_attn" in modules))
     return {
         "none": every, "selective": every - softmax, "full": entry,
         "per-operator": entry + attention + seconds, "projections": entry + products,
     }["full" if isinstance(mode, dict) else mode]  # fmt: skip
 
 
+def _freed(job: Job, layer: Layer, ops: list[Work]) -> float:
+    """Bytes of the inputs of some ops, that none of them keeps."""
+    total = 0.0
+    for op in ops:
+        product = op.kind in ("matmul", "grouped") and not op.wide
+        total += _kept(job, layer, op) * (min(job.product, job.act) if product else job.act)
+    return total
+
+
 def kept_bytes(job: Job, layer: Layer, stage: Stage) -> float:
     every, _, entry, _, _, _ = _parts(job, layer)
     if layer.name in ("patches", "projector"):
         return every
-    if isinstance(stage.mode, dict) or stage.mode == "full":
+    if stage.mode == "full" or (isinstance(stage.mode, dict) and "full" in stage.mode):
         return stage.share * entry + (1 - stage.share) * every
     return _mode(job, layer, stage.mode)
 
@@ -189,6 +204,9 @@ def _working(job: Job, layer: Layer, mode: Any) -> float:
     every = _parts(job, layer)[0]
     plain = mode in ("none", "selective") or layer.name in ("patches", "projector")
     again = 0.0 if plain else every - _mode(job, layer, mode)
+    if modules := modules_of(mode):  # one module at a time
+        softmax = _parts(job, layer)[1] * ("core_attn" in modules)
+        again = max(softmax, *(_freed(job, layer, freed_of(layer, m)) for m in modules))
     return again + max(_gradients(job, layer, op) for op in layer.ops)
 
 

@@ -3,7 +3,7 @@
 Knows an architecture as a mapping; no machine, no mesh.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = ["Layer", "Model", "Work"]
@@ -37,13 +37,16 @@ class Work:
     apart: float = 0.0
     gate: bool = False
     looped: float = 0.0
+    name: str = ""
+    borrowed: bool = False
 
 
 @dataclass
 class Layer:
     """A layer or an end of the model: its ops, and how many exchanges it makes.
 
-    In a vision tower (`image`), a token has `patches`, and `heads` stay whole on a rank.
+    In a vision tower (`image`), a token has `patches`, and `heads` stay whole on a rank. `apart`:
+    keys and values of other ranks are there already.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Layer:
     image: bool = False
     heads: int = 0
     width: float = 0.0
+    apart: bool = False
 
 
 class Model:
@@ -95,22 +99,25 @@ class Model:
         attention = Work("attention", "heads", q, k, touched=2 * q + 2 * k, kept=q + 2 * k,
                           scores=2.5 * m["heads"] * self.tokens, result=q,
                           pairs=(self.tokens + 1) / 2 if causal else self.tokens,
-                          seen=m["heads"] * self.tokens, head=head, reach=self.tokens)  # fmt: skip
+                          seen=m["heads"] * self.tokens, head=head, reach=self.tokens,
+                          name="attention")  # fmt: skip
         ops += [attention, product(q, h, "in", bias, 0.0)]
         post = [norm] if m.get("post_norms") else []
-        ops += [*post, residual, norm]
+        ops += [*post, residual, replace(norm, name="pre-mlp norm")]
         moe = m.get("moe")
         mixture = moe and number >= moe.get("first_dense_layers", 0) and (
             (number + 1) % moe.get("every", 1) == 0
         )  # fmt: skip
         made = Layer("moe" if mixture else "dense", pairs=2.0, width=h)
 
-        def mlp(width: float) -> list[Work]:
+        def mlp(width: float, of: str = "") -> list[Work]:
             act = Work("memory", "heads", touched=(gates + 1) * width, kept=gates * width,
-                        result=width)  # fmt: skip
+                        result=width, name=f"{of}act")  # fmt: skip
             up = product(h, gates * width, "out", bias, 1 / gates)
             up.branches = gates
             down = product(width, h, "in", bias, gates - 1, not m.get("post_norms"))
+            up.name, down.name = f"{of}up", f"{of}down"
+            up.borrowed = bool(of)  # the router keeps what both read
             return [up, act, down]
 
         if not mixture:
@@ -119,10 +126,10 @@ class Model:
             top, width, experts = float(moe["top_k"]), float(moe["ffn_hidden"]), moe["experts"]
             shared = moe.get("shared_ffn_hidden") or moe.get("shared_experts", 0) * width
             if shared:
-                ops += mlp(float(shared))
+                ops += mlp(float(shared), "shared ")
                 made.pairs += 1.0
-            router = Work("matmul", "", h, float(experts), weights=h * experts, wide=True,
-                           result=float(experts), starts=10.0)  # fmt: skip
+            router = Work("matmul", "", h, float(experts), kept=h, weights=h * experts,
+                           wide=True, result=float(experts), starts=10.0)  # fmt: skip
             up = Work("grouped", "experts", h, gates * width, "out", kept=top * h,
                        weights=experts * gates * width * h, result=top * gates * width,
                        looped=1.0)  # fmt: skip
@@ -140,7 +147,10 @@ class Model:
             back = Work("memory", "sequence", touched=(top + 1) * h, result=h,
                          swapped=2 * top * h, apart=14 * top * h if added else 0.0,
                          looped=2.0 if added else 0.0)  # fmt: skip
-            ops += [router, permute, trip, up, act, down, home, back]
+            names = ("router", "permute", "trip", "experts up", "experts act", "experts down",
+                     "home", "unpermute")  # fmt: skip
+            parts = (router, permute, trip, up, act, down, home, back)
+            ops += [replace(op, name=name) for op, name in zip(parts, names, strict=True)]
             made.pairs -= 1.0
             made.trips = 2
         ops += [*post, residual]

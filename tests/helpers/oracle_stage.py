@@ -2,6 +2,7 @@
 
 from oracle_job import FLOWS, Job, power_norm
 from oracle_model import Layer
+from oracle_modules import modules_of, rerun
 from oracle_units import by_units, copied_s
 
 __all__ = ["AGAIN", "Stage"]
@@ -65,8 +66,9 @@ class Stage:
         """Seconds of one microbatch, forward and backward, by flow."""
         job, p = self.job, self.job.plan
         mode, count = self.mode, len(self.layers)
-        every = not isinstance(mode, dict)
-        name = mode if every else "full"
+        modules = modules_of(mode)
+        every = bool(modules) or not isinstance(mode, dict)
+        name = ("none" if modules else mode) if every else "full"
         share = 1.0 if every else min(mode["full"], max(1, count)) / max(1, count)
         self.share = share
         self.forward, self.backward, self.again = [], [], []
@@ -78,6 +80,8 @@ class Stage:
             go, idle, _ = job.run(layer, True)
             back, idle_back, grad = job.run(layer, False)
             again = {f: share * AGAIN[name].get(f, 0.0) * go[f] for f in FLOWS}
+            if modules:
+                again = job.run(rerun(layer, modules), True)[0]
             weight += grad
             self.forward_spare += idle
             self.backward_spare += idle_back + sum(again[f] for f in device)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from planner.cluster.choices import clusters
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
+from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims, code_of_modules
 from planner.job import Job
 from planner.spec import load_mapping
 from planner.workloads import training
@@ -56,7 +56,10 @@ def context_of(job: Job[TrainingSpec]) -> training.Context:
 
 
 def row(context: training.Context, **given: Any) -> ParallelDims:
-    """One plan: degrees as numbers, schedule, recompute and cp_comm by name, the rest follows."""
+    """One plan: degrees as numbers, schedule, recompute and cp_comm by name, the rest follows.
+
+    `recompute` a tuple: the modules that are recomputed.
+    """
     batch = context.spec.global_batch
     made: dict[str, Any] = {
         "devices": context.cluster.devices, "tp": 1, "cp": 1, "pp": 1, "vpp": 1, "ep": 1, "etp": 1,
@@ -68,8 +71,11 @@ def row(context: training.Context, **given: Any) -> ParallelDims:
     made.setdefault("dp", made["devices"] / (made["tp"] * made["cp"] * made["pp"]))
     made.setdefault("zero_group", made["dp"] * made["cp"])
     made.setdefault("microbatches", batch / (made["dp"] * made["micro_batch"]))
-    for name in ("schedule", "cp_comm", "recompute"):
+    modules = made["recompute"] if isinstance(made["recompute"], tuple) else ()
+    for name in ("schedule", "cp_comm", *(() if modules else ("recompute",))):
         made[name] = CODES[name].index(made[name])
+    if modules:
+        made["recompute"] = code_of_modules(modules)
     made["order"] = ORDERS.index(tuple(made["order"]))
     made["offload"] = sum(1 << OFFLOAD.index(what) for what in made["offload"])
     return ParallelDims.from_columns(made)

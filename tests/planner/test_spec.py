@@ -190,6 +190,15 @@ WRONG = [
     ("strategy.recompute={full: 0}", "strategy.recompute.full", "got 0"),
     ("strategy.recompute={ful: 1}", "strategy.recompute.ful", "nearest: full"),
     ("strategy.recompute=[none, ful]", "strategy.recompute.1", "nearest: full"),
+    ("strategy.recompute={selectiv: [moe]}", "strategy.recompute.selectiv", "nearest: selective"),
+    (
+        "strategy.recompute={selective: [moe, layer_norm]}",
+        "strategy.recompute.selective.1",
+        "one of core_attn, moe_act, layernorm, mla_up_proj, mlp, moe, shared_experts;"
+        " nearest: layernorm",
+    ),
+    ("strategy.recompute={selective: [moe, moe]}", "strategy.recompute.selective", "twice"),
+    ("strategy.recompute={selective: []}", "strategy.recompute.selective", "an empty list"),
     ("strategy.offload=optimizer", "strategy.offload", "a list of (optimizer, activations"),
     ("strategy.mesh_order=[tp, dp]", "strategy.mesh_order", "each of tp, cp, dp, pp once"),
     ("strategy.placement={ep: rack}", "strategy.placement.ep", "allowed: node, cluster"),

@@ -12,11 +12,13 @@ from planner.workloads.training.context import Context
 from planner.workloads.training.kept import (
     FULL,
     SELECTIVE,
+    freed_bytes,
     kept_bytes,
     result_bytes,
     saved_bytes,
 )
 from planner.workloads.training.layer import Rows
+from planner.workloads.training.modules import sets_in
 
 __all__ = ["largest_tensor_bytes", "layer_bytes"]
 
@@ -40,6 +42,8 @@ def layer_bytes(
         return every, largest
     partly = recomputed * entry + (1.0 - recomputed) * every
     again = np.where(mode > SELECTIVE, every - chosen, 0.0)
+    for code in sets_in(np.asarray(mode)):
+        again = np.where(mode == code, freed_bytes(context, block, dims, code)[1], again)
     return np.where(mode == FULL, partly, chosen), again + largest
 
 

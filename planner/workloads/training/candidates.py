@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from costmodels.units import Column
 from hardware_profiles.stack import Supports
-from planner.dims import ALL_LAYERS, CODES, OFFLOAD, ORDERS, ParallelDims
+from planner.dims import CODES, OFFLOAD, ORDERS, ParallelDims
 from planner.job import Job
-from planner.strategy import RecomputeFull
 from planner.table import Table
 from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
 from planner.workloads.training.inside import keep_inside
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stages import ENDS
+from planner.workloads.training.staging import mode_read
 from planner.workloads.training.states import least_state_bytes
 from planner.workloads.training.wants import Wants
 
@@ -307,19 +307,14 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
 
 def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     allowed = job.strategy.allowed("recompute")
-    modes: list[tuple[float, float]] = []
-    for mode in allowed if allowed is not None else context.stack.supports.recompute:
-        if isinstance(mode, RecomputeFull):
-            modes.append((float(CODES["recompute"].index("full")), float(mode.full)))
-        else:
-            modes.append((float(CODES["recompute"].index(str(mode))), ALL_LAYERS))
+    listed = allowed if allowed is not None else context.stack.supports.recompute
+    modes = [mode_read(mode) for mode in listed]
     if allowed is None and context.switches.flash_attention:
         # with fused attention nothing of its core is kept: recomputing it buys no memory
-        selective = float(CODES["recompute"].index("selective"))
-        modes = [m for m in modes if m[0] != selective]
+        modes = [mode for mode in modes if mode[0] != CODES["recompute"].index("selective")]
     table.cross("mode", [float(i) for i in range(len(modes))])
     index = table["mode"].astype(int)
-    table.derive("recompute", np.array([m[0] for m in modes])[index])
+    table.derive("recompute", np.array([float(m[0]) for m in modes])[index])
     table.derive("recompute_layers", np.array([m[1] for m in modes])[index])
     offload = job.strategy.offload or ()
     table.derive("lean", 0.0)

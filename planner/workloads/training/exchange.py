@@ -5,6 +5,7 @@ tokens. Between stages: activations. Once a step or once a microbatch: gradients
 Which links carry an axis follows from the cluster and the order of the mesh axes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from costmodels import collectives
 from costmodels.hops import Span
 from costmodels.units import Num
 from planner.dims import CP_COMM, ParallelDims
-from planner.graph import Block
+from planner.graph import Block, Op
 from planner.workloads.training.context import Context
 from planner.workloads.training.groups import segments
 
@@ -24,6 +25,7 @@ __all__ = [
     "expert_traffic",
     "inside_block_s",
     "pool_boundary_s",
+    "row_outputs",
     "stage_boundary_s",
     "tensor_calls",
     "tensor_message_bytes",
@@ -128,14 +130,14 @@ def _pairs(block: Block) -> float:
     """Count the pairs of split products of a pass; an embedding and a head are half a pair each."""
     vocab = sum(1.0 for op in block.phase("forward") if op.split == "vocab" and op.output)
     embeds = 1.0 if block.name == "embedding" else 0.0
-    return len(_row_outputs(block)) + 0.5 * vocab + 0.5 * embeds
+    return len(row_outputs(block.phase("forward"))) + 0.5 * vocab + 0.5 * embeds
 
 
-def _row_outputs(block: Block) -> list[float]:
+def row_outputs(ops: Iterable[Op]) -> list[float]:
     """Elements per token that the products split by their inner dim leave as partial sums."""
     return [
         op.output
-        for op in block.phase("forward")
+        for op in ops
         if op.kind == "matmul" and op.split and op.inner.name == op.split
         and not op.name.endswith("adapter down")
     ]  # fmt: skip
@@ -143,7 +145,7 @@ def _row_outputs(block: Block) -> list[float]:
 
 def tensor_message_bytes(context: Context, block: Block, dims: ParallelDims) -> Num:
     """Bytes that tensor-parallel ranks reduce, or gather, at a time in a block."""
-    outputs = _row_outputs(block)
+    outputs = row_outputs(block.phase("forward"))
     width = outputs[0] if outputs else context.spec.model.hidden
     return _local_tokens(context, dims) * width * context.activation_bytes
 

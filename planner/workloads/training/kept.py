@@ -10,20 +10,21 @@ Source: Korthikanti et al. 2022 (activations by op); the selective policy of tor
 import numpy as np
 
 from costmodels.units import Num
-from planner.dims import RECOMPUTE, ParallelDims
+from planner.dims import RECOMPUTE, ParallelDims, modules_of
 from planner.graph import Block, Op
 from planner.workloads.training.context import Context
 from planner.workloads.training.experts import expert_load
 from planner.workloads.training.layer import Rows
+from planner.workloads.training.modules import freed_together, sets_in
 
-__all__ = ["FULL", "SELECTIVE", "kept_bytes", "result_bytes", "saved_bytes"]
+__all__ = ["FULL", "SELECTIVE", "freed_bytes", "kept_bytes", "result_bytes", "saved_bytes"]
 
 NONE, SELECTIVE, PER_OPERATOR, PROJECTIONS, FULL = range(len(RECOMPUTE))
 
 
 def _element(context: Context, op: Op) -> float:
     """Bytes of an element that an op keeps: inputs of products at the products' precision."""
-    if op.kind in ("matmul", "grouped") and not op.name.endswith("logits"):
+    if op.kind in ("matmul", "grouped") and not op.name.endswith(("logits", "router")):
         return min(context.product_bytes, context.activation_bytes)
     return context.activation_bytes
 
@@ -31,6 +32,8 @@ def _element(context: Context, op: Op) -> float:
 def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
     """Bytes that an op keeps for its backward pass on one rank."""
     rows = tokens.at(op)
+    if op.borrowed and context.product_bytes >= context.activation_bytes:
+        return 0.0
     if op.kind == "grouped" or op.split == "expert ffn":
         split = op.inner.name == op.split or op.kind == "memory"
         width = dims.etp if split else np.ones_like(dims.etp)
@@ -42,10 +45,14 @@ def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> N
         kept = op.saved * tokens.whole
     else:
         kept = op.saved * tokens.sequence
-    extra: Num = 0.0
-    if not context.switches.flash_attention:
-        extra = op.part(op.extra_saved * rows, dims.tp) * context.activation_bytes
-    return kept * _element(context, op) + extra
+    return kept * _element(context, op) + _scores_bytes(context, op, tokens, dims)
+
+
+def _scores_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
+    """Bytes that attention keeps of its scores where it is not fused: softmax and dropout."""
+    if context.switches.flash_attention:
+        return 0.0
+    return op.part(op.extra_saved * tokens.at(op), dims.tp) * context.activation_bytes
 
 
 def _keeps_gathered(context: Context, op: Op) -> bool:
@@ -70,7 +77,7 @@ def kept_bytes(
 ) -> tuple[Num, Num, Num]:
     """Count one microbatch's activations of one layer: as kept, recomputed in full, not at all.
 
-    What is kept by mode, a code into RECOMPUTE:
+    What is kept by mode, a code into RECOMPUTE or of a set of modules:
 
         none          what every op saves; compiled, no more than results of products and
                       attention, and what came from other ranks
@@ -78,6 +85,7 @@ def kept_bytes(
         per-operator  layer input, attention output, what the alternating policy saves
         projections   layer input, every product's output
         full          layer input
+        of modules    that of none without the inputs that they compute again (see `modules`)
 
     A compiler computes elementwise work again where it reads it, and drops results that no
     backward pass reads: of the product that ends a layer. The eager per-operator policy saves
@@ -101,9 +109,7 @@ def kept_bytes(
             received = received + saved
         if op.kind == "attention":
             attention = attention + result_bytes(context, op, tokens, dims)
-            if not context.switches.flash_attention:
-                scores = op.part(op.extra_saved * tokens.whole, dims.tp)
-                softmax = softmax + scores * context.activation_bytes
+            softmax = softmax + _scores_bytes(context, op, tokens, dims)
         elif op.kind in ("matmul", "grouped") and not (compiled and op.unread):
             result = result_bytes(context, op, tokens, dims)
             products = products + result
@@ -114,4 +120,31 @@ def kept_bytes(
     kept = np.where(mode == SELECTIVE, every - softmax, every)
     kept = np.where(mode == PER_OPERATOR, entry + attention + alternate, kept)
     kept = np.where(mode == PROJECTIONS, entry + products, kept)
+    for code in sets_in(np.asarray(mode)):
+        lean = every - freed_bytes(context, block, dims, code)[0]
+        kept = np.where(mode == code, np.maximum(lean, entry), kept)
     return np.where(mode == FULL, entry, kept), entry, every
+
+
+def freed_bytes(context: Context, block: Block, dims: ParallelDims, code: int) -> tuple[Num, Num]:
+    """Bytes that a set of modules leaves out of one layer: together, and the most of one module.
+
+    Backward recomputes one module at a time: the latter stands once more while its layer is at
+    work.
+    """
+    tokens = Rows.of(context, dims)
+    left_out: dict[str, Num] = {}
+    most: Num = 0.0
+    for ops in freed_together(block, code):
+        freed = {
+            op.name: saved_bytes(context, op, tokens, dims)
+            - _scores_bytes(context, op, tokens, dims)
+            for op in ops
+        }
+        most = np.maximum(most, sum(freed.values()))
+        left_out |= freed
+    if "core_attn" in modules_of(code):
+        scores = [_scores_bytes(context, op, tokens, dims) for op in block.phase("forward")]
+        left_out["scores"] = sum(scores)
+        most = np.maximum(most, left_out["scores"])
+    return sum(left_out.values(), np.zeros_like(dims.tp)), most

@@ -1,4 +1,4 @@
-"""Time of one block for one microbatch on one rank: forward, backward, recomputed.
+"""Time of one block for one microbatch on one rank: forward, backward, modules run again.
 
 Every op of the block's graph is priced by its kind: products and attention by their roofline,
 normalisation and its kin by memory traffic. Communication inside the block (tensor, context and
@@ -6,7 +6,7 @@ expert parallelism) is priced beside it, exposed and hidden. What the host needs
 ops joins the device's time. Reads a `Context` and columns of `ParallelDims`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,25 +14,16 @@ import numpy as np
 from costmodels import products, roofline
 from costmodels.overlap import exposed_s, hidden_s
 from costmodels.units import Num
-from planner.dims import RECOMPUTE, ParallelDims
+from planner.dims import ParallelDims
 from planner.graph import Block, Dim, Op
 from planner.workloads.training import exchange, experts
 from planner.workloads.training.context import Context
+from planner.workloads.training.modules import exchanged, run_again
+from planner.workloads.training.passes import CATEGORIES, BlockTime, Pass
 from planner.workloads.training.scores import softmax_launches, unfused_attention_s
 from planner.workloads.training.units import unit_launches
 
-__all__ = [
-    "CATEGORIES",
-    "BlockTime",
-    "OperatorTimes",
-    "Pass",
-    "Rows",
-    "block_time",
-    "combine",
-    "recomputed",
-]
-
-CATEGORIES = ("matmul", "experts", "attention", "memory", "launch", "tp", "cp", "ep")
+__all__ = ["OperatorTimes", "Rows", "block_time"]
 
 UNFUSED_TRAFFIC = 2.2
 """Traffic of memory-bound work without fused kernels over with them (assumed)."""
@@ -49,68 +40,6 @@ UNFUSED_LAUNCHES = 4.0
 UNFUSED_ATTENTION_LAUNCHES = 5.0
 """Launches of attention that is not fused over those that is: two products, softmax, dropout and a
 copy (counted in Megatron-LM's core attention), as many for each of two backward."""
-RECOMPUTED: Mapping[str, Mapping[str, float]] = {
-    "none": {},
-    "selective": {"attention": 1.0},
-    "per-operator": {"matmul": 0.5, "experts": 0.5, "memory": 1.0, "launch": 0.6, "tp": 0.5},
-    "projections": {"attention": 1.0, "memory": 1.0, "launch": 0.5, "cp": 1.0},
-    "full": dict.fromkeys(CATEGORIES, 1.0),
-}
-"""Share of the forward pass that each recompute mode runs again, by category."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """Exposed and hidden seconds of one pass through a block, by category."""
-
-    exposed: Mapping[str, Num]
-    hidden: Mapping[str, Num]
-
-    @property
-    def total_s(self) -> Num:
-        """Exposed seconds, all categories."""
-        total: Num = 0.0
-        for category in CATEGORIES:
-            total = total + self.exposed[category]
-        return total
-
-    @property
-    def spare_s(self) -> Num:
-        """Seconds of compute, and gaps in it, under which no communication hides yet."""
-        e, h = self.exposed, self.hidden
-        busy = e["matmul"] + e["experts"] + e["attention"] + e["memory"] + e["launch"]
-        return busy - h["tp"] - h["cp"] - h["ep"]
-
-    def scaled(self, factor: Num) -> "Pass":
-        """Return the pass run `factor` times."""
-        return Pass(
-            {c: v * factor for c, v in self.exposed.items()},
-            {c: v * factor for c, v in self.hidden.items()},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockTime:
-    """One block, one microbatch: its passes, and the part of the backward that is for weights.
-
-    What is recomputed comes on top: see `recomputed`.
-    """
-
-    forward: Pass
-    backward: Pass
-    weight_s: Num
-
-
-def combine(passes: Iterable[Pass]) -> Pass:
-    """Sum passes, category by category."""
-    exposed: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
-    hidden: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
-    for each in passes:
-        for category in CATEGORIES:
-            exposed[category] = exposed[category] + each.exposed[category]
-            hidden[category] = hidden[category] + each.hidden[category]
-    return Pass(exposed, hidden)
-
 
 Exchanges = Callable[[Context, Block, ParallelDims], Mapping[str, Mapping[str, Num]]]
 """Seconds of communication inside a block, alone, by phase and axis."""
@@ -138,47 +67,49 @@ def block_time(
     dims: ParallelDims,
     exchanges: Exchanges = exchange.inside_block_s,
     times: OperatorTimes | None = None,
+    modules: Sequence[int] = (),
 ) -> BlockTime:
     """Price one copy of `block` for one microbatch (see the module).
 
-    `times`: those of the ops of the plans, where several blocks share them.
+    Parameters
+    ----------
+    times   : those of the ops of the plans, where several blocks share them
+    modules : sets of modules, by code, whose time run again is wanted too
     """
     alone = exchanges(context, block, dims)
     times = times or OperatorTimes(context, dims)
-    forward, _ = _pass(context, block, dims, "forward", alone["forward"], times)
-    backward, weight_s = _pass(context, block, dims, "backward", alone["backward"], times)
-    return BlockTime(forward, backward, weight_s)
-
-
-def recomputed(forward: Pass, mode: Num) -> Pass:
-    """Return what a recompute mode, a code into RECOMPUTE, runs again of a forward pass."""
-    exposed: dict[str, Num] = {}
-    for category in CATEGORIES:
-        share: Num = 0.0
-        for code, name in enumerate(RECOMPUTE):
-            part = RECOMPUTED[name].get(category, 0.0)
-            share = share + part * (mode == code)
-        exposed[category] = share * forward.exposed[category]
-    return Pass(exposed, dict.fromkeys(CATEGORIES, 0.0))
+    calls = exchange.tensor_calls(block, dims)
+    ops, back = block.phase("forward"), block.phase("backward")
+    on, home = (calls + unit_launches(context, block, dims, p) for p in ("forward", "backward"))
+    forward, _ = _pass(context, ops, dims, alone["forward"], on, times)
+    backward, weight_s = _pass(context, back, dims, alone["backward"], home, times)
+    again: dict[int, Pass] = {}
+    for code in modules if block.recomputed else ():
+        share = {axis: exchanged(block, code, axis) for axis in alone["forward"]}
+        comm = {axis: share[axis] * seconds for axis, seconds in alone["forward"].items()}
+        ops = run_again(block, code)
+        again[code], _ = _pass(context, ops, dims, comm, share["tp"] * calls, times)
+    return BlockTime(forward, backward, weight_s, again)
 
 
 def _pass(
     context: Context,
-    block: Block,
+    ops: Sequence[Op],
     dims: ParallelDims,
-    phase: str,
     comm: Mapping[str, Num],
-    ops: OperatorTimes,
+    calls: Num,
+    seconds_of: OperatorTimes,
 ) -> tuple[Pass, Num]:
+    """Price operators that run one after the other; `calls`: launches of collectives."""
     times: dict[str, Num] = dict.fromkeys(CATEGORIES, 0.0)
     launches: Num = 0.0
     weight_s: Num = 0.0
-    for op in block.phase(phase):
+    for op in ops:
         launches = launches + op.launches * _launch_factor(context, op, dims)
         launches = launches + experts.loops(context, op, dims)
         if op.kind == "dispatch":
             continue
-        category, seconds = ops[op]
+        category, seconds = seconds_of[op]
         times[category] = times[category] + seconds
         if op.weight_gradient:
             weight_s = weight_s + seconds
@@ -192,9 +123,8 @@ def _pass(
         hidden[axis] = hidden_s(comm[axis], under_s, overlap)
         left_s = left_s - hidden[axis]
     busy_s = device_s + times["tp"] + times["ep"] + times["cp"]
-    if block.phase(phase):
-        launches = launches + exchange.tensor_calls(block, dims)
-        launches = launches + unit_launches(context, block, dims, phase)
+    if ops:
+        launches = launches + calls
     host_s = launches * (0.0 if context.switches.cuda_graphs else _launch_s(context, dims))
     power = context.stack.family.launch_power.value
     times["launch"] = roofline.smooth_max(busy_s, host_s, power) - busy_s

@@ -204,7 +204,9 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     gates = 2.0 if model.gated_mlp else 1.0
     width = float(moe.ffn_hidden)
     rows = Dim("expert tokens", k, True)
-    router = matmul(f"{prefix}/router", Dim("experts", moe.experts), Dim("hidden", hidden), "")
+    router = matmul(
+        f"{prefix}/router", Dim("experts", moe.experts), Dim("hidden", hidden), "", saved=hidden
+    )
     router = replace(router, launches=10.0)  # scores, top k, masks, counts, auxiliary loss
     swap = 2.0 * k * hidden  # what came by rank is put in the order of experts, or back
     permute = memory(
@@ -237,5 +239,6 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     ops = [router, permute, dispatch, up, act, down, combine, unpermute]
     shared = moe.shared_ffn_hidden or moe.shared_experts * moe.ffn_hidden
     if shared:
-        ops = [*_mlp(prefix, model, float(shared), "shared expert"), *ops]
+        up, *rest = _mlp(prefix, model, float(shared), "shared expert")
+        ops = [replace(up, borrowed=True), *rest, *ops]  # the router keeps what both read
     return ops

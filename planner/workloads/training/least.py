@@ -9,7 +9,7 @@ no mesh at all.
 Parts: `least_s`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,9 @@ from planner.graph import Block
 from planner.workloads.training import consistency, exchange
 from planner.workloads.training.context import Context
 from planner.workloads.training.groups import every_order
-from planner.workloads.training.layer import BlockTime, OperatorTimes, block_time, recomputed
+from planner.workloads.training.layer import OperatorTimes, block_time
+from planner.workloads.training.modules import sets_in
+from planner.workloads.training.passes import BlockTime, recomputed
 
 __all__ = ["least_s"]
 
@@ -47,13 +49,16 @@ def least_s(context: Context, dims: ParallelDims, *, own_order: bool = False) ->
     if not len(dims):
         return np.zeros(0)
     folded = fold(dims, (*CUT, "order") if own_order else CUT)
-    blocks = _least_blocks(context, folded.few, own_order)
+    sets = sets_in(dims.recompute)
+    blocks = _least_blocks(context, folded.few, own_order, sets)
     layer = np.min(np.array([_both(t) for b, t in blocks if b.layers]), axis=0)
     whole = sum(b.count * _both(t) for b, t in blocks)
-    again = np.stack([_again(blocks, mode) for mode in range(len(RECOMPUTE))])
+    codes = [*range(len(RECOMPUTE)), *sets]
+    again = np.stack([_again(blocks, code) for code in codes])
+    mode = np.searchsorted(codes, dims.recompute)
     layers = float(context.spec.model.layers)
     share = _recomputed_share(dims, layers)
-    total = folded.spread(whole) + share * again[dims.recompute.astype(int), folded.inverse]
+    total = folded.spread(whole) + share * again[mode, folded.inverse]
     total = total + _accumulate_s(context, dims)
     slowest = np.maximum(total / dims.pp, np.ceil(layers / dims.pp) * folded.spread(layer))
     idle = np.where(dims.schedule == INTERLEAVED, 1.0 / dims.vpp, 1.0)
@@ -70,7 +75,7 @@ def _as_it_is(dims: ParallelDims) -> tuple[ParallelDims, NDArray[np.intp]]:
 
 
 def _least_blocks(
-    context: Context, dims: ParallelDims, own_order: bool
+    context: Context, dims: ParallelDims, own_order: bool, sets: Sequence[int]
 ) -> list[tuple[Block, BlockTime]]:
     """Price every block under the least of its exchanges, and as if no unit of it were sharded."""
     dims = replace(dims, zero=np.zeros(len(dims)))
@@ -97,7 +102,7 @@ def _least_blocks(
         return {phase: once if block.phase(phase) else nothing for phase in ("forward", "backward")}
 
     times = OperatorTimes(context, dims)
-    return [(b, block_time(context, b, dims, exchanges, times)) for b in context.graph.blocks]
+    return [(b, block_time(context, b, dims, exchanges, times, sets)) for b in context.graph.blocks]
 
 
 def _fewest(seconds: Num, rows: NDArray[np.intp]) -> Column:
@@ -120,7 +125,7 @@ def _again(blocks: list[tuple[Block, BlockTime]], mode: int) -> Num:
     total: Num = 0.0
     for block, time in blocks:
         if block.recomputed:
-            once = recomputed(time.forward, mode)
+            once = recomputed(time, mode)
             spent = once.total_s if mode == FULL else once.total_s - once.exposed["launch"]
             total = total + block.count * spent
     return total * np.ones(len(np.atleast_1d(_both(blocks[0][1]))))

@@ -22,14 +22,9 @@ from planner.fold import Folding, fold
 from planner.graph import Block
 from planner.workloads.training import exchange, states
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import (
-    BlockTime,
-    OperatorTimes,
-    Pass,
-    block_time,
-    combine,
-    recomputed,
-)
+from planner.workloads.training.layer import OperatorTimes, block_time
+from planner.workloads.training.modules import sets_in
+from planner.workloads.training.passes import BlockTime, Pass, combine, recomputed
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.stretch import crossings
 from planner.workloads.training.units import by_units, copied_bytes
@@ -176,14 +171,17 @@ def _sends_s(context: Context, dims: ParallelDims, slots: Slots) -> Num:
 def _block_times(context: Context, dims: ParallelDims, slots: Slots) -> dict[str, _Timed]:
     """Time of every block for one microbatch, priced on distinct rows; again_s for every slot."""
     folded = fold(dims, _columns(context, BLOCK_COLUMNS))
-    where = (slots.recompute.astype(int), folded.inverse[None])
+    sets = sets_in(slots.recompute)
+    codes = [*range(len(RECOMPUTE)), *sets]
+    chosen = slots.recompute.astype(int)
+    where = (np.searchsorted(codes, chosen) if sets else chosen, folded.inverse[None])
     few = np.ones(len(folded.few))
     made: dict[str, _Timed] = {}
     exchanges = partial(exchange.inside_block_s, spans=exchange.Spans(context, folded.few))
     times = OperatorTimes(context, folded.few)
     for block in context.graph.blocks:
-        time = block_time(context, block, folded.few, exchanges, times)
-        again = [recomputed(time.forward, mode) for mode in range(len(RECOMPUTE))]
+        time = block_time(context, block, folded.few, exchanges, times, sets)
+        again = [recomputed(time, code) for code in codes]
         again_s = np.array([one.total_s * few for one in again])
         again_spare_s = np.array([one.spare_s * few for one in again])
         made[block.name] = _Timed(_spread(time, folded), again_s[where], again_spare_s[where])
@@ -197,7 +195,10 @@ def _spread(time: BlockTime, folded: Folding) -> BlockTime:
             {c: folded.spread(v) for c, v in p.hidden.items()},
         )
 
-    return BlockTime(passes(time.forward), passes(time.backward), folded.spread(time.weight_s))
+    return BlockTime(
+        passes(time.forward), passes(time.backward), folded.spread(time.weight_s),
+        {code: passes(again) for code, again in time.modules.items()},
+    )  # fmt: skip
 
 
 def _placed(context: Context, dims: ParallelDims, slots: Slots) -> list[_Placed]:
@@ -311,7 +312,7 @@ def _stage_terms(
     here = [(p.part, at(p.count) * microbatches, at(p.share), p.time) for p in placed]
     forward = combine(t.forward.scaled(c) for part, c, _, t in here if part == "layers")
     backward = combine(t.backward.scaled(c) for part, c, _, t in here if part == "layers")
-    again = combine(recomputed(t.forward, mode).scaled(c * s) for _, c, s, t in here)
+    again = combine(recomputed(t, mode).scaled(c * s) for _, c, s, t in here)
 
     def both(*parts: str) -> Pass:
         return combine(
@@ -342,7 +343,8 @@ def _compute_terms(
         Term("attention, forward", "compute", f["attention"], kernels),
         Term("attention, backward", "compute", b["attention"], kernels),
         Term("norms and elementwise", "hbm", f["memory"] + b["memory"], kernels),
-        Term("recomputation", "compute", again.total_s, "layer.RECOMPUTED share of forward"),
+        Term("recomputation", "compute", again.total_s,
+             "passes.RECOMPUTED share of forward; modules by operator"),
         Term("embedding, logits and loss", "compute", _device_s(ends), kernels),
         Term("launch gaps", "host", f["launch"] + b["launch"] + rest.exposed["launch"],
              "stack launch time"),

@@ -11,6 +11,7 @@ from math import ceil, prod
 from planner.errors import SpecError
 from planner.strategy import RecomputeFull
 from planner.workloads.training import pool_pins
+from planner.workloads.training.module_pins import modules_are_there
 from planner.workloads.training.spec import TrainingJob
 from planner.workloads.training.stages import ENDS
 from planner.workloads.training.staging import layers_by_stage
@@ -257,11 +258,17 @@ RULES: tuple[Rule, ...] = (
     layers_per_stage_add_up,
     stages_add_up,
     recomputed_layers_are_there,
+    modules_are_there,
     stages_are_of_one_pool,
     experts_are_there,
     experts_fit_a_stage,
     tp_has_heads,
     sequence_splits,
 )
-OVER_POOLS: tuple[Rule, ...] = (experts_are_there, tp_has_heads, sequence_splits)
+OVER_POOLS: tuple[Rule, ...] = (
+    experts_are_there,
+    modules_are_there,
+    tp_has_heads,
+    sequence_splits,
+)
 """Rules that ask nothing of a device count; the others are `pool_pins`'s, for each pool."""

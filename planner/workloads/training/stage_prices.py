@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from costmodels.pipeline import bubble_s
 from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
-from planner.strategy import RecomputeFull, Strategy
+from planner.strategy import Strategy
 from planner.workloads.training import footprint, states
 from planner.workloads.training.context import Context
 from planner.workloads.training.pace import stage_seconds
 from planner.workloads.training.stages import Slots
-from planner.workloads.training.staging import StageChoice
+from planner.workloads.training.staging import StageChoice, mode_read
 
 __all__ = ["OPEN", "Runs", "StagePrices", "price_runs", "stage_choices", "whole_modes"]
 
@@ -115,12 +115,7 @@ def stage_choices(context: Context, strategy: Strategy, layers: int) -> tuple[St
     """
     supports, allowed = context.stack.supports, strategy.allowed("recompute")
     if allowed is not None:
-        return tuple(
-            StageChoice(FULL, float(mode.full))
-            if isinstance(mode, RecomputeFull)
-            else StageChoice(RECOMPUTE.index(str(mode)))
-            for mode in allowed
-        )
+        return tuple(StageChoice(*mode_read(mode)) for mode in allowed)
     names = [
         name
         for name in supports.recompute

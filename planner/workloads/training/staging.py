@@ -5,19 +5,22 @@ staging of the `Context`. Most plans have none; those whose job pins layers or s
 that a search over stages made, do. Knows choices; no bytes and no seconds.
 
 Parts: `StageChoice`, `Staging`, `pinned_staging`, `staging_of`, `stages_written`,
-`mode_written`, `offload_written`.
+`mode_read`, `mode_written`, `mode_said`, `offload_written`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE
-from planner.strategy import RecomputeFull, Stage, Strategy
+from planner.dims import ALL_LAYERS, OFFLOAD, RECOMPUTE, code_of_modules, modules_of
+from planner.strategy import RecomputeFull, RecomputeModules, Stage, Strategy
 
 __all__ = [
+    "Mode",
     "StageChoice",
     "Staging",
     "layers_by_stage",
+    "mode_read",
+    "mode_said",
     "mode_written",
     "offload_written",
     "pinned_staging",
@@ -26,13 +29,17 @@ __all__ = [
 ]
 
 
+Mode = str | dict[str, int] | dict[str, list[str]]
+"""A recompute mode in the contract's words."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageChoice:
     """What one stage chooses; None: as the plan's columns say.
 
     Parameters
     ----------
-    recompute        : code into RECOMPUTE
+    recompute        : code into RECOMPUTE, or of a set of modules
     recompute_layers : layers recomputed in full, where `recompute` is full
     offload          : bits, 1 << index into OFFLOAD
     pool, tp, micro_batch : of stages on unlike devices
@@ -86,15 +93,11 @@ def staging_of(layers: Sequence[int] | None, stages: Sequence[Stage] | None) -> 
 
 
 def _choice(stage: Stage) -> StageChoice:
-    given = stage.recompute
-    some = given.full if isinstance(given, RecomputeFull) else None
-    mode = given if some is None else "full"
-    partial = ALL_LAYERS if some is None else float(some)
+    code, layers = (None, ALL_LAYERS) if stage.recompute is None else mode_read(stage.recompute)
     bits = None
     if stage.offload is not None:
         bits = sum(1 << OFFLOAD.index(what) for what in stage.offload)
-    code = None if mode is None else RECOMPUTE.index(mode)
-    return StageChoice(code, partial, bits, stage.pool, stage.tp, stage.micro_batch)
+    return StageChoice(code, layers, bits, stage.pool, stage.tp, stage.micro_batch)
 
 
 def stages_written(staging: Staging) -> list[dict[str, object]]:
@@ -116,10 +119,32 @@ def _written(choice: StageChoice) -> Mapping[str, object]:
     return {key: value for key, value in made.items() if value is not None}
 
 
-def mode_written(code: int, layers: float) -> str | dict[str, int]:
-    """Return a recompute mode in the contract's words: `full`, or `{full: 4}` for some layers."""
+def mode_read(mode: object) -> tuple[int, float]:
+    """Return the code of a recompute mode, and the layers that it is for."""
+    if isinstance(mode, RecomputeFull):
+        return RECOMPUTE.index("full"), float(mode.full)
+    if isinstance(mode, RecomputeModules):
+        return code_of_modules(mode.selective), ALL_LAYERS
+    return RECOMPUTE.index(str(mode)), ALL_LAYERS
+
+
+def mode_written(code: int, layers: float) -> Mode:
+    """Return a recompute mode in the contract's words.
+
+    `full`, `{full: 4}` for some layers, `{selective: [moe_act]}` for some modules.
+    """
+    if modules := modules_of(code):
+        return {"selective": list(modules)}
     name = RECOMPUTE[code]
     return {"full": int(layers)} if name == "full" and layers < ALL_LAYERS else name
+
+
+def mode_said(mode: Mode) -> str:
+    """Say a recompute mode: `full`, `4 layers in full`, `moe_act and layernorm`."""
+    if isinstance(mode, str):
+        return mode
+    modules = mode.get("selective")
+    return " and ".join(modules) if isinstance(modules, list) else f"{mode['full']} layers in full"
 
 
 def offload_written(bits: int) -> list[str]:

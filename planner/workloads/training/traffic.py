@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from costmodels.units import scalar
 from planner.dims import RECOMPUTE, ParallelDims
+from planner.graph import Block
 from planner.workloads.training import consistency, exchange, pools, sharing, states, stretch
 from planner.workloads.training.context import Context
-from planner.workloads.training.layer import RECOMPUTED
+from planner.workloads.training.modules import exchanged, sets_in
+from planner.workloads.training.passes import RECOMPUTED
 from planner.workloads.training.stages import Slots
 
 __all__ = ["InsideStages", "inside_stages", "sent_bytes", "traffic"]
@@ -124,7 +126,7 @@ def inside_stages(context: Context, dims: ParallelDims, slots: Slots) -> dict[st
         forward = exchange.inside_block(context, block, dims, "forward")
         backward = exchange.inside_block(context, block, dims, "backward")
         for axis, before in sent.items():
-            share = _recomputed(slots, axis) * again if block.recomputed else 0.0
+            share = _recomputed(slots, block, axis) * again if block.recomputed else 0.0
             more = (1.0 + share) * forward[axis].sent_bytes + backward[axis].sent_bytes
             more = np.asarray(count * more)
             layers, ends = (more, nothing) if block.layers else (nothing, more)
@@ -132,10 +134,12 @@ def inside_stages(context: Context, dims: ParallelDims, slots: Slots) -> dict[st
     return sent
 
 
-def _recomputed(slots: Slots, axis: str) -> NDArray[np.float64]:
-    """Share of a forward pass's exchanges on an axis that each slot runs again."""
-    share = np.array([RECOMPUTED[name].get(axis, 0.0) for name in RECOMPUTE])
-    return np.asarray(share[slots.recompute.astype(int)])
+def _recomputed(slots: Slots, block: Block, axis: str) -> NDArray[np.float64]:
+    """Share of a block's exchanges on an axis, in the forward pass, that each slot runs again."""
+    sets = sets_in(slots.recompute)
+    whole = [RECOMPUTED[name].get(axis, 0.0) for name in RECOMPUTE]
+    share = np.array([*whole, *(exchanged(block, code, axis) for code in sets)])
+    return np.asarray(share[np.searchsorted([*range(len(whole)), *sets], slots.recompute)])
 
 
 def _sends(context: Context, dims: ParallelDims) -> float:

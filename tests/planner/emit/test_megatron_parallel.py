@@ -141,7 +141,7 @@ def test_expert_exchange_is_overlapped_where_megatron_can(
 ) -> None:
     flag, on = "--overlap-moe-expert-parallel-comm", {"overlap_ep": True}
     assert flag in said("case", ep=8, software=on)[0]
-    for strategy in ({"pp": 2}, {"recompute": "full"}):
+    for strategy in ({"pp": 2}, {"recompute": "full"}, {"recompute": {"selective": ["moe"]}}):
         args, lost = said("case", ep=8, software=on, **strategy)
         assert flag not in args
         assert "expert exchange" in lost
@@ -203,6 +203,10 @@ def test_recompute(said: Callable[..., tuple[Args, str]]) -> None:
     assert (
         "recomputed layers" in said(pp=2, vpp=2, schedule="interleaved", recompute={"full": 5})[1]
     )
+    args, lost = said("case", recompute={"selective": ["moe_act", "layernorm"]})
+    assert args["--recompute-granularity"] == ("selective",)
+    assert args["--recompute-modules"] == ("moe_act", "layernorm")
+    assert lost == ""
     args, lost = said("case", recompute="per-operator")
     assert args["--recompute-modules"] == ("layernorm", "moe_act")  # no dense layer in this model
     assert "per-operator" in lost

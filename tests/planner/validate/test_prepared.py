@@ -3,6 +3,7 @@
 import pytest
 from measured import job, runs_file
 
+from planner.strategy import RecomputeModules
 from planner.validate.prepared import logged_stages, prepare_all, price
 from planner.workloads import training
 
@@ -50,6 +51,40 @@ def test_stages_that_do_not_divide_the_layers_are_dealt_them_as_the_stack_does(t
         made = job(devices=2 * strategy["pp"], preset=preset, **strategy)
         (run,) = prepare_all([runs_file(tmp_path / f"{number}.yaml", [made])])
         assert run.job.strategy.layers_per_stage == layers
+
+
+GPT_OSS = {"tp": 1, "pp": 4, "ep": 8}
+
+
+def _by_recipe(tmp_path, runtime, **strategy):
+    """Price a run of GPT-OSS on 64 H100 that names a release."""
+    made = job(devices=64, **GPT_OSS, **strategy)
+    made["strategy"] = {k: v for k, v in made["strategy"].items() if v is not None}
+    made["workload"] |= {"model": "gpt-oss-120b", "sequence_length": 4096, "global_batch": 512}
+    made["software"]["runtime"] = runtime
+    (run,) = prepare_all([runs_file(tmp_path / "runs.yaml", [made])])
+    return run, price(run)
+
+
+def test_a_run_that_names_a_release_recomputes_what_its_recipe_does(tmp_path):
+    recipe = RecomputeModules(selective=("layernorm", "moe_act"))
+    run, made = _by_recipe(tmp_path, "Megatron-Bridge 26.02", recompute=None)
+    assert run.job.strategy.recompute == recipe
+    given, same = _by_recipe(tmp_path, "by hand", recompute={"selective": ["moe_act", "layernorm"]})
+    assert (made.step_s, made.used_bytes) == (same.step_s, same.used_bytes)
+    # what the run itself says goes before, and without a release the fastest that fits is taken
+    given, stated = _by_recipe(tmp_path, "Megatron-Bridge 26.02", recompute="full")
+    assert given.job.strategy.recompute == "full"
+    unknown, fastest = _by_recipe(tmp_path, "by hand", recompute=None)
+    assert unknown.job.strategy.recompute is None
+    assert fastest.step_s < made.step_s < stated.step_s
+    assert fastest.used_bytes > made.used_bytes > stated.used_bytes
+
+
+def test_a_run_that_does_not_fit_by_its_recipe_was_not_by_it(tmp_path):
+    run, made = _by_recipe(tmp_path, "Megatron-Bridge 25.11", recompute=None, micro_batch=4)
+    assert run.job.strategy.recompute is None
+    assert made.fits
 
 
 def test_the_embedding_and_the_head_may_be_virtual_stages_of_their_own(tmp_path):

@@ -69,6 +69,25 @@ def test_every_schedule_and_recompute_mode_agrees_with_the_oracle(schedule, reco
     agree(job, context, row(context, schedule=schedule, vpp=vpp, recompute=recompute, **MESH))
 
 
+MODULES = ("core_attn", "moe_act", "layernorm", "mlp", "moe", "shared_experts")
+MIXTURE = {"experts": 8, "top_k": 2, "ffn_hidden": 2048, "first_dense_layers": 3}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("shared", [0, 1])
+@pytest.mark.parametrize(
+    "modules", [*((m,) for m in MODULES[1:]), MODULES[:3], MODULES[2:4], MODULES], ids="+".join
+)
+def test_every_module_agrees_with_the_oracle(modules, shared, precision):
+    model = {**GPT, "gated_mlp": True, "moe": {**MIXTURE, "shared_experts": shared}}
+    for flash in (True, False):
+        job = job_of(model=model, devices=64, batch=64, precision=precision,
+                     software={"flash_attention": flash})  # fmt: skip
+        context = context_of(job)
+        dims = row(context, recompute=modules, ep=2, schedule="interleaved", vpp=2, **MESH)
+        agree(job, context, dims)
+
+
 @pytest.mark.parametrize("zero", range(4))
 @pytest.mark.parametrize("group", [None, 4, 8])
 @pytest.mark.parametrize("preset", ["megatron-core", "megatron-deepspeed", "fsdp-eager"])
@@ -121,11 +140,21 @@ STAGES = (
 @pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble", "dualpipe"])
 @pytest.mark.parametrize("preset", ["megatron-core", "megatron-deepspeed"])
 def test_stages_that_choose_for_themselves_agree_with_the_oracle(stages, schedule, preset):
-    model = {**GPT, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 2048, "first_dense_layers": 3}}
-    job = job_of(model=model, devices=32, batch=64, preset=preset,
+    job = job_of(model={**GPT, "moe": MIXTURE}, devices=32, batch=64, preset=preset,
                  strategy={"stages": stages, "pp": 4})  # fmt: skip
     context = context_of(job)
     agree(job, context, row(context, pp=4, tp=2, ep=2, zero=1, schedule=schedule))
+
+
+def test_stages_that_choose_modules_agree_with_the_oracle():
+    stages = [
+        {"layers": 2, "recompute": {"selective": ["moe_act", "mlp"]}}, {"layers": 2},
+        {"layers": 4, "recompute": {"selective": ["moe", "layernorm"]}}, {"layers": 0},
+    ]  # fmt: skip
+    job = job_of(model={**GPT, "moe": MIXTURE}, devices=32, batch=64,
+                 strategy={"stages": stages, "pp": 4})  # fmt: skip
+    context = context_of(job)
+    agree(job, context, row(context, pp=4, tp=2, ep=2, zero=1))
 
 
 def test_virtual_stages_that_choose_for_themselves_agree_with_the_oracle():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rows import GPT, context_of, job_of, row, taken
 
 from planner.dims import RECOMPUTE
-from planner.workloads.training.layer import CATEGORIES, RECOMPUTED, block_time, combine, recomputed
+from planner.workloads.training.layer import block_time
+from planner.workloads.training.passes import CATEGORIES, RECOMPUTED, combine, recomputed
 
 COMPUTE = ("matmul", "experts", "attention", "memory")
 MOE = {**GPT, "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 1024}}
@@ -51,7 +52,7 @@ def test_backward_of_large_products_takes_twice_the_forward():
 def test_recomputation_runs_its_share_of_the_forward_again(mode):
     context = context_of(job_of(devices=16, batch=64))
     time = block_time(context, dense(context), row(context, tp=2))
-    made = recomputed(time.forward, RECOMPUTE.index(mode))
+    made = recomputed(time, RECOMPUTE.index(mode))
     for category in CATEGORIES:
         again, forward = (taken(p.exposed[category]) for p in (made, time.forward))
         assert again == pytest.approx(RECOMPUTED[mode].get(category, 0.0) * forward, rel=1e-12)
@@ -60,8 +61,8 @@ def test_recomputation_runs_its_share_of_the_forward_again(mode):
 
 def test_recompute_modes_are_ordered_by_time():
     context = context_of(job_of(devices=16, batch=64))
-    forward = block_time(context, dense(context), row(context)).forward
-    seconds = {mode: total(recomputed(forward, RECOMPUTE.index(mode))) for mode in RECOMPUTED}
+    time = block_time(context, dense(context), row(context))
+    seconds = {mode: total(recomputed(time, RECOMPUTE.index(mode))) for mode in RECOMPUTED}
     assert seconds["none"] == 0.0
     assert max(seconds, key=seconds.__getitem__) == "full"
 

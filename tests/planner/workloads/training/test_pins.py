@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import SpecError
-from planner.job import Hardware
+from planner.job import Hardware, Software
 from planner.models.config import ModelConfig, MoE
 from planner.strategy import Strategy
 from planner.workloads.training.pins import RULES, check
@@ -13,12 +13,21 @@ EXPERTS = MoE(experts=64, top_k=4, ffn_hidden=128)
 
 
 def job(
-    devices: int | tuple[int, ...] = 512, moe: MoE | None = None, **pins: object
+    devices: int | tuple[int, ...] = 512,
+    moe: MoE | None = None,
+    preset: str = "megatron-core",
+    overlap_ep: bool | None = None,
+    **pins: object,
 ) -> TrainingJob:
     model = ModelConfig(layers=48, hidden=512, ffn_hidden=2048, heads=32, vocab=1000, moe=moe)
     spec = TrainingSpec(kind="training", model=model, sequence_length=4096, global_batch=512)
     strategy = Strategy.model_validate(pins)
-    return TrainingJob(workload=spec, hardware=Hardware(devices=devices), strategy=strategy)
+    return TrainingJob(
+        workload=spec,
+        hardware=Hardware(devices=devices),
+        strategy=strategy,
+        software=Software(preset=preset, overlap_ep=overlap_ep),
+    )
 
 
 WRONG: list[tuple[dict[str, object], str]] = [
@@ -101,6 +110,27 @@ WRONG: list[tuple[dict[str, object], str]] = [
         {"pp": 4, "recompute": {"full": 13}},
         "strategy.recompute.full: 13 layers of each stage, but a stage holds at most 12",
     ),
+    (
+        {"recompute": {"selective": ["layernorm", "moe_act"]}},
+        "strategy.recompute: moe_act, but the model has no experts",
+    ),
+    (
+        {"moe": EXPERTS, "recompute": ["none", {"selective": ["mla_up_proj"]}]},
+        "strategy.recompute: mla_up_proj, but the model's attention is not latent (mla)",
+    ),
+    (
+        {"stages": [{"layers": 48, "recompute": {"selective": ["shared_experts"]}}]},
+        "strategy.stages.0.recompute: shared_experts, but the model has no experts",
+    ),
+    (
+        {"preset": "fsdp-eager", "recompute": {"selective": ["layernorm"]}},
+        "strategy.recompute: fsdp-eager recomputes no single modules; megatron-core, primus do",
+    ),
+    (
+        {"moe": EXPERTS, "overlap_ep": True, "recompute": {"selective": ["moe"]}},
+        "strategy.recompute: moe cannot be recomputed where overlap_ep runs its exchange beside"
+        " others",
+    ),
     ({"ep": 8}, "strategy.ep: ep 8, but the model has no experts"),
     ({"etp": 2}, "strategy.etp: etp 2, but the model has no experts"),
     ({"moe": EXPERTS, "ep": 128}, "strategy.ep: ep 128 does not divide experts 64"),
@@ -139,6 +169,8 @@ RIGHT: list[dict[str, object]] = [
     {"stages": [{"layers": 0}, {"layers": 40, "recompute": "full"}, {"layers": 8}]},
     {"layers_per_stage": [20, 8, 10, 10], "stages": [{"layers": 30}, {"layers": 18}]},
     {"tp": 12, "devices": 96},
+    {"recompute": {"selective": ["core_attn", "layernorm", "mlp"]}},
+    {"moe": EXPERTS, "recompute": {"selective": ["moe", "shared_experts"]}, "preset": "primus"},
     {"ep": 1, "etp": 1},
     {"pp": 4, "layers_per_stage": [8, 8, 16, 16], "recompute": {"full": 16}},
 ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rows import GPT, context_of, job_of, row, taken
 
-from planner.dims import ALL_LAYERS, CODES
+from planner.dims import ALL_LAYERS, CODES, code_of_modules
 from planner.workloads import training
 
 FULL, NONE = CODES["recompute"].index("full"), CODES["recompute"].index("none")
@@ -40,6 +40,37 @@ def test_the_fewest_layers_that_fit_are_recomputed(mesh, tightness):
     added = more.recompute_layers[2:]
     assert added.tolist() == ([float(fitting[0])] if fitting else [])
     assert (used[2:] <= limit).all()
+
+
+MIXTURE = {**GPT, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 2048}}
+ACTIVATION, CHEAP = (code_of_modules(m) for m in (["moe_act"], ["moe_act", "layernorm"]))
+
+
+def test_the_lightest_set_of_modules_that_fits_is_recomputed():
+    context = context_of(job_of(model=MIXTURE, devices=8, batch=64))
+    mesh = {"ep": 8, "micro_batch": 4}
+    dims, (most, least) = pair(context, **mesh)
+    held = {
+        code: taken(training.memory_of(context, row(context, recompute=m, **mesh)).total_bytes)
+        for code, m in ((ACTIVATION, ("moe_act",)), (CHEAP, ("moe_act", "layernorm")))
+    }
+    assert least < held[CHEAP] < held[ACTIVATION] < most
+    for limit, wanted in (
+        (held[ACTIVATION], [ACTIVATION]),
+        (held[ACTIVATION] - 1.0, [CHEAP]),
+        (held[CHEAP] - 1.0, []),
+    ):
+        more, used = saved(context, dims, limit, offload=False)
+        added = more.recompute[2:][more.recompute[2:] > FULL]
+        assert added.tolist() == wanted
+        assert (used[2:] <= limit).all()
+
+
+def test_a_stack_without_modules_recomputes_none():
+    context = context_of(job_of(model=MIXTURE, devices=8, batch=64, preset="fsdp-eager"))
+    dims, (most, least) = pair(context, ep=8, micro_batch=4)
+    more, _ = saved(context, dims, (most + least) / 2, offload=False)
+    assert (more.recompute <= FULL).all()
 
 
 def test_nothing_is_saved_where_nothing_is_missing():

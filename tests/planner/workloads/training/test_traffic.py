@@ -36,6 +36,18 @@ def test_what_is_recomputed_is_exchanged_again():
     assert again / plain == pytest.approx((6 * LAYERS + 2) / (4 * LAYERS + 2))
 
 
+def test_of_single_modules_the_mixture_alone_exchanges_its_tokens_again():
+    model = {**GPT, "moe": {"experts": 8, "top_k": 2, "ffn_hidden": 2048}}
+    context = context_of(job_of(model=model, devices=8, batch=16))
+    plain, light, whole = (
+        sent(context, ep=8, tp=2, recompute=modules)
+        for modules in ("none", ("moe_act", "layernorm"), ("moe", "layernorm"))
+    )
+    assert light == plain
+    assert whole["ep", "node"] / plain["ep", "node"] == pytest.approx(3 / 2)
+    assert whole["tp", "node"] == plain["tp", "node"]  # experts are not split by tp
+
+
 def test_the_stage_that_sends_most_counts():
     """Of four stages the first looks up and the last scores: one more all-reduce than others."""
     context = context_of(job_of(devices=8, batch=16))
