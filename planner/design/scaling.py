@@ -55,8 +55,7 @@ def scaling(
     group = inside if whole else np.full(len(replicas), row["zero_group"])
     columns["zero_group"] = group
     points = ParallelDims.from_columns(columns)
-    possible = _possible(points)
-    points = points.take(possible)
+    points = points.take(_possible(points) | (devices == row["devices"]))  # itself, as pinned
     largest = int(max(devices.max(), row["devices"]))
     profile = context.cluster.profile
     wide = cluster_of(job.hardware.model_copy(update={"slice": None}), profile, largest)

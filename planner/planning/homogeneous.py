@@ -21,6 +21,10 @@ from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["search"]
 
+HOPELESS = 2.0
+"""Smallest plan over the memory limit from which on no dealing of layers is tried: what the ends
+of a pipeline hold beside their layers is less than the layers of a stage (assumed)."""
+
 
 def search(
     job: Job[TrainingSpec], options: SearchOptions = DEFAULTS, *, staged: bool = True
@@ -89,6 +93,8 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
     if job.objective.metric == "energy":  # idle power bounds it from too far below to deal by
         return result
     if scale == 0.0 or found.status == "time_limit" or not len(result.dims):
+        return result
+    if found.least_bytes > HOPELESS * result.context.memory_limit_bytes:
         return result
     made = refined(
         job, result.context, result.dims, result.objective, scale,

@@ -34,6 +34,9 @@ CLOSE = 0.005
 """Share of the best objective by which a mesh left alone may still be better."""
 MOST_MESHES = 200
 """Meshes that are dealt at most, but for those like the best of them."""
+MOST_ARCS = 2e8
+"""Steps from one state of dealing to the next, over all meshes, from which on no more are dealt:
+models whose layers are of three kinds or more have many."""
 KIND = ("tp", "cp", "pp", "ep", "etp", "micro_batch", "consistency")
 """What meshes of one kind have in common; they are all dealt where the best is of that kind."""
 PRICED = 6
@@ -145,7 +148,7 @@ class _Dealing:
         choices = training.stage_choices(context, job.strategy, 2)
         self.modes = training.whole_modes(choices)
         self.found: list[tuple[ParallelDims, float]] = []
-        self.dealt = 0
+        self.dealt, self.arcs = 0, 0
 
     @property
     def hope(self) -> float:
@@ -171,7 +174,8 @@ class _Dealing:
             some = order[start : start + count]
             bound = self.scale * float(bounds.step_s[some[0]])
             late = deadline is not None and time.monotonic() > deadline
-            if bound >= self.hope * (1.0 - CLOSE) or start >= MOST_MESHES or late:
+            spent = start >= MOST_MESHES or self.arcs >= MOST_ARCS
+            if bound >= self.hope * (1.0 - CLOSE) or spent or late:
                 if start >= MOST_MESHES and not late:
                     self._like_the_best(few, order[start:], bounds)
                 return min(least, bound)
@@ -217,6 +221,7 @@ class _Dealing:
             context, chosen, self.job.strategy, context.memory_limit_bytes, slowest,
             int(bounds.longest[rows].max()),
         )  # fmt: skip
+        self.arcs += 0 if made is None else made[0].key.size * len(rows)
         least, dealt = np.inf, []
         for i, row in enumerate(rows):
             bound = self.scale * float(bounds.step_s[row])

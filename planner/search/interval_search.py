@@ -14,7 +14,7 @@ Parts: `Tables`, `Chosen`, `Search`.
 import heapq
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class Tables:
              start, the last one the end
     key    : (states, arcs) key of the run that it takes; -1: no arc
     floor  : the slowest load is never less
+    opening : states and arcs of the runs that may come first
     """
 
     start: Index
@@ -51,6 +52,12 @@ class Tables:
     before: Index
     key: Index
     floor: float = -np.inf
+    opening: tuple[Index, Index] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the runs that may come first."""
+        first = np.nonzero((self.before == 0) & (self.key >= 0))
+        object.__setattr__(self, "opening", (first[0], first[1]))
 
     @property
     def groups(self) -> int:
@@ -142,15 +149,14 @@ class Search:
         cost = np.where(tables.load <= threshold, tables.cost, np.inf)
         least = np.minimum.reduceat(cost, tables.start, axis=0)
         least = np.concatenate([least, np.full((1, least.shape[1]), np.inf)])  # key -1
+        reached, arcs = _opened(tables, least[:, 0])
         states = np.arange(len(tables.key))
-        reached = np.full(len(states), np.inf)
-        reached[0] = 0.0
-        arcs = []
-        for group in range(tables.groups):
-            total = reached[tables.before] + least[tables.key, group]
+        for group in range(1, tables.groups):
+            rows = states if group < tables.groups - 1 else states[-1:]  # all of it is dealt then
+            total = reached[tables.before[rows]] + least[tables.key[rows], group]
             arc = np.argmin(total, axis=1)
-            reached = total[states, arc]
-            arcs.append(arc)
+            reached = total[np.arange(len(rows)), arc]
+            arcs.append(np.broadcast_to(arc, len(states)) if len(rows) < len(states) else arc)
         if reached[-1] == np.inf:
             return None
         found = _traced(tables, cost, arcs, float(reached[-1]))
@@ -159,6 +165,17 @@ class Search:
             self.best, self.objective = found, objective
         self.seen.append(found)
         return found
+
+
+def _opened(tables: Tables, least: Figures) -> tuple[Figures, list[Index]]:
+    """Cost of every state behind the first group, which starts where nothing is dealt."""
+    state, arc = tables.opening
+    cost = least[tables.key[state, arc]]
+    order = np.lexsort((-arc, -cost))  # the cheapest is written last, the first arc of equals
+    reached = np.full(len(tables.key), np.inf)
+    arcs = np.zeros(len(tables.key), np.intp)
+    reached[state[order]], arcs[state[order]] = cost[order], arc[order]
+    return reached, [arcs]
 
 
 def _traced(tables: Tables, cost: Figures, arcs: list[Index], total: float) -> Chosen:

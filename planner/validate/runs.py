@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from hardware_profiles.stack import load_stack, stack_names
 from planner.errors import SpecError
@@ -32,6 +33,8 @@ __all__ = ["Measured", "Run", "RunsFile", "Source", "job_of", "load_runs"]
 
 MAX_BYTES = 50_000_000
 MAX_NODES = 5_000_000
+LEAST_PEAK_BYTES = 1e6
+"""A peak of fewer bytes is in another unit."""
 ONE_LINE = re.compile(r" *- (\{.*\})[ \r]*")
 
 
@@ -74,7 +77,7 @@ class Run(Section):
     job: dict[str, object]
     measured: Measured
     inferred: tuple[str, ...] = ()
-    line: int | None = None
+    line: SkipJsonSchema[int | None] = None
 
 
 class RunsFile(Section):
@@ -82,7 +85,7 @@ class RunsFile(Section):
 
     source: Source
     runs: Annotated[tuple[Run, ...], Field(min_length=1)]
-    path: str = ""
+    path: SkipJsonSchema[str] = ""
 
 
 def load_runs(path: Path) -> RunsFile:
@@ -107,9 +110,28 @@ def load_runs(path: Path) -> RunsFile:
             here = ("runs", index)
             _fill(run, "line", document.line_of(here), document, here)
     try:
-        return RunsFile.model_validate_json(json.dumps(raw), strict=True)
+        made = RunsFile.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise spec_error(error, document, _grammar()) from None
+    _check(made, document)
+    return made
+
+
+def _check(file: RunsFile, document: Document) -> None:
+    """Refuse ids given twice, runs that measured nothing, and memory in another unit."""
+    first: dict[str, int | None] = {}
+    for index, run in enumerate(file.runs):
+        at: PathKey = ("runs", index, "measured")
+        if run.id in first:
+            said = f"{shown(run.id)} is given twice, first on line {first[run.id]}"
+            raise document.error(said, ("runs", index, "id"))
+        first[run.id] = run.line
+        if not run.measured.model_fields_set:
+            raise document.error(f"says nothing: one of {', '.join(Measured.model_fields)}", at)
+        peak = run.measured.peak_memory_bytes
+        if peak is not None and peak < LEAST_PEAK_BYTES:
+            said = f"{peak:g} counts bytes: {peak:g} GB is {peak:g}e9"
+            raise document.error(said, (*at, "peak_memory_bytes"))
 
 
 def job_of(run: Run, file: RunsFile) -> TrainingJob:

@@ -35,8 +35,11 @@ COARSE_MICRO_BATCH, SHORT_SEQUENCE = 8, 8192
 MAX_MICRO_BATCH = 32
 ODD_MICRO_BATCH = ((400, MAX_MICRO_BATCH), (1000, 6), (math.inf, 4))
 """Meshes up to which sizes that are no power of two are tried, and up to which size then."""
-TOKENS_PER_CHUNK = 512.0
-"""Least tokens of a context-parallel chunk worth a kernel (each rank holds two)."""
+FEW_DIVISORS = 8
+"""A batch of no more divisors (100 has 7 up to 32, 128 has 6) is cut by all of them."""
+TOKENS_PER_CHUNK, FEW_TOKENS = 512.0, 64.0
+"""Least tokens of a context-parallel chunk worth a kernel (each rank holds two), and the least for
+ranks that the batch cannot feed otherwise."""
 UNEVEN = 0.25
 """Most by which the fullest chunk may exceed the mean before virtual stages are not tried."""
 
@@ -99,10 +102,7 @@ def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) 
         groups = model.kv_heads_or_all
         mla = model.attention.kind == "mla"
         table.require("tp divides key-value heads", mla | _whole(groups / table["tp"]))
-    chunks = max(1.0, spec.sequence_length / TOKENS_PER_CHUNK / 2.0)
-    if wants.coarse and spec.sequence_length <= SHORT_SEQUENCE:
-        chunks = 1.0
-    table.cross("cp", wants.values("cp", _powers(min(chunks, devices))))
+    table.cross("cp", wants.values("cp", _powers(min(_most_context(context, wants), devices))))
     table.require(
         "2 cp divides the sequence",
         (table["cp"] == 1) | _whole(spec.sequence_length / (2.0 * table["cp"])),
@@ -120,6 +120,19 @@ def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) 
     _context_exchange(table, context, wants)
 
 
+def _most_context(context: Context, wants: Wants) -> float:
+    """Context-parallel ranks worth trying: chunks of some length, or what dp leaves without work.
+
+    Of p devices, no more than gcd(p, global batch) can be replicas.
+    """
+    spec, devices = context.spec, context.cluster.devices
+    chunks = spec.sequence_length / TOKENS_PER_CHUNK / 2.0
+    if wants.coarse and spec.sequence_length <= SHORT_SEQUENCE:
+        chunks = 1.0
+    unfed = devices // math.gcd(devices, spec.global_batch)
+    return max(1.0, chunks, min(spec.sequence_length / FEW_TOKENS / 2.0, unfed))
+
+
 def _narrowest(context: Context) -> float:
     model = context.spec.model
     if model.moe is None:
@@ -129,6 +142,8 @@ def _narrowest(context: Context) -> float:
 
 def _sequence(table: Table, context: Context, wants: Wants) -> None:
     """Shard the sequence over tp too where its tokens divide by tp and cp; else tp goes alone."""
+    if wants.values("sp", [0.0]) == [1.0] and wants.free("tp"):
+        table.require("sp is over tp above 1", table["tp"] > 1)
     policy = context.stack.supports.sequence_parallel
     several = table["tp"] > 1
     shards = several & _whole(context.spec.sequence_length / (table["tp"] * table["cp"]))
@@ -221,7 +236,9 @@ def _micro_batches(batch: int, rows: int, coarse: bool) -> list[float]:
     if coarse:
         return _powers(COARSE_MICRO_BATCH)
     odd = next(size for meshes, size in ODD_MICRO_BATCH if rows <= meshes)
-    return sorted({*_powers(MAX_MICRO_BATCH), *_divisors(batch, odd)})
+    every = _divisors(batch, MAX_MICRO_BATCH)
+    few = every if len(every) <= FEW_DIVISORS else _divisors(batch, odd)
+    return sorted({*_powers(MAX_MICRO_BATCH), *few})
 
 
 def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:

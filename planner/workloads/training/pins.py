@@ -237,6 +237,13 @@ def tp_has_heads(job: TrainingJob) -> Finding:
     return "strategy.tp", f"tp {tp} is more than the model's {heads} attention heads"
 
 
+def sequence_parallel_has_tp(job: TrainingJob) -> Finding:
+    """Refuse sp, which shards the sequence over tp, with tp 1."""
+    if job.strategy.pinned("sp") is not True or job.strategy.pinned_count("tp") != 1:
+        return None
+    return "strategy.sp", "sp true shards the sequence over the ranks of tp, but tp is 1"
+
+
 def sequence_splits(job: TrainingJob) -> Finding:
     """Require that cp, and with sp also tp, divide sequence_length."""
     sharded = ("cp", "tp") if job.strategy.pinned("sp") is True else ("cp",)
@@ -263,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     experts_are_there,
     experts_fit_a_stage,
     tp_has_heads,
+    sequence_parallel_has_tp,
     sequence_splits,
 )
 OVER_POOLS: tuple[Rule, ...] = (

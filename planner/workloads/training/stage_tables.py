@@ -75,7 +75,8 @@ def stage_tables(
     """
     pp, vpp = int(dims.pp[0]), int(dims.vpp[0])
     kinds = tuple(context.kinds)
-    walked = _contiguous(kinds, longest) if vpp == 1 else _anywhere(kinds, longest, vpp)
+    fewest = len(kinds) - (pp - 1) * longest  # the other stages hold no more
+    walked = _contiguous(kinds, longest) if vpp == 1 else _anywhere(kinds, longest, vpp, fewest)
     if walked is None:
         return None
     keys, before, arcs = walked
@@ -145,20 +146,26 @@ def _contiguous(kinds: Sequence[int], longest: int) -> Walk:
     return list(ids), before, arcs
 
 
-def _anywhere(kinds: Sequence[int], longest: int, chunks: int) -> Walk | None:
-    """Keys of all counts by kind that so many chunks may hold; states are the counts dealt."""
+def _anywhere(kinds: Sequence[int], longest: int, chunks: int, fewest: int = 0) -> Walk | None:
+    """Keys of all counts by kind that so many chunks may hold; states are the counts dealt.
+
+    `fewest`, `longest`: layers of a stage.
+    """
     totals = [kinds.count(kind) for kind in range(max(kinds) + 1)]
     size = int(np.prod([total + 1.0 for total in totals]))
     if size > MOST_STATES:
         return None
-    keys = _of_chunks(kinds, longest, chunks)
-    states = np.array(list(np.ndindex(*(total + 1 for total in totals))))
-    left = states[:, None, :] - np.array(keys)[None, :, :]
-    possible = (left >= 0).all(axis=2)
-    before = np.ravel_multi_index(
-        tuple(np.moveaxis(np.maximum(left, 0), 2, 0)), [total + 1 for total in totals]
-    )
-    arcs = np.where(possible, np.arange(len(keys))[None, :], -1)
+    keys = [key for key in _of_chunks(kinds, longest, chunks) if sum(key) >= fewest]
+    if not keys:
+        return None
+    shape = [total + 1 for total in totals]
+    states, dealt = np.indices(shape).reshape(len(shape), size), np.array(keys).T
+    possible = np.ones((size, len(keys)), bool)
+    for state, count in zip(states, dealt, strict=True):
+        possible &= state[:, None] >= count
+    number = np.ravel_multi_index(tuple(dealt), shape)
+    before = np.arange(size)[:, None] - number  # counts that nowhere exceed: nothing is borrowed
+    arcs = np.where(possible, np.arange(len(keys)), -1)
     return keys, np.where(possible, before, 0), arcs
 
 

@@ -100,3 +100,11 @@ def test_a_slice_of_a_torus_scales_too():
     context, dims, made = scaled(job, zero=3)
     here = [p["step_time_s"] for p in made["points"] if p["devices"] == 64]
     assert here == [taken(training.cost(context, dims).total_s)]
+
+
+def test_microbatches_that_a_pin_leaves_over_still_have_a_point():
+    """32 microbatches over 3 stages, interleaved: a pin may; no other count has them whole."""
+    job = job_of(devices=6, batch=64)
+    _, _, made = scaled(job, pp=3, vpp=2, schedule="interleaved", micro_batch=1)
+    assert [p["devices"] for p in made["points"]] == [6]
+    assert made["p_star"] == 6

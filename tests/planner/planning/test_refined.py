@@ -218,3 +218,21 @@ def test_choices_are_what_stack_and_job_allow():
         StageChoice(RECOMPUTE.index("projections")),
         StageChoice(full, 2.0),
     )
+
+
+def test_no_layers_are_dealt_where_nothing_can_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest plan of 70 billion parameters on one device is over the limit many times."""
+    monkeypatch.setattr("planner.planning.homogeneous.refined", lambda *_: pytest.fail("dealt"))
+    job = job_of(model="llama-3.1-70b", devices=2, batch=8)
+    assert not any(len(r.found.rows) for r in search(job))
+
+
+def test_work_on_many_kinds_of_layers_is_limited_and_the_bound_stays_true(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = job_of(model=MOE, devices=8, batch=32)
+    free = recommend.plan(job)["search"]
+    monkeypatch.setattr("planner.planning.refined.MOST_ARCS", 0.0)
+    limited = recommend.plan(job)["search"]
+    assert limited["objective"] >= free["objective"] * (1.0 - 1e-12)
+    assert limited["bound"] <= free["objective"] * (1.0 + 1e-12)

@@ -153,6 +153,11 @@ def test_serving_runs_are_read_and_their_jobs_wait(tmp_path: Path) -> None:
         ("measured: {", "measured: [{", 9, "not YAML"),
         ("  noise: 0.02", "  noise: 0.02\n  noise: 1", 5, "key given twice"),
         ("source:", "path: x\nsource:", 1, "unknown key 'path'"),
+        ("  - {id: a,", f"{RUN.rstrip()}\n  - {{id: a,", 10, "'a' is given twice, first on line 9"),
+        ("{step_time_s: 2.5, peak_memory_bytes: }", "{}", 9, "says nothing: one of step_time_s"),
+        ("{step_time_s: 2.5,", "{step_time_s: null,", 9, "measured: says nothing"),
+        ("bytes: }", "bytes: 60}", 9, "60 counts bytes: 60 GB is 60e9"),
+        ("{id: a,", "{id: a, notes: x,", 9, "allowed: id, group, job, measured, inferred"),
     ],
 )
 def test_faults_of_the_file(tmp_path: Path, old: str, new: str, line: int, said: str) -> None:

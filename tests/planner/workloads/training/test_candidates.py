@@ -268,3 +268,20 @@ def test_candidates_are_the_same_every_time(system, preset):
     assert all(
         np.array_equal(getattr(first, name), getattr(second, name)) for name in ParallelDims.names()
     )
+
+
+def test_ranks_that_the_batch_cannot_feed_may_share_short_sequences():
+    """100 sequences on 16 devices have 4 replicas at most: 4 more context ranks, of 64 tokens."""
+    assert values(listed(job_of(devices=16, batch=100, sequence=1024))[1], "cp") == [1, 2, 4]
+    assert values(listed(job_of(devices=16, batch=64, sequence=1024))[1], "cp") == [1]
+
+
+def test_a_batch_of_few_divisors_is_cut_by_all_of_them():
+    _, dims, _ = listed(job_of(devices=16, batch=100, sequence=1024))
+    assert {5.0, 25.0} <= set(values(dims, "micro_batch"))
+
+
+def test_sequence_parallelism_pinned_alone_asks_for_tensor_ranks():
+    dims = listed(job_of(strategy={"sp": True}))[1]
+    assert min(dims.tp) > 1
+    assert (dims.sp == 1).all()

@@ -36,6 +36,10 @@ WRONG: list[tuple[dict[str, object], str]] = [
         {"tp": 4, "cp": 1, "pp": 2, "dp": 32},
         "strategy.dp: dp 32 is not devices 512 / (tp 4 * cp 1 * pp 2) = 64",
     ),
+    (
+        {"tp": 1, "sp": True},
+        "strategy.sp: sp true shards the sequence over the ranks of tp, but tp is 1",
+    ),
     ({"tp": 4, "dp": 3}, "strategy.dp: tp 4 * dp 3 = 12 does not divide devices 512"),
     (
         {"tp": 4, "cp": 2, "pp": 1, "zero_group": 48},

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from planner.workloads.training.stage_tables import _anywhere
@@ -36,3 +37,16 @@ def test_no_stage_has_all_its_layers_of_one_of_two_kinds_that_alternate() -> Non
     walked = _anywhere((0, 1) * 10, 8, 2)
     assert walked is not None
     assert all(abs(a - b) <= 2 for a, b in walked[0])
+
+
+def test_a_stage_holds_what_the_others_cannot():
+    """Of 6 layers over 2 stages of at most 4, neither holds fewer than 2."""
+    made = _anywhere((0, 1) * 3, 4, 2, 2)
+    assert made is not None
+    keys, before, arcs = made
+    assert {sum(key) for key in keys} == {2, 3, 4}
+    for state, into in enumerate(np.ndindex(4, 4)):
+        for arc, number in enumerate(arcs[state]):
+            if number >= 0:
+                left = np.array(into) - keys[number]
+                assert before[state, arc] == np.ravel_multi_index(tuple(left), (4, 4))
