@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from hardware_profiles.load import ProfileError, load
-from hardware_profiles.runtime import recipes_of, with_recipes
+from hardware_profiles.runtime import with_recipes
 from hardware_profiles.stack import Switches, load_stack
 from planner.emit.text import one_line
 from planner.errors import SpecError
@@ -23,6 +23,7 @@ from planner.fields import Section
 from planner.models.config import ModelConfig
 from planner.strategy import MESH, RecomputeFull, RecomputeModules, Strategy
 from planner.workloads.training.footprint import BEYOND_HOST
+from planner.workloads.training.recipes import recipes_for
 from planner.workloads.training.spec import TrainingJob, TrainingSpec
 from planner.workloads.training.stages import even_layout
 
@@ -274,11 +275,10 @@ def _check(mesh: Mesh, workload: TrainingSpec) -> None:
 
 def _switches(job: TrainingJob) -> Switches:
     """Switches of the preset, with those of its runtime and of the job in their place."""
-    software, work = job.software, job.workload
+    software = job.software
     machine = job.hardware.systems[0] if len(job.hardware.systems) == 1 else ""
-    recipes = recipes_of(software.runtime, work.model.name, machine, work.precision)
     try:
-        base = with_recipes(load_stack(software.preset), recipes).switches
+        base = with_recipes(load_stack(software.preset), recipes_for(job, machine)).switches
     except KeyError:
         base = Switches()
     return base.under(software.switches())

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
 from hardware_profiles.lookup import compute_class, measured
-from hardware_profiles.runtime import recipes_of
 from hardware_profiles.schema import HardwareProfile
 from planner.cluster import Cluster
 from planner.cluster.torus import has_slice, slices_beside
@@ -17,6 +16,7 @@ from planner.plan.comparable import Interval
 from planner.workloads import training
 from planner.workloads.training.consistency import across_level
 from planner.workloads.training.context import DEFAULT_IMBALANCE
+from planner.workloads.training.recipes import recipes_for
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["LITTLE_GOODPUT", "notes"]
@@ -59,7 +59,7 @@ def _runtime(job: Job[TrainingSpec], cluster: Cluster) -> str:
     """Say which settings the recipes of the job's runtime brought."""
     software, work, machine = job.software, job.workload, cluster.profile.name
     own = software.switches()
-    found = recipes_of(software.runtime, work.model.name, machine, work.precision)
+    found = recipes_for(job, machine)
     brought: dict[str, object] = {
         name: on for one in found for name, on in one.switches.items() if name not in own
     }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from costmodels.products import Product
-from hardware_profiles.runtime import recipes_of, with_recipes
+from hardware_profiles.runtime import with_recipes
 from hardware_profiles.stack import Stack, Switches, load_stack
 from planner.cluster import Cluster
 from planner.graph import Block, WorkloadGraph
@@ -20,6 +20,7 @@ from planner.workloads.training.documents import Documents, layer_kinds
 from planner.workloads.training.graph import build
 from planner.workloads.training.operators import Adapters
 from planner.workloads.training.rates import Rates, rates_of
+from planner.workloads.training.recipes import recipes_for
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import Staging, pinned_staging
 
@@ -247,7 +248,7 @@ def make(
     stagings : by default the one that the job pins, if it does
     """
     spec, software = job.workload, job.software
-    recipes = recipes_of(software.runtime, spec.model.name, cluster.profile.name, spec.precision)
+    recipes = recipes_for(job, cluster.profile.name)
     stack = with_recipes(stack or load_stack(software.preset), recipes)
     switches = stack.switches.under(software.switches())
     if software.attention_kernels is not None:
