@@ -44,6 +44,8 @@ BEYOND_HOST = "beyond the host's memory"
 
 def offloaded(bits: Column, what: str) -> NDArray[np.bool_]:
     """Tell which plans, or stages, keep `what` in the host's memory, by their `offload`."""
+    if not bits.any():
+        return np.zeros(bits.shape, bool)
     bit = float(1 << OFFLOAD.index(what))
     return np.asarray(np.floor(bits / bit) % 2 == 1)
 

@@ -129,13 +129,22 @@ def _rows(
 Walk = tuple[list[Key], Index, Index]
 
 
+def _dealt(kinds: Sequence[int]) -> Index:
+    """Layers of each kind before every layer, and after the last: (layers + 1, kinds)."""
+    one = np.eye(max(kinds) + 1, dtype=int)[list(kinds)]
+    return np.concatenate([one[:1] * 0, np.cumsum(one, axis=0)])
+
+
+def _lengths(kinds: Sequence[int], longest: int) -> list[Key]:
+    """List the counts by kind of all contiguous runs that are not empty, each once."""
+    steps = _dealt(kinds)
+    runs = [steps[many:] - steps[:-many] for many in range(1, min(longest, len(kinds)) + 1)]
+    return [tuple(map(int, run)) for run in np.unique(np.concatenate(runs), axis=0)] if runs else []
+
+
 def _contiguous(kinds: Sequence[int], longest: int) -> Walk:
     """Keys of all contiguous runs; states are ends, arcs lengths."""
-    width, layers = max(kinds) + 1, len(kinds)
-    steps = np.zeros((layers + 1, width), int)
-    for at, kind in enumerate(kinds):
-        steps[at + 1] = steps[at]
-        steps[at + 1, kind] += 1
+    layers, steps = len(kinds), _dealt(kinds)
     ids: dict[Key, int] = {}
     arcs = np.full((layers + 1, longest + 1), -1, np.intp)
     for end in range(layers + 1):
@@ -175,17 +184,16 @@ def _of_chunks(kinds: Sequence[int], longest: int, chunks: int) -> list[Key]:
     Where kinds alternate, a run of n layers holds about as many of each: a stage cannot have all
     of its layers of one kind. Runs may overlap here, so that some counts are not to be had.
     """
-    single = _contiguous(kinds, longest)[0]
+    single = _lengths(kinds, longest)
     size = tuple(min(kinds.count(kind), longest) + 1 for kind in range(max(kinds) + 1))
     held = np.zeros(size, bool)
     held[(0,) * len(size)] = True
     for _ in range(chunks):
         more = held.copy()
         for run in single:
-            if any(run):
-                into = tuple(slice(n, None) for n in run)
-                from_ = tuple(slice(0, max(0, s - n)) for n, s in zip(run, size, strict=True))
-                more[into] |= held[from_]
+            into = tuple(slice(n, None) for n in run)
+            from_ = tuple(slice(0, max(0, s - n)) for n, s in zip(run, size, strict=True))
+            more[into] |= held[from_]
         if np.array_equal(more, held):
             break
         held = more
