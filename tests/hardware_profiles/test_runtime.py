@@ -56,6 +56,24 @@ def test_large_llamas_run_tensor_exchanges_under_products_but_in_nvfp4():
             assert set_ == ({} if precision == "nvfp4" else {"overlap_tp": True})
 
 
+@pytest.mark.parametrize(
+    ("runtime", "model", "overlaps"),
+    [
+        ("NeMo 24.07, page of commit 4c73f77", "llama2-70b", True),
+        ("NeMo launcher, page of commit e3b5040", "llama3-70b", True),
+        ("NeMo 23.08", "llama2-70b", False),
+        ("NeMo 24.07", "llama2-7b", False),
+        ("NeMo 24.07", "gpt3-20b", True),
+        ("NeMo 24.07", "gpt3-175b", False),
+        ("NeMo 24.07", "nemotron-340b", False),
+        ("NeMo 25.02", "nemotron-340b", True),
+    ],
+)
+def test_nemo_s_launcher_overlaps_tensor_exchanges_of_most_models(runtime, model, overlaps):
+    expected = {"overlap_tp": True} if overlaps else {}
+    assert switches_of(runtime, model, "dgx-h100", "fp8") == expected
+
+
 def modules(*names: str) -> dict[str, list[str]]:
     return {"selective": list(names)}
 
