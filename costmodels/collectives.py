@@ -13,6 +13,7 @@ Parts: the ring, tree, hierarchical and in-switch prices, `all_reduce_s`, `all_g
 import numpy as np
 
 from costmodels.hops import Span, size_of
+from costmodels.occupancy import distinct_share
 from costmodels.protocols import (
     cheapest_exchange_s,
     cheapest_s,
@@ -256,7 +257,7 @@ def all_gather_choice(span: Span) -> str:
     return _named_by_levels(span) if _by_levels(span) else "ring"
 
 
-def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
+def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0, *, once_a_rank: Num = 0.0) -> Num:
     """Time for each rank to send `sent_bytes` in equal parts to all ranks of the group.
 
         least over protocols of  start + max over levels of  alpha (r - 1) + V_level / beta_level
@@ -268,7 +269,8 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
     ----------
     sent_bytes : per rank, all destinations together, itself included
     copies     : k destinations drawn per token; tokens that go to one domain several times cross
-                 its link once, so V shrinks to D (1 - (1 - 1/D)^k) / k of itself, D domains
+                 its link once, so V shrinks to `distinct_share` of itself, over as many domains
+    once_a_rank : 1 where tokens that go to one rank several times go there once too
 
     Notes
     -----
@@ -281,11 +283,11 @@ def all_to_all_s(sent_bytes: Num, span: Span, copies: Num = 1.0) -> Num:
     inside: Num = 1.0
     for depth, hop in enumerate(span):
         crossing = (1.0 - inside / n) * hop.distance
+        share = distinct_share(n / inside, copies)
         if depth > 0:
-            domains = n / inside
-            distinct = domains * (1.0 - (1.0 - 1.0 / domains) ** copies)
-            crossing = crossing * np.minimum(1.0, distinct / copies) * inside  # of `inside` ranks
+            crossing = crossing * share * inside  # of `inside` ranks
         else:
+            crossing = crossing * np.where(np.asarray(once_a_rank) > 0.0, share, 1.0)
             crossing = crossing + hop.transport.own_exchanged / n
         waits.append(hop.alpha_s * hop.pass_steps)
         loads.append(crossed_s(hop, crossing))

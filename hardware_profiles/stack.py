@@ -119,13 +119,16 @@ class Family(_Frozen):
 class Switches(_Frozen):
     """Software switches of the job spec, all given (a preset's defaults).
 
-    `fused_experts`: one kernel of the experts' products takes in casts, bias and activation;
-    `cuda_graphs`: the step's kernels are replayed from a graph, and the host launches none.
+    `fused_dispatch`: the kernels that exchange experts' tokens put them in order, pad them and send
+    what several experts of a rank read once (DeepEP, HybridEP); `fused_experts`: one kernel of the
+    experts' products takes in casts, bias and activation; `cuda_graphs`: the step's kernels are
+    replayed from a graph, and the host launches none.
     """
 
     flash_attention: bool = True
     compile: bool = False
     fused_kernels: bool = True
+    fused_dispatch: bool = False
     fused_experts: bool = False
     cuda_graphs: bool = False
     overlap_grad_reduce: bool = True
@@ -187,6 +190,7 @@ class Stack(_Frozen):
                         buffers, its gradients are copied into one of two others and reduced every
                         microbatch; embedding and head are no units and stay whole through the
                         step; copies of the shards reduce once a step; no pipeline
+    pads_experts      : each expert's rows are padded by copies for products of low precision
     stacked_layers    : layers of a kind lie in one array: each is cut out of it where it is used,
                         and its gradient written into one that was cleared
     scatters_boundaries : without sequence parallelism, each tensor rank sends its part of what
@@ -222,6 +226,7 @@ class Stack(_Frozen):
     logged_bytes: Literal["device", "allocator"] = "device"
     fused_accumulation: bool = False
     sharded_units: bool = False
+    pads_experts: bool = False
     stacked_layers: bool = False
     scatters_boundaries: bool = False
     attention_kernels: AttentionKernels = "chip"

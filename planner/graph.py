@@ -58,6 +58,7 @@ class Op:
     flop     : per token
     traffic  : elements read and written per token, for work bound by memory
     exchanged : elements moved beside `traffic` where a layer's experts stand on several ranks
+    padded   : elements moved beside it where each expert's rows are padded, in either pass
     unfused  : elements moved beside it where no compiler or kernel of its own joins the op's parts
     gate     : the activation between the two products of experts, which one kernel may take in
     each     : launches for each expert held, of a library's loop over them
@@ -89,6 +90,7 @@ class Op:
     flop: float = 0.0
     traffic: float = 0.0
     exchanged: float = 0.0
+    padded: float = 0.0
     unfused: float = 0.0
     gate: bool = False
     each: float = 0.0

@@ -272,6 +272,9 @@ class Software(Section):
     fused_kernels: bool | None = Field(
         default=None, description="fused norms, activations and the like"
     )
+    fused_dispatch: bool | None = Field(
+        default=None, description="experts' tokens are ordered and padded by what exchanges them"
+    )
     fused_experts: bool | None = Field(
         default=None, description="casts, bias and activation inside the products of experts"
     )

@@ -67,6 +67,8 @@ BY_NAME: dict[str, Numbers] = {
     "overhead": between(1.0, 3.0),
     "exponent": between(-50.0, 300.0),
     "copies": counts(1, 16),
+    "domains": counts(1, 16),
+    "once_a_rank": counts(0, 1),
     "distance": between(1.0, 50.0),
     "m": counts(0, 10**6),
     "n": counts(0, 10**6),

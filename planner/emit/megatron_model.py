@@ -162,7 +162,7 @@ def moe_args(view: PlanView, header: Header) -> list[Arg]:
         ("--moe-ffn-hidden-size", str(moe.ffn_hidden)),
         ("--moe-layer-freq", pattern),
         ("--moe-grouped-gemm",),
-        ("--moe-token-dispatcher-type", "alltoall"),
+        *_dispatcher(view),
         *([("--moe-permute-fusion",)] if view.switches.fused_kernels else []),
     ]
     if shared:
@@ -170,6 +170,20 @@ def moe_args(view: PlanView, header: Header) -> list[Arg]:
     if shared and moe.shared_gate:
         args.append(("--moe-shared-expert-gate",))
     return args + _router(moe, header)
+
+
+def _dispatcher(view: PlanView) -> list[Arg]:
+    """Exchange by the communication library, or by kernels that also order and pad tokens."""
+    moe = view.model.moe
+    if moe is None or not view.switches.fused_dispatch or view.mesh.ep == 1:
+        return [("--moe-token-dispatcher-type", "alltoall")]
+    args: list[Arg] = [
+        ("--moe-token-dispatcher-type", "flex"),
+        ("--moe-flex-dispatcher-backend", "hybridep"),
+    ]
+    if moe.experts < FP32_ROUTER_FROM_EXPERTS:
+        args.append(("--moe-router-dtype", "fp32"))  # its kernels take no other weights
+    return args
 
 
 def _router(moe: MoE, header: Header) -> list[Arg]:

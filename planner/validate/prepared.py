@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from costmodels.units import Column
-from hardware_profiles.runtime import recipes_of, recompute_of
+from hardware_profiles.runtime import recompute_of
 from planner.cluster.choices import clusters
 from planner.cluster.levels import Cluster
 from planner.dims import ParallelDims
@@ -25,6 +25,7 @@ from planner.validate.runs import Run, RunsFile, job_of, load_runs
 from planner.workloads import training
 from planner.workloads.training.graph import flop_per_token
 from planner.workloads.training.module_pins import modules_are_there
+from planner.workloads.training.recipes import recipes_for
 from planner.workloads.training.spec import Lora, TrainingSpec
 from planner.workloads.training.stages import last_layout, short_layout
 
@@ -89,9 +90,7 @@ def _with_recipe(job: Job[TrainingSpec], machine: str) -> Job[TrainingSpec]:
 
     A run that did not fit so was not by the recipe: see `prepare`.
     """
-    work, given = job.workload, job.strategy
-    recipes = recipes_of(job.software.runtime, work.model.name, machine, work.precision)
-    said = recompute_of(recipes)
+    given, said = job.strategy, recompute_of(recipes_for(job, machine))
     if said is None or given.recompute is not None or given.stages is not None:
         return job
     mode = Strategy.model_validate({"recompute": said}).recompute

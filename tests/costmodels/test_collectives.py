@@ -250,8 +250,14 @@ def test_a_token_crosses_to_a_domain_once(domains: int, copies: int) -> None:
     assert dedup / dense == pytest.approx(once / every, rel=1e-12)
 
 
-def test_copies_save_nothing_inside_a_node() -> None:
-    assert all_to_all_s(1e9, ONE_NODE, 8.0) == all_to_all_s(1e9, ONE_NODE, 1.0)
+def test_copies_save_nothing_inside_a_node_unless_they_are_sent_once_a_rank() -> None:
+    plain = all_to_all_s(1e9, ONE_NODE, 1.0)
+    assert all_to_all_s(1e9, ONE_NODE, 8.0) == plain
+    assert all_to_all_s(1e9, ONE_NODE, 1.0, once_a_rank=1.0) == plain
+    waits = all_to_all_s(0.0, ONE_NODE)
+    joined = all_to_all_s(1e9, ONE_NODE, 8.0, once_a_rank=1.0)
+    share = 1.0 - (1.0 - 1.0 / 8.0) ** 8
+    assert float(joined - waits) == pytest.approx(share * float(plain - waits), rel=1e-12)
 
 
 def test_a_message_to_a_neighbour() -> None:

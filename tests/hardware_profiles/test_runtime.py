@@ -9,7 +9,8 @@ from hardware_profiles.stack import Switches, load_stack
 from planner.strategy import Strategy
 
 QWEN = ("qwen3-30b-a3b", "gb300-nvl72", "mxfp8")
-WHOLE = {"cuda_graphs": True, "fused_experts": True, "overlap_ep": True}
+FUSED = {"fused_dispatch": True}
+WHOLE = {"cuda_graphs": True, "fused_experts": True, "overlap_ep": True, **FUSED}
 
 
 def switches_of(runtime: str | None, model: str, machine: str, precision: str) -> dict[str, bool]:
@@ -28,8 +29,9 @@ def switches_of(runtime: str | None, model: str, machine: str, precision: str) -
         ("Megatron Bridge 26.06", WHOLE),
         ("Megatron-Bridge", WHOLE),  # no release: today's
         ("Megatron-Bridge, tuned by us", WHOLE),
-        ("Megatron-Bridge 26.04.01", {}),
-        ("Megatron-Bridge 25.11", {}),
+        ("Megatron-Bridge 26.04.01", FUSED),
+        ("Megatron-Bridge 25.11", FUSED),
+        ("Megatron-Bridge 25.09", {}),
         ("Megatron-Bridges 26.06", {}),
         ("Megatron 26.06", {}),
         ("NeMo 26.06", {}),
@@ -45,8 +47,8 @@ def test_a_recipe_is_for_its_models_machines_and_precisions():
     runtime = "Megatron-Bridge 26.06"
     assert switches_of(runtime, "Qwen3 30B-A3B", *QWEN[1:]) == WHOLE
     assert switches_of(runtime, "mixtral-8x7b", *QWEN[1:]) == {}
-    assert switches_of(runtime, QWEN[0], "dgx-h100", "mxfp8") == {}
-    assert switches_of(runtime, *QWEN[:2], "bf16") == {}
+    assert switches_of(runtime, QWEN[0], "dgx-h100", "mxfp8") == FUSED
+    assert switches_of(runtime, *QWEN[:2], "bf16") == FUSED
 
 
 def test_large_llamas_run_tensor_exchanges_under_products_but_in_nvfp4():

@@ -259,8 +259,13 @@ class Job(Model, Network):
         if self.on.compile or self.on.fused_experts:
             apart = 0.0
         moved = (touched + apart) * (1.0 if forward else 1.6)
-        if op.swapped and self.plan["ep"] > 1 and self.held() > 1:
+        if not op.swapped or (self.on.fused_dispatch and self.plan["ep"] > 1):
+            return moved
+        if self.plan["ep"] > 1 and self.held() > 1:
             moved += op.swapped
+        dropless = self.model["moe"].get("dropless", True)
+        if self.stack.pads_experts and self.product < self.act and dropless:
+            moved += 0.0 if self.on.fused_experts else op.swapped  # the same rows, to pad them
         return moved
 
     def loops(self, op: Work, forward: bool) -> float:
@@ -342,7 +347,8 @@ class Job(Model, Network):
         tokens = p["micro_batch"] * self.tokens / p["cp"] / p["tp"]
         size = tokens * moe["top_k"] * self.model["hidden"] * self.act
         load = self.load if moe.get("dropless", True) else 1.0
-        swap = load * self.exchange(self.group("ep"), size, float(moe["top_k"]))
+        joined = self.on.fused_dispatch
+        swap = load * self.exchange(self.group("ep"), size, float(moe["top_k"]), joined)
         return layer.trips * (swap + self.gather(self.group("etp"), size * p["etp"]))
 
 

@@ -242,8 +242,10 @@ class Network:
             return each[named]
         return min(each.values())
 
-    def exchange(self, ranks: list[int], size: float, copies: float = 1.0) -> float:
-        """Seconds of an all-to-all in which each rank sends `size` bytes."""
+    def exchange(
+        self, ranks: list[int], size: float, copies: float = 1.0, joined: bool = False
+    ) -> float:
+        """Seconds of an all-to-all in which each rank sends `size` bytes; `joined`: once a rank."""
         n = len(ranks)
         if n == 1:
             return 0.0
@@ -254,8 +256,9 @@ class Network:
             for depth, (r, _, rate, _) in enumerate(self.hops(ranks)):
                 domains = n / inside
                 once, kept = 1.0, self.levels[0].own("exchanged") / n
-                if depth:
+                if depth or joined:
                     once = min(1.0, domains * (1 - (1 - 1 / domains) ** copies) / copies)
+                if depth:
                     kept = 0.0
                 crossing = (1 - inside / n) * once * inside + kept
                 if r > 1:

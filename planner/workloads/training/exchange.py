@@ -12,6 +12,7 @@ import numpy as np
 
 from costmodels import collectives
 from costmodels.hops import Span
+from costmodels.occupancy import distinct_share
 from costmodels.units import Num
 from planner.dims import CP_COMM, ParallelDims
 from planner.graph import Block, Op
@@ -217,10 +218,13 @@ def expert_traffic(context: Context, block: Block, dims: ParallelDims, spans: Sp
     tokens = _local_tokens(context, dims) / dims.tp
     message = tokens * moe.top_k * context.spec.model.hidden * context.activation_bytes
     load = 1.0 if not moe.dropless else context.imbalance
-    a2a_s = load * collectives.all_to_all_s(message, spans["ep"], float(moe.top_k))
+    a2a_s = load * collectives.all_to_all_s(
+        message, spans["ep"], float(moe.top_k), once_a_rank=float(context.switches.fused_dispatch)
+    )
     gathered = message * dims.etp
     etp_s = collectives.all_gather_s(gathered, spans["etp"])
-    sent = (dims.ep - 1.0) / dims.ep * message + (dims.etp - 1.0) * message
+    once = distinct_share(dims.ep, moe.top_k) if context.switches.fused_dispatch else 1.0
+    sent = once * (dims.ep - 1.0) / dims.ep * message + (dims.etp - 1.0) * message
     return Traffic(trips * sent, trips * (a2a_s + etp_s))
 
 

@@ -12,6 +12,7 @@ from costmodels import products
 from costmodels.units import Num
 from planner.dims import ParallelDims
 from planner.graph import Op
+from planner.models.config import MoE
 from planner.workloads.training.context import Context
 
 __all__ = ["expert_load", "grouped_s", "loops", "passes"]
@@ -68,8 +69,20 @@ def passes(context: Context, op: Op, dims: ParallelDims) -> Num:
         traffic = 0.0
     elif not (context.switches.compile or context.switches.fused_experts):
         traffic = traffic + op.unfused
-    sorts = (dims.ep > 1) & (moe.experts > dims.ep)
-    return traffic + np.where(sorts, op.exchanged, 0.0)
+    several = dims.ep > 1
+    around = np.where(several & (moe.experts > dims.ep), op.exchanged, 0.0)
+    around = around + (op.padded if _pads(context, moe) else 0.0)
+    return traffic + np.where(several & context.switches.fused_dispatch, 0.0, around)
+
+
+def _pads(context: Context, moe: MoE) -> bool:
+    """Whether each expert's rows are copied to where they are padded for products, and back.
+
+    Not with one kernel of products, activation and cast, for which the router pads.
+    """
+    low = context.product_bytes < context.activation_bytes
+    apart = context.stack.pads_experts and not context.switches.fused_experts
+    return apart and low and moe.dropless
 
 
 def loops(context: Context, op: Op, dims: ParallelDims) -> Num:

@@ -208,9 +208,14 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
         f"{prefix}/router", Dim("experts", moe.experts), Dim("hidden", hidden), "", saved=hidden
     )
     router = replace(router, launches=10.0)  # scores, top k, masks, counts, auxiliary loss
-    swap = 2.0 * k * hidden  # what came by rank is put in the order of experts, or back
+    swap = 2.0 * k * hidden  # what came by rank is put in the order of experts, or back; or padded
     permute = memory(
-        f"{prefix}/permute", 2.0 * k * hidden, output=k * hidden, launches=8.0, exchanged=swap
+        f"{prefix}/permute",
+        2.0 * k * hidden,
+        output=k * hidden,
+        launches=8.0,
+        exchanged=swap,
+        padded=swap,
     )
     dispatch = Op(
         f"{prefix}/dispatch", "dispatch", rows=rows, output=k * hidden, launches=4.0
@@ -233,7 +238,7 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     combine = Op(f"{prefix}/combine", "dispatch", rows=rows, output=k * hidden, launches=2.0)
     biased = model.linear_bias or model.mlp_bias
     unpermute = memory(
-        f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden, exchanged=swap,
+        f"{prefix}/unpermute", (k + 1.0) * hidden, output=hidden, exchanged=swap, padded=swap,
         unfused=k * _EXPERT_BIAS * hidden * biased, each=2.0 * biased,
     )  # fmt: skip
     ops = [router, permute, dispatch, up, act, down, combine, unpermute]

@@ -127,7 +127,7 @@ def _gradients(op: Op) -> list[Op]:
     return [
         replace(
             bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic,
-            exchanged=op.exchanged, unfused=BACKWARD_TRAFFIC * op.unfused,
+            exchanged=op.exchanged, padded=op.padded, unfused=BACKWARD_TRAFFIC * op.unfused,
             each=BACKWARD_LOOPS * op.each,
         )
     ]  # fmt: skip

@@ -96,6 +96,23 @@ def test_balanced_routing_is_forced_only_where_the_job_says_so(plans: dict[str, 
     assert "--moe-aux-loss-coeff" not in args
 
 
+@pytest.mark.parametrize(("fused", "ep"), [(True, 8), (False, 8), (True, 1)])
+def test_tokens_are_exchanged_by_kernels_that_order_them_or_by_the_library(
+    plans: dict[str, Plan], fused: bool, ep: int
+) -> None:
+    plan = plans["case"]
+    plan["job"].setdefault("software", {})["fused_dispatch"] = fused
+    plan["strategy"] |= {"ep": ep, "etp": 1}
+    args, _ = said(plan)
+    if fused and ep > 1:
+        assert args["--moe-token-dispatcher-type"] == ("flex",)
+        assert args["--moe-flex-dispatcher-backend"] == ("hybridep",)
+        assert args["--moe-router-dtype"] == ("fp32",)
+    else:
+        assert args["--moe-token-dispatcher-type"] == ("alltoall",)
+        assert "--moe-flex-dispatcher-backend" not in args
+
+
 def test_experts_with_a_capacity(plans: dict[str, Plan]) -> None:
     moe = plans["case"]["job"]["workload"]["model"]["moe"]
     moe.update(dropless=False, capacity_factor=1.25, top_k=1)

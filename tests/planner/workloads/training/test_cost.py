@@ -181,6 +181,7 @@ def test_stages_that_all_choose_what_the_plan_does_cost_what_the_plan_costs():
                                     "fused_kernels", "overlap_grad_reduce", "chunked_loss",
                                     "fused_loss",
                                     "overlap_param_gather", "overlap_p2p", "fused_experts",
+                                    "fused_dispatch",
                                     "cuda_graphs", "master_weights"])  # fmt: skip
 @pytest.mark.parametrize("value", [True, False])
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])

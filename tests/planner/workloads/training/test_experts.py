@@ -34,6 +34,34 @@ def test_rows_are_sorted_where_a_rank_of_several_holds_several_experts(ep, sorte
         assert a["memory"] - b["memory"] == pytest.approx(moved / rate, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("ep", [1, 4])
+def test_in_low_precision_rows_are_padded_by_copies_unless_something_else_pads(ep):
+    """2 k h elements on the way to experts and as many back, in either direction."""
+    (low, rate), (wide, _) = passes(ep=ep, precision="fp8"), passes(ep=ep)
+    moved = 2 * 2 * TOP * HIDDEN * TOKENS * 2.0
+    for one, other in zip(low, wide, strict=True):
+        assert one["memory"] - other["memory"] == pytest.approx(moved / rate, rel=1e-9)
+    unpadded, _ = passes(ep=ep, precision="fp8", preset="fsdp-eager")
+    unpadded_wide, _ = passes(ep=ep, preset="fsdp-eager")
+    assert [p["memory"] for p in unpadded] == [p["memory"] for p in unpadded_wide]
+    joined, _ = passes(ep=ep, precision="fp8", software={"fused_experts": True})
+    joined_wide, _ = passes(ep=ep, software={"fused_experts": True})
+    assert [p["memory"] for p in joined] == [p["memory"] for p in joined_wide]
+
+
+def test_kernels_that_exchange_tokens_order_and_pad_them_and_send_once_a_rank():
+    """Of two copies over four ranks 1 - (3/4)^2 of four are distinct: 7/8 of the bytes cross."""
+    for precision, passed in (("bf16", 1), ("fp8", 2)):
+        plain, rate = passes(precision=precision)
+        fused, _ = passes(precision=precision, software={"fused_dispatch": True})
+        moved = passed * 2 * 2 * TOP * HIDDEN * TOKENS * 2.0
+        for one, other in zip(plain, fused, strict=True):
+            assert one["memory"] - other["memory"] == pytest.approx(moved / rate, rel=1e-9)
+            assert 7 / 8 < other["ep"] / one["ep"] < 0.95  # the start is not less
+    alone, _ = passes(ep=1, precision="fp8", software={"fused_dispatch": True})
+    assert alone == passes(ep=1, precision="fp8")[0]
+
+
 def test_a_clamp_and_a_bias_of_experts_cost_passes_unless_something_joins_them():
     plain, rate = passes()
     clamped, _ = passes({**MOE, "mlp_clamp": True})
