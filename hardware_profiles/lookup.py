@@ -3,8 +3,8 @@
 Formats are the job's (`workload.precision`). A chip without units for a format computes in the
 next wider one that it has. Knows no shapes and no times.
 
-Parts: `PRECISIONS`, `compute_class`, `peak_flop_per_s`, `matmul_kernel`, `matmul_training`,
-`measured`.
+Parts: `PRECISIONS`, `compute_class`, `computed_in`, `peak_flop_per_s`, `matmul_kernel`,
+`matmul_training`, `measured`.
 """
 
 from typing import Literal
@@ -16,6 +16,7 @@ from hardware_profiles.schema import Figure, HardwareProfile
 __all__ = [
     "PRECISIONS",
     "compute_class",
+    "computed_in",
     "matmul_kernel",
     "matmul_training",
     "measured",
@@ -44,6 +45,7 @@ _KERNEL: dict[_Peak, tuple[_Matmul, ...]] = {
     "fp4": ("fp4", "fp8", "bf16"),
     "int8": ("int8", "fp8", "bf16"),
 }
+_BITS: dict[_Peak, int] = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4}
 PRECISIONS = tuple(_LADDER)
 
 
@@ -66,6 +68,21 @@ def compute_class(profile: HardwareProfile, precision: str) -> _Peak:
         if name in profile.peak_flop_per_s:
             return name
     raise ProfileError(f"profile {profile.name} gives no {precision} peak", key="peak_flop_per_s")
+
+
+def computed_in(profile: HardwareProfile, precision: str) -> str:
+    """Precision that software computes in on a chip: `precision`, or one that it has units for.
+
+    >>> from hardware_profiles.load import load
+    >>> [computed_in(load("dgx-h100"), p) for p in ("mxfp8", "nvfp4", "bf16")]
+    ['fp8', 'fp8', 'bf16']
+    >>> computed_in(load("dgx-v100"), "fp8")
+    'fp16'
+    """
+    used = compute_class(profile, precision)
+    narrower = _BITS[_LADDER[precision][0]] < _BITS[used]
+    wanted = str(used) if narrower else precision
+    return profile.instead.get(wanted, wanted)
 
 
 def peak_flop_per_s(profile: HardwareProfile, precision: str) -> Figure:

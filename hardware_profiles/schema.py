@@ -184,6 +184,8 @@ class HardwareProfile(Frozen):
     vendor, family  : relatives share constants where a chip has no measurements (family: volta,
                       ampere, hopper, ada, blackwell, cdna3, cdna4, tpu, gaudi, cpu)
     peak_flop_per_s : dense peak by precision, FLOP/s
+    instead         : precisions that the chip has no units for, though it has a peak of their
+                      width, and the precision that software computes in there
     memory_bytes    : what a framework can allocate on an empty device
     memory_bytes_per_s : datasheet bandwidth of the device's memory
     network         : levels, inner to outer; the first is the scale-up domain (a *node*)
@@ -204,6 +206,7 @@ class HardwareProfile(Frozen):
     reliability: Reliability
     usd_per_device_hour: Figure
     kernels: Kernels
+    instead: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _check(self) -> "HardwareProfile":

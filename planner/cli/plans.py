@@ -34,7 +34,7 @@ def plan(
 
     loaded = spec.load_any(job)
     with spec.located(job), Progress() as progress:
-        check_targets(loaded.emit)
+        check_targets(loaded.emit, getattr(loaded.workload, "task", "pretrain"))
         answer = recommend.plan(loaded, time_limit_s=time_limit, progress=progress)
     show_plan(answer, json)
     if out is not None:

@@ -16,10 +16,11 @@ from planner.emit.text import Header, one_line
 from planner.emit.view import PlanView, read
 from planner.models.config import ModelConfig
 
-__all__ = ["NAME", "TARGET", "emit"]
+__all__ = ["NAME", "TARGET", "TASKS", "emit"]
 
 NAME = "jax"
 TARGET = "JAX 0.5 to 0.11 (jax.sharding.Mesh, run with 0.10)"
+TASKS: tuple[str, ...] = ("pretrain", "sft", "lora")
 
 Dim = tuple[str, int, str]
 """A tensor's dim: its name, its size, and the role that splits it (empty: whole)."""
@@ -51,7 +52,7 @@ def emit(plan: Mapping[str, object]) -> dict[str, str]:
         "gradients": Source("SHARDED_SPECS" if view.mesh.zero >= 2 else "COMPUTE_SPECS"),
         "states": Source("SHARDED_SPECS" if view.mesh.zero >= 1 else "COMPUTE_SPECS"),
         "shapes": {name: tuple(n for _, n, _ in dims) for name, dims in parameters.items()},
-        "dtype": DTYPES.get(view.workload.precision, "bfloat16"),
+        "dtype": DTYPES.get(view.precision, "bfloat16"),
         "recompute": "projections" if view.mesh.recompute_modules else view.mesh.recompute,
         "microbatches": view.mesh.microbatches,
     }
@@ -199,8 +200,10 @@ def _unsaid(view: PlanView, header: Header) -> None:
         header.not_expressible(f"recomputation of {mesh.recompute_layers} layers a stage", "of all")
     if mesh.offload:
         header.not_expressible(f"offload of {', '.join(mesh.offload)}", "kept on the device")
-    if workload.precision not in ("fp32", "bf16", "fp16"):
+    if view.precision not in DTYPES:
         header.not_expressible(f"precision {workload.precision}", "bf16")
+    if workload.adapters is not None:
+        header.not_expressible("low-rank adapters (task lora)", "specs as if all weights learnt")
     if workload.optimizer not in ("adam", "adamw"):
         header.not_expressible(f"optimizer {workload.optimizer}", "adam in the dry run")
     if mesh.stages or mesh.sharding:

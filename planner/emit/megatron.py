@@ -19,10 +19,12 @@ from planner.emit.pools import note_pools
 from planner.emit.text import Header, one_line, shell_word
 from planner.emit.view import PlanView, read
 
-__all__ = ["NAME", "TARGET", "emit"]
+__all__ = ["NAME", "TARGET", "TASKS", "emit"]
 
 NAME = "megatron"
 TARGET = "Megatron-Core 0.20.0 (Megatron-LM commit d98e8a64)"
+TASKS: tuple[str, ...] = ("pretrain", "sft")
+"""Its training script has no low-rank adapters."""
 
 TRIAL_STEPS = 100
 """Steps where the job says nothing of the run's tokens."""
@@ -151,11 +153,6 @@ def _training(view: PlanView, header: Header) -> list[Arg]:
         header.chosen(
             "the chat format (SFT_PROMPT_FORMAT); with DATA_PATH, a JSON Lines file of messages,"
             " conversations are packed and attention stays inside each"
-        )
-    elif view.workload.task == "lora":
-        header.not_expressible(
-            "low-rank adapters (task lora)",
-            "training of all parameters, with the memory and time that this takes",
         )
     return args
 

@@ -4,7 +4,7 @@ Says in the header what the plan chose and Megatron-Core cannot do, with the nea
 """
 
 from planner.emit.megatron_model import Arg
-from planner.emit.text import Header
+from planner.emit.text import Header, one_line
 from planner.emit.view import PlanView
 
 __all__ = ["kernel_args", "precision_args"]
@@ -12,7 +12,9 @@ __all__ = ["kernel_args", "precision_args"]
 
 def precision_args(view: PlanView, header: Header) -> list[Arg]:
     """Choose number formats of products, gradients and the optimizer."""
-    precision, switches = view.workload.precision, view.switches
+    precision, switches = view.precision, view.switches
+    if precision != view.workload.precision:
+        header.not_expressible(f"{view.workload.precision} on {one_line(view.system)}", precision)
     formats: dict[str, list[Arg]] = {
         "fp32": [],
         "fp16": [("--fp16",)],
@@ -27,7 +29,9 @@ def precision_args(view: PlanView, header: Header) -> list[Arg]:
     if nearest == "fp8":
         header.chosen("the FP8 recipe, tensorwise (current scaling)")
     args = list(formats[nearest])
-    if switches.grad_dtype == "bf16" and nearest != "fp32":
+    if nearest == "fp16":  # gradients are in fp16 unless told
+        args += [("--accumulate-allreduce-grads-in-fp32",)] * (switches.grad_dtype == "fp32")
+    elif switches.grad_dtype == "bf16" and nearest != "fp32":
         args.append(("--grad-reduce-in-bf16",))
     elif switches.grad_dtype == "fp16":
         header.not_expressible("gradients accumulated in fp16", "fp32")

@@ -14,10 +14,11 @@ from planner.emit.torchtitan_mesh import parallelism, recompute_source
 from planner.emit.torchtitan_model import conversions, family_of, model_values
 from planner.emit.view import PlanView, read
 
-__all__ = ["NAME", "TARGET", "emit"]
+__all__ = ["NAME", "TARGET", "TASKS", "emit"]
 
 NAME = "torchtitan"
 TARGET = "torchtitan 0.2.2 (commit b5bcd76c)"
+TASKS: tuple[str, ...] = ("pretrain", "sft", "lora")
 TRIAL_STEPS = 100
 """Steps where the job says nothing of the run's tokens."""
 
@@ -78,8 +79,8 @@ def _training(view: PlanView, header: Header) -> dict[Source, object]:
         param = "float32"
     else:
         param = "bfloat16"
-        if workload.precision == "fp16":
-            header.not_expressible("precision fp16", "bf16")
+        if view.precision == "fp16":
+            header.not_expressible("precision fp16", "bf16, emulated where units lack")
     if switches.grad_dtype != "fp32":
         header.not_expressible(f"gradients reduced in {switches.grad_dtype}", "fp32")
     return _keys(

@@ -8,7 +8,7 @@ Parts: `conversions`, `family_of`, `model_values`.
 """
 
 from planner.emit.render import Source, literal
-from planner.emit.text import Header
+from planner.emit.text import Header, one_line
 from planner.emit.torchtitan_mesh import layout
 from planner.emit.view import PlanView
 from planner.models.config import ModelConfig
@@ -157,7 +157,9 @@ def _adapted(model: ModelConfig, targets: str, header: Header) -> list[str]:
 
 def conversions(view: PlanView, header: Header) -> dict[str, object]:
     """Quantization and low-rank adapters: sources of converters, and names to import."""
-    precision, moe = view.workload.precision, view.model.moe
+    precision, moe = view.precision, view.model.moe
+    if precision != view.workload.precision and precision != "fp16":
+        header.not_expressible(f"{view.workload.precision} on {one_line(view.system)}", precision)
     compiled = f"model_compile_enabled={view.switches.compile}"
     names, sources = [], []
     if precision in QUANTIZED:

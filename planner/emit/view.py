@@ -11,10 +11,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from hardware_profiles.load import ProfileError, load
+from hardware_profiles.lookup import computed_in
 from hardware_profiles.runtime import with_recipes
 from hardware_profiles.stack import Switches, load_stack
 from planner.emit.text import one_line
@@ -97,6 +99,7 @@ class PlanView:
     ----------
     system        : the machine's name; empty where the job leaves a choice
     vendor        : nvidia, amd, google ...; empty where the profile cannot be read
+    precision     : that products are computed in: the job's, or what the machine has units for
     host_devices  : devices of one host, which one launcher serves (USUAL_HOST_DEVICES if unknown);
                     fewer where hosts would be left partly used
     steps         : optimizer steps of the run; None where the job gives no tokens
@@ -109,6 +112,7 @@ class PlanView:
     switches: Switches
     system: str
     vendor: str
+    precision: str
     host_devices: int
     steps: int | None
     checkpoint_steps: int | None
@@ -150,16 +154,17 @@ def read(plan: Mapping[str, object]) -> PlanView:
     except ValidationError as error:
         raise _not_a_plan("strategy", error) from None
     mesh = _mesh(chosen, parsed.workload)
-    system, vendor, host_devices = _machine(parsed)
+    machine = _machine(parsed)
     step_tokens = parsed.workload.global_batch * parsed.workload.sequence_length
     tokens = parsed.workload.tokens
     return PlanView(
         job=parsed,
         mesh=mesh,
         switches=_switches(parsed),
-        system=system,
-        vendor=vendor,
-        host_devices=max(d for d in range(1, host_devices + 1) if mesh.devices % d == 0),
+        system=machine.system,
+        vendor=machine.vendor,
+        precision=machine.precision,
+        host_devices=max(d for d in range(1, machine.devices + 1) if mesh.devices % d == 0),
         steps=None if tokens is None else max(1, math.ceil(tokens / step_tokens)),
         checkpoint_steps=_checkpoint_steps(plan),
         lost=_lost(plan),
@@ -284,19 +289,28 @@ def _switches(job: TrainingJob) -> Switches:
     return base.under(software.switches())
 
 
-def _machine(job: TrainingJob) -> tuple[str, str, int]:
-    """Name and vendor of the machine, and the devices of one of its hosts."""
-    systems = job.hardware.systems
+class _Machine(NamedTuple):
+    """The machine of a plan: its name and vendor, what it computes in, devices of a host."""
+
+    system: str
+    vendor: str
+    precision: str
+    devices: int
+
+
+def _machine(job: TrainingJob) -> _Machine:
+    systems, precision = job.hardware.systems, job.workload.precision
     if len(systems) != 1:
-        return "", "", USUAL_HOST_DEVICES
+        return _Machine("", "", precision, USUAL_HOST_DEVICES)
     try:
         profile = load(systems[0])
     except ProfileError:
-        return systems[0], "", USUAL_HOST_DEVICES
+        return _Machine(systems[0], "", precision, USUAL_HOST_DEVICES)
     node = profile.network[0].devices
     own = job.hardware.set.devices_per_node
     host = profile.host.devices
-    return systems[0], profile.vendor, own if own is not None and host == node else host
+    devices = own if own is not None and host == node else host
+    return _Machine(systems[0], profile.vendor, computed_in(profile, precision), devices)
 
 
 def _checkpoint_steps(plan: Mapping[str, object]) -> int | None:

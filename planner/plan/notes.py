@@ -7,7 +7,7 @@ number.
 from collections.abc import Mapping, Sequence
 
 from costmodels.reliability import FEW_DEVICES, mtbf_is_optimistic
-from hardware_profiles.lookup import compute_class, measured
+from hardware_profiles.lookup import computed_in, measured, peak_flop_per_s
 from hardware_profiles.schema import HardwareProfile
 from planner.cluster import Cluster
 from planner.cluster.torus import has_slice, slices_beside
@@ -25,7 +25,6 @@ LITTLE_GOODPUT = 0.7
 """Goodput below which a run waits for lost hosts more than for too few devices."""
 ODD_LATENCY_S = 1.0
 """Latency of a link from which on its unit may be mistaken; a satellite's is 0.6 s."""
-WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp4": 0}
 
 
 def notes(
@@ -115,13 +114,10 @@ def _waiting(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
 
 
 def _precision(profile: HardwareProfile, precision: str) -> str:
-    used = compute_class(profile, precision)
-    wanted = {"mxfp8": "fp8", "mxfp4": "fp4", "nvfp4": "fp4", "int4": "int8"}.get(
-        precision, precision
-    )
-    if WIDTHS[used] > WIDTHS[wanted]:
+    used = computed_in(profile, precision)
+    if used != precision:
         return f"{profile.name} has no {precision} units: matrix products are priced in {used}"
-    peak = profile.peak_flop_per_s[used]
+    peak = peak_flop_per_s(profile, precision)
     if peak.basis == "assumed":
         return f"the {used} peak of {profile.name} is assumed: {peak.source}"
     return ""

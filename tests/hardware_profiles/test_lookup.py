@@ -3,7 +3,7 @@
 import pytest
 
 from hardware_profiles.load import ProfileError, load, matmul_kernel, peak_flop_per_s
-from hardware_profiles.lookup import PRECISIONS, compute_class
+from hardware_profiles.lookup import PRECISIONS, compute_class, computed_in
 from hardware_profiles.schema import HardwareProfile
 
 
@@ -71,3 +71,21 @@ def test_a_profile_without_fp32_says_so() -> None:
     bare = h100.model_copy(update={"peak_flop_per_s": peaks})
     with pytest.raises(ProfileError, match="dgx-h100 gives no fp32 peak"):
         peak_flop_per_s(bare, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("system", "asked", "used"),
+    [
+        ("dgx-v100", "bf16", "fp16"),
+        ("dgx-v100", "fp8", "fp16"),
+        ("dgx-a100-80gb", "mxfp8", "bf16"),
+        ("dgx-h100", "mxfp8", "fp8"),
+        ("dgx-h100", "fp8", "fp8"),
+        ("dgx-b200", "mxfp8", "mxfp8"),
+        ("dgx-b200", "int4", "int4"),
+        ("mi300x", "nvfp4", "fp8"),
+        ("cpu-host", "bf16", "fp32"),
+    ],
+)
+def test_software_computes_in_what_there_are_units_for(system: str, asked: str, used: str):
+    assert computed_in(load(system), asked) == used

@@ -61,7 +61,7 @@ def planned(stand_in: Callable[..., None], sample: dict[str, Any]) -> list[dict[
         return sample
 
     def load(path: Path, sets: tuple[str, ...] = ()) -> SimpleNamespace:
-        return SimpleNamespace(path=str(path), emit=())
+        return SimpleNamespace(path=str(path), emit=(), workload=None)
 
     stand_in(
         "spec", load_any=load, located=lambda path: nullcontext(), schema=lambda: {"type": "x"}
@@ -110,7 +110,7 @@ def test_out_writes_the_plan_the_page_and_the_configurations(
     def emit_all(plan: dict[str, Any], targets: Sequence[str]) -> dict[str, str]:
         return {f"{target}/run.sh": plan["job"]["name"] for target in targets}
 
-    stand_in("emit", emit_all=emit_all, check_targets=lambda targets: None)
+    stand_in("emit", emit_all=emit_all, check_targets=lambda targets, task: None)
     stand_in("emit.write", write_files=lambda files, out: written.update(files=files, out=out))
     code, out, err = run("plan", "job.yaml", "--out", "o")
     assert code == 0

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from planner.emit import emit_all
 from planner.emit.megatron import emit
+from planner.errors import SpecError
 
 Plan = dict[str, Any]
 DATA = Path(__file__).parents[2] / "data" / "megatron_flags.json"
@@ -167,8 +169,52 @@ def test_packing_sft_and_adapters(
     assert args.tokenizer_type == "SFTTokenizer"  # the one that can read a conversation
     assert args.sft_tokenizer_prompt_format == "default"
     assert "# Not expressible: optimizer adafactor" in script
-    work.update(task="lora")
-    assert "low-rank adapters" in emit(plans["fsdp"])["pretrain.sh"]
+
+
+def test_adapters_are_left_to_those_that_can(plans: dict[str, Plan]) -> None:
+    """The launch script trains all weights: a lora plan in it would take other memory and time."""
+    plans["fsdp"]["job"]["workload"]["task"] = "lora"
+    with pytest.raises(SpecError, match="megatron cannot do task lora; allowed: torchtitan, jax"):
+        emit_all(plans["fsdp"], ["megatron"])
+    assert "LoRAConverter" in str(emit_all(plans["fsdp"], ["torchtitan"]))
+
+
+@pytest.mark.parametrize(
+    ("system", "asked", "given", "said"),
+    [
+        ("dgx-v100", "bf16", ["--fp16"], "bf16 on dgx-v100. Nearest: fp16"),
+        ("dgx-v100", "fp16", ["--fp16"], ""),
+        ("dgx-a100-80gb", "fp8", ["--bf16"], "fp8 on dgx-a100-80gb. Nearest: bf16"),
+        ("dgx-h100", "nvfp4", ["--bf16", "--fp8-recipe", "tensorwise"], "Nearest: fp8"),
+        ("dgx-h100", "mxfp8", ["--bf16", "--fp8-recipe", "tensorwise"], "Nearest: fp8"),
+        ("dgx-b200", "mxfp8", ["--bf16", "--fp8-recipe", "mxfp8"], ""),
+        ("dgx-b200", "nvfp4", ["--bf16", "--fp4-recipe", "nvfp4"], ""),
+    ],
+)
+def test_numbers_are_in_formats_that_the_machine_has(
+    plans: dict[str, Plan], launch: Callable[..., Any], system: str, asked: str, given: list[str],
+    said: str,
+) -> None:  # fmt: skip
+    job = plans["plain"]["job"]
+    job["hardware"]["system"], job["workload"]["precision"] = system, asked
+    script = emit(plans["plain"])["pretrain.sh"]
+    args = launch(script, split="pretrain_gpt.py").args
+    known = {"--fp16", "--bf16", "--fp8-recipe", "--fp4-recipe"}
+    assert [arg for arg in args if arg in known] == [arg for arg in given if arg in known]
+    assert set(given) <= set(args)
+    assert ("Not expressible" in script) == bool(said)
+    assert said in script
+
+
+@pytest.mark.parametrize(("kept", "flag"), [("fp32", True), ("bf16", False)])
+def test_gradients_of_fp16_are_in_fp32_where_the_plan_keeps_them_so(
+    plans: dict[str, Plan], launch: Callable[..., Any], kept: str, flag: bool
+) -> None:
+    job = plans["plain"]["job"]
+    job["workload"]["precision"], job["software"] = "fp16", {"grad_dtype": kept}
+    args = launch(emit(plans["plain"])["pretrain.sh"], split="pretrain_gpt.py").args
+    assert ("--accumulate-allreduce-grads-in-fp32" in args) is flag
+    assert "--grad-reduce-in-bf16" not in args  # which fp16 ignores
 
 
 def test_a_machine_without_cuda_is_said(plans: dict[str, Plan]) -> None:
