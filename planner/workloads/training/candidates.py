@@ -316,7 +316,10 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
         for scale in (1.0, 8.0) if supports.partial_group and not wants.coarse else ():
             group = np.floor(node * scale)
             inside = (group > 1) & (group < replicas) & (table["zero"] > 0)
-            options.append((group, inside & _whole(replicas / np.maximum(group, 1.0))))
+            # experts are shared by ranks of their own, as many times over as the rest
+            experts = group * table["tp"] / (table["ep"] * table["etp"])
+            whole = _whole(replicas / np.maximum(group, 1.0)) & _whole(experts)
+            options.append((group, inside & whole))
         table.choose("zero_group", options)
     replicas = table["dp"] * table["cp"] / table["sites"]
     table.require("zero_group divides dp cp", _whole(replicas / table["zero_group"]))

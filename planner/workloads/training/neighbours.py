@@ -79,6 +79,8 @@ def _groups(job: Job[TrainingSpec], context: Context, row: dict[str, float]) -> 
     ranks = int(row["dp"] * row["cp"] / row["sites"])
     small = [d for d in range(1, int(ranks**0.5) + 1) if ranks % d == 0]
     divisors = sorted({*small, *(ranks // d for d in small)})
+    experts = row["ep"] * row["etp"]  # whole copies of what they share, as the search has them
+    divisors = [d for d in divisors if d * row["tp"] % experts == 0]
     return [float(d) for d in divisors if d > 1 and d != row["zero_group"]]
 
 

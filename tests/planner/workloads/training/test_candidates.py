@@ -46,6 +46,8 @@ def test_every_candidate_can_be_built(raw):
         assert (model.moe.ffn_hidden % d.etp == 0).all()
     else:
         assert values(d, "ep") == values(d, "etp") == [1.0]
+    copied = (d.zero > 0) & (d.zero_group < d.replicas)  # copies of experts' shards are whole too
+    assert ((d.zero_group * d.tp) % (d.ep * d.etp) == 0)[copied].all()
     # the search keeps to what the stack can build
     assert set(values(d.take(d.pp == 1), "zero")) <= set(stack.zero)
     assert set(values(d.take(d.pp > 1), "zero")) <= set(stack.pipeline_zero)
@@ -213,6 +215,8 @@ def combinations(job, context):
                 depths, zeros, groups, modes, ways, experts
             ):
                 if zero == 0 and group != dp * cp:
+                    continue
+                if group * tp % (ep * etp):  # copies of the shards of experts would be no whole
                     continue
                 if schedule not in supports.schedules:
                     continue

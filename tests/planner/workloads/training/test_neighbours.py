@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rows import context_of, job_of, row, taken
+from rows import GPT, context_of, job_of, row, taken
 
 from planner.dims import ParallelDims
 from planner.workloads import training
@@ -65,3 +65,13 @@ def test_a_pinned_layout_keeps_its_stages():
 def test_every_chunk_keeps_a_layer():
     _, _, found = near(job_of(devices=16, batch=96), **START)
     assert (8 // (found.pp * found.vpp) - found.lean >= 1).all()
+
+
+def test_groups_that_share_states_hold_whole_copies_of_the_experts():
+    """Over 16 ranks with ep 4, a group of 2 would have half of an expert's ranks."""
+    moe = {"experts": 8, "top_k": 2, "ffn_hidden": 1024}
+    for ep, groups in ((1, {2.0, 4.0, 8.0}), (4, {4.0, 8.0}), (8, {8.0})):
+        job = job_of(model={**GPT, "moe": moe}, devices=16, batch=64)
+        context = context_of(job)
+        found = training.regrouped(job, context, row(context, zero=1, ep=ep))
+        assert set(found.zero_group.tolist()) == groups
