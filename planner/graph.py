@@ -60,10 +60,12 @@ class Op:
     exchanged : elements moved beside `traffic` where a layer's experts stand on several ranks
     padded   : elements moved beside it where each expert's rows are padded, in either pass
     unfused  : elements moved beside it where no compiler or kernel of its own joins the op's parts
+    scored   : elements moved in the backward pass alone, for gradients of the router's weights
     gate     : the activation between the two products of experts, which one kernel may take in
     each     : launches for each expert held, of a library's loop over them
     output   : elements of the result per token
     saved    : elements kept per token for the backward pass, in the op's own region
+    copied   : elements kept beside `saved`, of a copy that such parts make
     borrowed : another op keeps the same elements: they count where this one casts a copy of its own
     extra_saved : kept only where attention is not fused (softmax and its kin)
     scores   : entries of the score matrix per token, of attention
@@ -92,10 +94,12 @@ class Op:
     exchanged: float = 0.0
     padded: float = 0.0
     unfused: float = 0.0
+    scored: float = 0.0
     gate: bool = False
     each: float = 0.0
     output: float = 0.0
     saved: float = 0.0
+    copied: float = 0.0
     borrowed: bool = False
     extra_saved: float = 0.0
     scores: float = 0.0

@@ -259,6 +259,8 @@ class Job(Model, Network):
         if self.on.compile or self.on.fused_experts:
             apart = 0.0
         moved = (touched + apart) * (1.0 if forward else 1.6)
+        if not (forward or self.on.compile or self.on.fused_experts):
+            moved += op.scored
         if not op.swapped or (self.on.fused_dispatch and self.plan["ep"] > 1):
             return moved
         if self.plan["ep"] > 1 and self.held() > 1:

@@ -1,5 +1,6 @@
 """The oracle's memory: bytes by name on every stage."""
 
+from dataclasses import replace
 from typing import Any
 
 from oracle_job import Job
@@ -127,7 +128,10 @@ def _kept(job: Job, layer: Layer, op: Work) -> float:
         return 0.0
     if op.region == "experts":
         split = op.split == "in" or op.kind == "memory"
-        return op.kept * job.local("experts") / (p["etp"] if split else 1) * job.load
+        kept = op.kept
+        if not (job.on.compile or job.on.fused_experts):
+            kept += op.copied
+        return kept * job.local("experts") / (p["etp"] if split else 1) * job.load
     if op.kind == "attention" or op.split == "in" or (op.kind, op.region) == memory_heads:
         return op.kept * job.local("heads") / job.split(layer, op)
     if op.kind == "matmul" and op.split == "out" and job.family.keeps_gathered:
@@ -175,11 +179,19 @@ def _mode(job: Job, layer: Layer, mode: Any) -> float:
     every, softmax, entry, products, attention, seconds = _parts(job, layer)
     if modules := modules_of(mode):
         freed = {op.name: _freed(job, layer, [op]) for m in modules for op in freed_of(layer, m)}
+        if "moe_act" in modules and "moe" not in modules:
+            freed |= {"copy": _copies(job, layer)}
         return max(entry, every - sum(freed.values()) - softmax * ("core_attn" in modules))
     return {
         "none": every, "selective": every - softmax, "full": entry,
         "per-operator": entry + attention + seconds, "projections": entry + products,
     }["full" if isinstance(mode, dict) else mode]  # fmt: skip
+
+
+def _copies(job: Job, layer: Layer) -> float:
+    """Bytes of the clamped copy of what the experts' activation reads."""
+    acts = [replace(op, kept=0.0) for op in layer.ops if op.copied and layer.name == "moe"]
+    return _freed(job, layer, acts)
 
 
 def _freed(job: Job, layer: Layer, ops: list[Work]) -> float:
@@ -206,7 +218,9 @@ def _working(job: Job, layer: Layer, mode: Any) -> float:
     again = 0.0 if plain else every - _mode(job, layer, mode)
     if modules := modules_of(mode):  # one module at a time
         softmax = _parts(job, layer)[1] * ("core_attn" in modules)
-        again = max(softmax, *(_freed(job, layer, freed_of(layer, m)) for m in modules))
+        copies = {"moe_act": _copies(job, layer)}
+        each = (_freed(job, layer, freed_of(layer, m)) + copies.get(m, 0.0) for m in modules)
+        again = max(softmax, *each)
     return again + max(_gradients(job, layer, op) for op in layer.ops)
 
 

@@ -35,6 +35,8 @@ class Work:
     branches: float = 1.0
     swapped: float = 0.0
     apart: float = 0.0
+    scored: float = 0.0
+    copied: float = 0.0
     gate: bool = False
     looped: float = 0.0
     name: str = ""
@@ -136,7 +138,8 @@ class Model:
             clamped = 8 * top * width if m.get("mlp_clamp") else 0.0
             act = Work("memory", "experts", touched=top * (gates + 1) * width,
                         kept=top * gates * width, result=top * width, gate=True,
-                        apart=clamped)  # fmt: skip
+                        apart=clamped, scored=top * (gates + 1) * width,
+                        copied=top * gates * width if clamped else 0.0)  # fmt: skip
             down = Work("grouped", "experts", width, h, "in", kept=top * width,
                          weights=experts * width * h, result=top * h, looped=1.0)  # fmt: skip
             trip = Work("dispatch", "experts", result=top * h, starts=4.0)

@@ -7,6 +7,8 @@ Source: Korthikanti et al. 2022 (activations by op); the selective policy of tor
 `activation_checkpoint.py` (per-operator); MaxText's policy `minimal` (projections).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from costmodels.units import Num
@@ -37,7 +39,8 @@ def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> N
     if op.kind == "grouped" or op.split == "expert ffn":
         split = op.inner.name == op.split or op.kind == "memory"
         width = dims.etp if split else np.ones_like(dims.etp)
-        return op.saved * rows / width * _element(context, op) * expert_load(context)
+        each = rows / width * _element(context, op) * expert_load(context)
+        return (op.saved + _copied(context, op)) * each
     inside = op.kind == "attention" or (op.kind == "memory" and op.split not in ("", "sequence"))
     if inside or (op.kind == "matmul" and op.inner.name == op.split):
         kept: Num = op.part(op.saved * rows, dims.tp)
@@ -46,6 +49,12 @@ def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> N
     else:
         kept = op.saved * tokens.sequence
     return kept * _element(context, op) + _scores_bytes(context, op, tokens, dims)
+
+
+def _copied(context: Context, op: Op) -> float:
+    """Elements per token that an op keeps of a copy: none where its parts are joined."""
+    joined = context.switches.compile or context.switches.fused_experts
+    return 0.0 if joined else op.copied
 
 
 def _scores_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
@@ -135,14 +144,18 @@ def freed_bytes(context: Context, block: Block, dims: ParallelDims, code: int) -
     tokens = Rows.of(context, dims)
     left_out: dict[str, Num] = {}
     most: Num = 0.0
-    for ops in freed_together(block, code):
+    for again, ops in freed_together(block, code):
         freed = {
             op.name: saved_bytes(context, op, tokens, dims)
             - _scores_bytes(context, op, tokens, dims)
             for op in ops
         }
+        for op in again:
+            if op.copied and op.name not in freed:  # the copy is made anew
+                copy = replace(op, saved=0.0, extra_saved=0.0)
+                freed[op.name] = saved_bytes(context, copy, tokens, dims)
         most = np.maximum(most, sum(freed.values()))
-        left_out |= freed
+        left_out |= {name: np.maximum(b, left_out.get(name, 0.0)) for name, b in freed.items()}
     if "core_attn" in modules_of(code):
         scores = [_scores_bytes(context, op, tokens, dims) for op in block.phase("forward")]
         left_out["scores"] = sum(scores)

@@ -229,6 +229,7 @@ def _mixture(prefix: str, model: ModelConfig) -> list[Op]:
     act = memory(
         f"{prefix}/expert activation", k * (gates + 1.0) * width, "expert ffn", output=k * width,
         saved=k * gates * width, gate=True, unfused=k * _CLAMP * width * model.mlp_clamp,
+        scored=k * (gates + 1.0) * width, copied=k * gates * width * model.mlp_clamp,
     )  # fmt: skip
     down = Op(
         f"{prefix}/experts down", "grouped", rows=rows, cols=Dim("hidden", hidden),

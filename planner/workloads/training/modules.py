@@ -84,10 +84,14 @@ def run_again(block: Block, code: int) -> tuple[Op, ...]:
     return tuple(op for op in block.phase("forward") if _label(op) in names)
 
 
-def freed_together(block: Block, code: int) -> list[tuple[Op, ...]]:
-    """Return the operators whose inputs are not kept, module by module."""
+def freed_together(block: Block, code: int) -> list[tuple[tuple[Op, ...], tuple[Op, ...]]]:
+    """Return, module by module, the operators run again, and those whose inputs are not kept."""
+    forward = block.phase("forward")
     return [
-        tuple(op for op in block.phase("forward") if _label(op) in part.freed)
+        (
+            tuple(op for op in forward if _label(op) in part.again),
+            tuple(op for op in forward if _label(op) in part.freed),
+        )
         for part in _parts(block, code)
     ]
 

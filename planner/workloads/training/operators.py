@@ -106,7 +106,9 @@ def with_backward(ops: Sequence[Op]) -> tuple[Op, ...]:
 
 
 def _gradients(op: Op) -> list[Op]:
-    bare = replace(op, phase="backward", weights=0.0, saved=0.0, extra_saved=0.0, output=0.0)
+    bare = replace(
+        op, phase="backward", weights=0.0, saved=0.0, copied=0.0, extra_saved=0.0, output=0.0
+    )
     if op.kind in ("matmul", "grouped"):
         data = replace(
             bare, name=f"{op.name}.dgrad", cols=op.inner, inner=op.cols,
@@ -127,7 +129,7 @@ def _gradients(op: Op) -> list[Op]:
     return [
         replace(
             bare, name=f"{op.name}.backward", traffic=BACKWARD_TRAFFIC * op.traffic,
-            exchanged=op.exchanged, padded=op.padded, unfused=BACKWARD_TRAFFIC * op.unfused,
-            each=BACKWARD_LOOPS * op.each,
+            exchanged=op.exchanged, padded=op.padded, each=BACKWARD_LOOPS * op.each,
+            unfused=BACKWARD_TRAFFIC * op.unfused + op.scored,
         )
     ]  # fmt: skip

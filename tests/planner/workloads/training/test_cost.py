@@ -80,6 +80,7 @@ MIXTURE = {"experts": 8, "top_k": 2, "ffn_hidden": 2048, "first_dense_layers": 3
 )
 def test_every_module_agrees_with_the_oracle(modules, shared, precision):
     model = {**GPT, "gated_mlp": True, "moe": {**MIXTURE, "shared_experts": shared}}
+    model["mlp_clamp"] = shared > 0
     for flash in (True, False):
         job = job_of(model=model, devices=64, batch=64, precision=precision,
                      software={"flash_attention": flash})  # fmt: skip

@@ -66,6 +66,12 @@ def test_a_clamp_and_a_bias_of_experts_cost_passes_unless_something_joins_them()
     plain, rate = passes()
     clamped, _ = passes({**MOE, "mlp_clamp": True})
     biased, _ = passes({**MOE, "mlp_bias": True})
+    joined, _ = passes(software={"fused_experts": True})
+    activation = 3 * TOP * WIDTH * TOKENS * 2.0
+    # gate, up and the gradient read once more to sum up the gradients of the router's weights
+    for phase, share in ((0, 1.0), (1, 1.6 + 1.0)):
+        more = plain[phase]["memory"] - joined[phase]["memory"]
+        assert more == pytest.approx(share * activation / rate, rel=1e-9)
     for phase, share in ((0, 1.0), (1, 1.6)):
         base = plain[phase]["memory"]
         clamp, bias = 8 * TOP * WIDTH, 14 * TOP * HIDDEN

@@ -90,6 +90,19 @@ def test_what_a_module_frees(name, module):
     assert freed == pytest.approx(2 * TOKENS * (products + others), rel=1e-12, abs=1e-3)
 
 
+def test_a_clamped_copy_is_kept_unless_the_activation_is_run_again_or_joined():
+    """Gate and up of every copy of a token, clamped beside the ones that were not."""
+    clamped = {**DEEP, "mlp_clamp": True}
+    copy = 2 * TOKENS * LOAD * TOP * 2 * WIDTH
+    made, plain = context(clamped), context()
+    assert kept(made, "moe") - kept(plain, "moe") == pytest.approx(copy, rel=1e-12)
+    for modules in (("moe_act",), ("moe",), ("moe", "moe_act", "layernorm")):
+        assert kept(made, "moe", *modules) == pytest.approx(kept(plain, "moe", *modules))
+    joined = {"fused_experts": True}
+    made, plain = context(clamped, software=joined), context(software=joined)
+    assert kept(made, "moe") == kept(plain, "moe")
+
+
 def test_in_low_precision_inputs_of_products_are_smaller_and_the_router_s_is_not():
     made = context(precision="fp8")
     freed = kept(made, "moe") - kept(made, "moe", "moe_act")
