@@ -10,20 +10,12 @@ from planner.importers import earlier
 from planner.importers.experts import latent, latent_mixture, mixture, qwen_mixture
 from planner.importers.fields import Fields
 from planner.importers.layers import alternating, every_layer, from_layer, layer_count
+from planner.importers.unlike import unlike_llama
 
 __all__ = ["FAMILIES", "Reader", "Shape", "like_llama"]
 
 Shape = dict[str, object]
 Reader = Callable[[Fields], Shape]
-
-_COMMON = (
-    "num_hidden_layers",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "vocab_size",
-)
-_STRANGE = ("mamba", "ssm_", "linear_", "hybrid_", "block_configs", "conv_", "add_swa_")
 
 
 def _base(f: Fields) -> Shape:
@@ -53,9 +45,10 @@ def like_llama(f: Fields) -> Shape:
     """Read an unknown family as llama with what it says of experts, latents and windows.
 
     Refused: what lacks the common keys, is no decoder, has no SiLU-gated MLP, or names parts that
-    we cannot say (state-space and linear-attention layers, layers that differ one by one).
+    we cannot say (state-space and linear-attention layers, layers that differ one by one, experts
+    in keys of its own). Absent `tie_word_embeddings` is true, as in transformers' base class.
     """
-    why_not = _unlike_llama(f)
+    why_not = unlike_llama(f)
     if why_not:
         name = f.text("model_type") or "(absent)"
         known = ", ".join(sorted(FAMILIES))
@@ -63,27 +56,15 @@ def like_llama(f: Fields) -> Shape:
             "model_type",
             f"{name[:60]} is not known, and is not llama-like: {why_not}; known: {known}",
         )
-    shape = _llama(f) | every_layer(f, absent=None)
+    tied = {"tied_embeddings": f.flag("tie_word_embeddings", True)}
+    shape = _llama(f) | tied | every_layer(f, absent=None)
     experts = ("num_local_experts", "num_experts", "n_routed_experts")
     if f.has("kv_lora_rank"):
-        shape |= {"attention": latent(f)}
+        own = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+        shape |= {"attention": latent(f) | {key: f.whole(key) for key in own}}
     if any(f.has(key) for key in experts):
         shape |= {"moe": mixture(f, f.whole(*experts))}
     return shape
-
-
-def _unlike_llama(f: Fields) -> str:
-    missing = [key for key in _COMMON if not f.has(key)]
-    if missing:
-        return f"it lacks {', '.join(missing)}"
-    if f.text("hidden_act") not in ("silu", "swish"):
-        return "its hidden_act is not silu"
-    decoders = ("ForCausalLM", "ForConditionalGeneration")
-    architectures = [str(name) for name in f.items("architectures") or ()]
-    if f.flag("is_encoder_decoder", False) or not all(a.endswith(decoders) for a in architectures):
-        return "it is no decoder"
-    strange = [str(key)[:40] for key in f.raw if str(key).startswith(_STRANGE)]
-    return f"it has {', '.join(strange)}" if strange else ""
 
 
 def _mistral(f: Fields) -> Shape:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from planner.errors import SpecError
 from planner.importers.families import FAMILIES, like_llama
 from planner.importers.fields import Fields
-from planner.importers.vision import tower
+from planner.importers.vision import other_senses
 from planner.models.config import ModelConfig
 
 __all__ = ["from_mapping", "read_config"]
@@ -42,7 +42,7 @@ def from_mapping(raw: Mapping[str, object], *, file: str = "", name: str = "cust
     fields = _language_model(whole)
     reader = FAMILIES.get(fields.text("model_type"), like_llama)
     try:
-        shape = {"name": name, "vision": tower(whole)} | reader(fields)
+        shape = {"name": name} | other_senses(whole) | reader(fields)
         return ModelConfig.model_validate(shape)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

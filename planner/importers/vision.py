@@ -1,19 +1,32 @@
 """The vision tower of a Hugging Face `config.json`, in the keys of `Vision`.
 
 Read are InternViT behind `internvl_chat` and the encoder of Qwen2.5-VL; of a model with another
-tower only the language model is read. How many images a sequence holds is the job's to say.
+tower only the language model is read, and `left_out` says so. How many images a sequence holds is
+the job's to say.
 
-Parts: `tower`.
+Parts: `other_senses`, `tower`.
 """
 
 from planner.importers.fields import Fields
 from planner.importers.layers import layer_count
 
-__all__ = ["tower"]
+__all__ = ["other_senses", "tower"]
 
 IMAGE_PIXELS = 448
 """Side of an image where the file leaves it to the data (assumed)."""
 Shape = dict[str, object]
+
+
+def other_senses(outer: Fields) -> Shape:
+    """Return the vision tower, and the name of each encoder that is not read."""
+    made = tower(outer)
+    said = []
+    for sense in ("vision", "audio"):
+        inner = outer.nested(f"{sense}_config")
+        if inner is not None and not (sense == "vision" and made is not None):
+            kind = inner.text("model_type") or "no type given"
+            said.append(f"{sense} encoder ({kind[:40]})")
+    return {"vision": made, "left_out": " and ".join(said) or None}
 
 
 def tower(outer: Fields) -> Shape | None:

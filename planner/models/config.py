@@ -92,6 +92,7 @@ class ModelConfig(_Frozen):
                      the projections of a full one
     mtp_layers     : multi-token-prediction layers after the last
     vision         : a vision tower before the embedding, or None
+    left_out       : what the model's file describes beside it and is not planned, for the record
 
     The rest are small tensors that count as parameters:
 
@@ -126,6 +127,7 @@ class ModelConfig(_Frozen):
     layer_types: tuple[LayerType, ...] | None = None
     mtp_layers: Count = 0
     vision: Vision | None = None
+    left_out: str | None = None
     qkv_bias: bool = False
     linear_bias: bool = False
     norm_bias: bool = False

@@ -13,6 +13,7 @@ from planner.cluster import Cluster
 from planner.cluster.torus import has_slice, slices_beside
 from planner.job import Job
 from planner.plan.comparable import Interval
+from planner.plan.odd_figures import odd_figures
 from planner.workloads import training
 from planner.workloads.training.consistency import across_level
 from planner.workloads.training.context import DEFAULT_IMBALANCE
@@ -23,8 +24,6 @@ __all__ = ["LITTLE_GOODPUT", "notes"]
 
 LITTLE_GOODPUT = 0.7
 """Goodput below which a run waits for lost hosts more than for too few devices."""
-ODD_LATENCY_S = 1.0
-"""Latency of a link from which on its unit may be mistaken; a satellite's is 0.6 s."""
 
 
 def notes(
@@ -36,6 +35,7 @@ def notes(
     """Return the notes of a plan, most important first; `figures` are its prediction's."""
     machines = {each.profile.name: each.profile for each in context.cluster.each}
     found = [
+        _left_out(job),
         _vendors(list(machines.values())),
         *(_precision(profile, job.workload.precision) for profile in machines.values()),
         *(_unmeasured(profile) for profile in machines.values()),
@@ -46,12 +46,13 @@ def notes(
         _waiting(job, figures),
         _sharded(context, strategy),
         _offload(job, strategy),
-        *(_slow_to_start(each) for each in context.cluster.each),
+        *(note for each in context.cluster.each for note in odd_figures(job, each)),
+        *(_idle(each) for each in context.cluster.each),
         _imbalance(job, strategy),
         _runtime(job, context.cluster),
         _failures(job, context),
     ]
-    return [note for note in found if note]
+    return [note for note in dict.fromkeys(found) if note]
 
 
 def _runtime(job: Job[TrainingSpec], cluster: Cluster) -> str:
@@ -72,6 +73,14 @@ def _runtime(job: Job[TrainingSpec], cluster: Cluster) -> str:
         f"the recipes of {software.runtime} for {work.model.name} in {work.precision} on {machine}"
         f" set {said}; a switch in software goes before them"
     )
+
+
+def _left_out(job: Job[TrainingSpec]) -> str:
+    """Say what the model's file describes and the plan leaves out."""
+    model = job.workload.model
+    if model.left_out is None:
+        return ""
+    return f"of {model.name} the language model alone is planned: its {model.left_out} is left out"
 
 
 def _vendors(machines: Sequence[HardwareProfile]) -> str:
@@ -176,11 +185,17 @@ def _foreign(profile: HardwareProfile, family: str) -> str:
     return f"the {family} stack does not run on {profile.vendor} devices; maxtext does"
 
 
-def _slow_to_start(cluster: Cluster) -> str:
-    """Say what a latency in other units than seconds would look like."""
-    late = [level for level in cluster.levels if level.latency_s >= ODD_LATENCY_S]
-    said = " and ".join(f"{level.latency_s:g} s of level {level.name}" for level in late)
-    return f"latency_s counts seconds: is it {said}? 1 microsecond is 1.0e-6" if late else ""
+def _idle(cluster: Cluster) -> str:
+    """Say that whole hosts are paid for where a job uses them in part."""
+    host = cluster.profile.host.devices
+    idle = -cluster.devices % host
+    if not idle or not cluster.profile.usd_per_device_hour.value:
+        return ""
+    return (
+        f"hosts of {cluster.profile.name} have {host} devices and are paid for whole: {idle} of"
+        f" {cluster.devices + idle} idle; for a share of a host give usd_per_device_hour"
+        f" x {cluster.devices}/{cluster.devices + idle}"
+    )
 
 
 def _sharded(context: training.Context, strategy: Mapping[str, object]) -> str:

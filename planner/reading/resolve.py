@@ -19,7 +19,7 @@ from planner.errors import SpecError
 from planner.job import Hardware, HardwareSet, Job, Pool, Software
 from planner.models.load import load as load_model
 from planner.models.load import names as model_names
-from planner.nearest import hint, shown
+from planner.nearest import hint, nearest, shown
 from planner.reading.document import Document, PathKey, Value, clean
 from planner.strategy import LocalSgd
 from planner.workloads.training.consistency import across_level
@@ -121,6 +121,10 @@ def _named_model(name: str, document: Document, base_dir: Path) -> Value:
             from planner.importers.huggingface import read_config
 
             path = base_dir / name
+            meant = None if path.exists() else _preset_like(name)
+            if meant is not None:
+                said = f"a preset is {meant}; repositories are not downloaded"
+                raise SpecError(f"{shown(name)}: no such file or folder; {said}")
             config = read_config(path / "config.json" if path.is_dir() else path)
         else:
             said = "or the path of a Hugging Face config.json"
@@ -131,6 +135,13 @@ def _named_model(name: str, document: Document, base_dir: Path) -> Value:
         raise document.error(f"cannot read {shown(name)}: {error}", ("workload", "model")) from None
     made: Value = config.model_dump(mode="json", exclude_none=True)
     return made
+
+
+def _preset_like(name: str) -> str | None:
+    """Return the preset that a repository's name, such as meta-llama/Llama-3.1-8B, may mean."""
+    if name.endswith(".json"):
+        return None
+    return nearest(name.replace("\\", "/").rsplit("/", 1)[-1], model_names())
 
 
 def resolve_function(document: Document, base_dir: Path) -> bool:

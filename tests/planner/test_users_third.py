@@ -206,7 +206,11 @@ hardware: {system: dgx-h100, devices: 8, set: {memory_bytes: 80}}
 @pytest.mark.parametrize(
     ("hardware", "strategy", "said"),
     [
-        ("system: dgx-v100, devices: 8", "", "the bf16 peak of dgx-v100 is assumed: no bf16 units"),
+        (
+            "system: dgx-v100, devices: 8",
+            "",
+            "dgx-v100 has no bf16 units: matrix products are priced in fp16",
+        ),
         (
             "system: dgx-h100, devices: 8, levels:"
             " [{name: node, devices: 8, bytes_per_s: 3.0e11, latency_s: 2}]",

@@ -339,9 +339,9 @@ CONFIGS: dict[str, Raw] = {
 
 
 def shapes(model: ModelConfig) -> dict[str, object]:
-    """All fields but the name, defaults filled in."""
+    """All fields but names, defaults filled in."""
     filled = {"kv_heads": model.kv_heads_or_all, "head_dim": model.head_dim_or_even}
-    return model.model_dump(exclude={"name"}) | filled
+    return model.model_dump(exclude={"name", "left_out"}) | filled
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -390,7 +390,7 @@ UNKNOWN = typed("brand_new", "BrandNewForCausalLM") | sizes(4, 64, 128, 8, 2, 10
 
 
 def test_an_unknown_family_is_read_as_llama_like() -> None:
-    as_llama = from_mapping(UNKNOWN | {"model_type": "llama"})
+    as_llama = from_mapping(UNKNOWN | {"model_type": "llama", "tie_word_embeddings": True})
     assert shapes(from_mapping(UNKNOWN)) == shapes(as_llama)
     moe = UNKNOWN | {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
     moe |= {"n_shared_experts": 1, "first_k_dense_replace": 1}
@@ -400,6 +400,22 @@ def test_an_unknown_family_is_read_as_llama_like() -> None:
     assert (read.shared_experts, read.first_dense_layers) == (1, 1)
     assert from_mapping(UNKNOWN | latent(16)).attention.kind == "mla"
     assert from_mapping(UNKNOWN | {"sliding_window": 8}).attention.window == 8
+    assert not from_mapping(UNKNOWN | {"tie_word_embeddings": False}).tied_embeddings
+    said_of_all = {"moe_layer_freq": 1, "router_aux_loss_coef": 0.01, "norm_topk_prob": True}
+    assert from_mapping(moe | said_of_all).moe == read
+
+
+def test_an_unknown_family_says_its_latent_attention_itself() -> None:
+    """A width that is absent is not DeepSeek's: MiniCPM3's values are 64 wide, not 128."""
+    with pytest.raises(SpecError, match="v_head_dim: is missing"):
+        from_mapping(UNKNOWN | latent(16) | {"v_head_dim": None})
+
+
+def test_a_tower_that_is_not_read_is_named() -> None:
+    outer = {"model_type": "llava", "vision_config": {"model_type": "clip_vision_model"}}
+    model = from_mapping(outer | {"text_config": UNKNOWN | {"model_type": "llama"}})
+    assert model.left_out == "vision encoder (clip_vision_model)"
+    assert from_mapping(UNKNOWN).left_out is None
 
 
 @pytest.mark.parametrize(
@@ -411,6 +427,9 @@ def test_an_unknown_family_is_read_as_llama_like() -> None:
         ({"is_encoder_decoder": True}, "it is no decoder"),
         ({"mamba_num_heads": 8}, "it has mamba_num_heads"),
         ({"hybrid_override_pattern": "M-M*"}, "it has hybrid_override_pattern"),
+        ({"moe_num_experts": 64, "moe_k": 6}, "it has moe_num_experts, moe_k"),
+        ({"num_experts": 8, "moe_layer_freq": 2}, "it has moe_layer_freq"),
+        ({"num_experts": 8, "shared_expert_intermediate_size": 64}, "it has shared_expert"),
         ({"model_type": None}, "(absent) is not known"),
     ],
 )
