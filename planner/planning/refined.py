@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.units import Column
-from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims
+from planner.dims import ALL_LAYERS, RECOMPUTE, ParallelDims, modules_of
 from planner.fold import fold
 from planner.job import Job
 from planner.search.interval_search import Search, Tables
+from planner.strategy import RecomputeModules
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.staging import StageChoice, Staging
@@ -96,8 +97,21 @@ def refined(
     dealing = _Dealing(job, context, best, scale, longest_s, objective_of, leader)
     meshes = _meshes(dims, training.orders_are_free(job))
     bound = dealing.run(meshes, deadline) if len(meshes) else np.inf
+    if len(meshes) and (modules := _modules(job, leader)):
+        dealing.pin(RecomputeModules.model_validate({"selective": modules}))
+        bound = min(bound, dealing.run(meshes, deadline))
     dealing.regroup()
     return dealing.made(dims, bound)
+
+
+def _modules(job: Job[TrainingSpec], leader: ParallelDims | None) -> tuple[str, ...]:
+    """Return the single modules that the best plan known recomputes by the search's own choice.
+
+    Stacks that have them take one list for all stages: they are dealt once more, with these on all.
+    """
+    if leader is None or not len(leader) or job.strategy.recompute is not None:
+        return ()
+    return modules_of(int(leader.recompute[0]))
 
 
 def _meshes(dims: ParallelDims, any_order: bool) -> ParallelDims:
@@ -145,8 +159,8 @@ class _Dealing:
         self.job, self.context, self.best, self.leader = job, context, best, leader
         self.scale, self.objective_of = scale, objective_of
         self.most = scale * longest_s
-        choices = training.stage_choices(context, job.strategy, 2)
-        self.modes = training.whole_modes(choices)
+        self.strategy = job.strategy
+        self.modes = training.whole_modes(training.stage_choices(context, self.strategy, 2))
         self.found: list[tuple[ParallelDims, float]] = []
         self.dealt, self.arcs = 0, 0
 
@@ -154,6 +168,11 @@ class _Dealing:
     def hope(self) -> float:
         """What the bound of a mesh must be below: the best objective, and the run's limits."""
         return min(self.best, self.most)
+
+    def pin(self, mode: RecomputeModules) -> None:
+        """Let all stages recompute so from here on."""
+        self.strategy = self.strategy.model_copy(update={"recompute": mode})
+        self.modes = training.whole_modes(training.stage_choices(self.context, self.strategy, 2))
 
     def run(self, meshes: ParallelDims, deadline: float | None) -> float:
         """Deal meshes in order of their bounds; return the least bound of all."""
@@ -218,7 +237,7 @@ class _Dealing:
         loose = LOOSE * bounds.least_s[rows]
         slowest = np.where(np.isfinite(bounds.slowest_s[rows]), bounds.slowest_s[rows], loose)
         made = training.stage_tables(
-            context, chosen, self.job.strategy, context.memory_limit_bytes, slowest,
+            context, chosen, self.strategy, context.memory_limit_bytes, slowest,
             int(bounds.longest[rows].max()),
         )  # fmt: skip
         self.arcs += 0 if made is None else made[0].key.size * len(rows)

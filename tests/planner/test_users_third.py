@@ -284,7 +284,7 @@ hardware: {system: dgx-b200, devices: 64}
 """
     pins = (
         "strategy: {tp: 1, cp: 1, pp: 2, vpp: 9, ep: 8, etp: 1, zero: 1, zero_group: 16,"
-        " micro_batch: 2, schedule: interleaved, recompute: none, offload: [],"
+        " micro_batch: 2, schedule: interleaved, recompute: {selective: [moe_act]}, offload: [],"
         " layers_per_stage: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 1]}\n"
     )
     pinned = ran(job + pins, "predict")["prediction"]
