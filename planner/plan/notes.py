@@ -116,6 +116,9 @@ def _waiting(job: Job[TrainingSpec], figures: Mapping[str, object]) -> str:
     goodput = figures.get("goodput")
     if not isinstance(goodput, float) or goodput >= LITTLE_GOODPUT or job.failure.spare_nodes:
         return ""
+    lost = [figures.get(key) for key in ("failures_expected", "preemptions_expected")]
+    if job.workload.tokens and sum(one for one in lost if isinstance(one, float)) < 1.0:
+        return ""  # a short run, and its last checkpoint
     return (
         f"lost hosts leave {goodput:.0%} of the time to the run, which has no spares:"
         " failure.spare_nodes are hosts that step in at once"

@@ -229,12 +229,31 @@ def _matmul_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
         product = replace(product, cast_bytes=0.0)
     element = context.product_bytes if low else context.activation_bytes
     m, n, k = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner))
-    return products.matmul_s(m, n, k, product, element, context.activation_bytes)
+    seconds = products.matmul_s(m, n, k, product, element, context.activation_bytes)
+    one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
+    return seconds + _unpack_s(context, op, one * two) if low else seconds
 
 
 def _grouped_s(context: Context, op: Op, rows: Num, dims: ParallelDims) -> Num:
     one, two = (_size(d, op, rows, dims) for d in (op.rows, op.cols, op.inner) if not d.per_token)
-    return experts.grouped_s(context, op, rows, one, two, dims)
+    moe = context.spec.model.moe
+    assert moe is not None
+    unpacked_s = _unpack_s(context, op, moe.experts / dims.ep * one * two)
+    return experts.grouped_s(context, op, rows, one, two, dims) + unpacked_s
+
+
+def _unpack_s(context: Context, op: Op, weights: Num) -> Num:
+    """Time to write frozen weights out in the bytes that a product reads, kept in fewer (QLoRA).
+
+        t = weights * (bytes kept + bytes read) / bandwidth of elementwise kernels
+
+    for every product, since nothing unpacked is kept. Source: Dettmers et al., arXiv:2305.14314,
+    section 3; the rate is assumed.
+    """
+    kept, read = context.frozen_bytes, context.product_bytes
+    if op.trainable or context.spec.adapters is None or kept >= read:
+        return 0.0
+    return weights * (kept + read) / context.rates.memory_bytes_per_s
 
 
 def _attention_s(context: Context, op: Op, dims: ParallelDims) -> Num:

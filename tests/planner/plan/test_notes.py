@@ -62,6 +62,13 @@ def test_what_is_plain_is_not(sections: dict[str, Any]) -> None:
     assert not any(word in text for word in ("is it", "counts", "joins", "paid for whole"))
 
 
+def test_a_short_run_does_not_wait_for_hosts() -> None:
+    """One step and its checkpoint: half of the time is no step, but no host is lost."""
+    assert "lost hosts" not in noted(workload={"tokens": 1000})
+    short = JOB | {"failure": {"node_mtbf_s": 1.0e4, "restart_s": 1.0e4}}
+    assert "lost hosts leave" in " ".join(notes_of(short))
+
+
 def test_a_vision_tower_that_is_not_planned_is_said(tmp_path: Path) -> None:
     inner = {"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 512, "vocab_size": 1000,
              "intermediate_size": 1024, "num_attention_heads": 8}  # fmt: skip

@@ -148,3 +148,38 @@ def test_combine_adds_category_by_category():
     for category in CATEGORIES:
         wanted = time.forward.exposed[category] + 3.0 * time.backward.exposed[category]
         assert np.allclose(both.exposed[category], wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("tp", [1, 2])
+def test_packed_frozen_weights_are_unpacked_for_every_product(tp):
+    """4-bit floats take 0.52 bytes with their scales: read, and written in the product's two."""
+    lora = {"task": "lora", "lora": {"rank": 8}}
+    plain, packed = (
+        context_of(job_of(batch=8, workload=lora | {"lora": {"rank": 8, "base_precision": base}}))
+        for base in ("bf16", "nf4")
+    )
+    dims = row(plain, tp=tp)
+    weights = (2048 * 6144 + 2048 * 2048 + 2 * 2048 * 8192) / tp
+    seconds = weights * (0.52 + 2.0) / plain.rates.memory_bytes_per_s
+    for phase in ("forward", "backward"):
+        before, after = (
+            taken(getattr(block_time(c, dense(c), dims), phase).exposed["matmul"])
+            for c in (plain, packed)
+        )
+        assert after - before == pytest.approx(seconds, rel=1e-9)
+
+
+def test_packed_experts_are_unpacked_once_each():
+    context = context_of(
+        job_of(model=MOE, batch=8, workload={"task": "lora", "lora": {"base_precision": "nf4"}})
+    )
+    plain = context_of(job_of(model=MOE, batch=8, workload={"task": "lora"}))
+    dims = row(plain, ep=2)
+    block = next(b for b in plain.graph.blocks if any(op.kind == "grouped" for op in b.ops))
+    other = next(b for b in context.graph.blocks if any(op.kind == "grouped" for op in b.ops))
+    before, after = (
+        taken(block_time(c, b, dims).forward.exposed["experts"])
+        for c, b in ((plain, block), (context, other))
+    )
+    weights = 16 / 2 * (2 if GPT["gated_mlp"] is False else 3) * 2048 * 1024
+    assert after - before == pytest.approx(weights * 2.52 / plain.rates.memory_bytes_per_s)
