@@ -16,6 +16,8 @@ from hardware_profiles.schema import HardwareProfile
 
 __all__ = ["ProfileError", "from_validation", "nearest"]
 
+SHORTEST, MOST_NAMES = 3, 3
+"""Letters of a word that names are searched for, and names that are told."""
 _Json = dict[str, object]
 _Loc = tuple[int | str, ...]
 
@@ -43,10 +45,17 @@ class ProfileError(Exception):
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the valid name nearest to `word`, or nothing."""
-    known = {name.lower(): name for name in valid}
-    close = get_close_matches(word[:80].lower(), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {known[close[0]]!r}?)" if close else ""
+    """Return `` (did you mean 'x'?)`` for the valid names nearest to `word`, or nothing.
+
+    Those that have the whole word in them come before those that are spelt alike.
+
+    >>> nearest("a100", ["dgx-v100", "dgx-a100-40gb"])
+    " (did you mean 'dgx-a100-40gb'?)"
+    """
+    known, said = {name.lower(): name for name in valid}, word[:80].lower()
+    close = [name for name in known if said in name] if len(said) >= SHORTEST else []
+    close = close[:MOST_NAMES] or get_close_matches(said, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {' or '.join(repr(known[name]) for name in close)}?)" if close else ""
 
 
 def from_validation(

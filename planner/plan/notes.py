@@ -49,6 +49,7 @@ def notes(
         *(note for each in context.cluster.each for note in odd_figures(job, each)),
         *(_idle(each) for each in context.cluster.each),
         _imbalance(job, strategy),
+        _optimizer(job),
         _runtime(job, context.cluster),
         _failures(job, context),
     ]
@@ -234,6 +235,13 @@ def _imbalance(job: Job[TrainingSpec], strategy: Mapping[str, object]) -> str:
         f"the busiest expert rank is taken to have {DEFAULT_IMBALANCE:g} times the mean load;"
         " model.moe.imbalance changes that"
     )
+
+
+def _optimizer(job: Job[TrainingSpec]) -> str:
+    """Say what of an optimizer's step is not priced."""
+    if job.workload.optimizer != "muon":
+        return ""
+    return "of muon its states are priced, not the products that make its updates orthogonal"
 
 
 def _failures(job: Job[TrainingSpec], context: training.Context) -> str:

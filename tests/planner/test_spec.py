@@ -472,3 +472,15 @@ def test_any_override_raises_spec_errors_only(key: str, value: str) -> None:
 def test_the_name_of_a_repository_is_told_its_preset() -> None:
     said = message("workload.model=meta-llama/Llama-3.1-8B-Instruct")
     assert "no such file or folder; a preset is llama-3.1-8b" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("a100", "'dgx-a100-40gb' or 'dgx-a100-80gb'"),
+        ("v6e", "'tpu-v6e'"),
+        ("dgx-h10", "'dgx-h100'"),
+    ],
+)
+def test_a_chip_is_told_the_machines_that_have_it(said: str, meant: str) -> None:
+    assert f"did you mean {meant}" in message(f"hardware.system={said}")

@@ -41,6 +41,7 @@ def notes_of(raw: dict[str, Any]) -> list[str]:
         ({"workload": {"tokens": 1000}}, "the run is one step: of 131,072 tokens"),
         ({"hardware": {"levels": [FAR]}}, "wan joins 2 sites of one node, 8 devices, each"),
         ({"hardware": {"devices": 1}}, "paid for whole: 7 of 8 idle"),
+        ({"workload": {"optimizer": "muon"}}, "not the products that make its updates orthogonal"),
     ],
     ids=str,
 )
