@@ -136,6 +136,8 @@ def _covers(job: Job[TrainingSpec], results: Sequence[Searched]) -> str:
         )
     if dealt:
         said += "; the bound is over all stages of all pipelines"
+    if job.objective.metric == "energy":
+        said += "; beside it, stages of their own that make a step shorter are tried"
     if isinstance(job.hardware.devices, DeviceRange):
         counts = sorted({r.context.cluster.devices for r in results})
         said += f"; of the range of devices only {', '.join(str(c) for c in counts)}"

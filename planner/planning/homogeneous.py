@@ -10,13 +10,16 @@ import dataclasses
 
 import numpy as np
 
+from costmodels.units import Column
 from planner.cluster.choices import clusters
+from planner.dims import ParallelDims
 from planner.job import Job
 from planner.planning.cluster_search import FEW_CLUSTERS, REFINED, on_full_grid, search_clusters
 from planner.planning.fewest_devices import fewest
 from planner.planning.pricing import longest_step_s, objective_of, worth_of_a_step
 from planner.planning.refined import refined
 from planner.planning.searched import DEFAULTS, Searched, SearchOptions
+from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
 
 __all__ = ["search"]
@@ -89,22 +92,27 @@ def _staged(
 
 
 def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> Searched:
-    scale, found = worth_of_a_step(job, result.context), result.found
-    if job.objective.metric == "energy":  # idle power bounds it from too far below to deal by
-        return result
+    by_energy = job.objective.metric == "energy"
+    aim = _by_time(job) if by_energy else job
+    scale, found = worth_of_a_step(aim, result.context), result.found
     if scale == 0.0 or found.status == "time_limit" or not len(result.dims):
         return result
     if found.least_bytes > HOPELESS * result.context.memory_limit_bytes:
         return result
+    hope = result.objective
+    if by_energy:
+        hope = np.inf if result.best is None else _values(aim, result.context, result.best)[0]
     made = refined(
-        job, result.context, result.dims, result.objective, scale,
-        longest_step_s(job, result.context),
-        lambda context, dims: objective_of(job, context, dims)(np.arange(len(dims))), deadline,
-        result.best,
+        aim, result.context, result.dims, hope, scale, longest_step_s(job, result.context),
+        lambda context, dims: _values(aim, context, dims), deadline, result.best,
     )  # fmt: skip
+    priced, bound = made.objective, made.bound
+    if by_energy:
+        priced = _values(job, made.context, made.dims)
+        bound = priced.min(initial=np.inf)
     added = len(result.dims) + np.arange(len(made.dims))
     rows = np.concatenate([found.rows, added])
-    values = np.concatenate([found.objective, made.objective])
+    values = np.concatenate([found.objective, priced])
     order = np.argsort(values, kind="stable")
     order = order[np.isfinite(values[order])]
     better = dataclasses.replace(
@@ -112,7 +120,8 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         rows=rows[order],
         objective=values[order],
         priced=found.priced + len(added),
-        bound=min(found.bound, made.bound),
+        status="feasible" if by_energy and bound < found.bound else found.status,
+        bound=min(found.bound, bound),
     )
     return dataclasses.replace(
         result,
@@ -120,5 +129,18 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         dims=result.dims.joined(made.dims),
         found=better,
         candidates=result.candidates + len(added),
-        dealt=made.dealt,
+        dealt=None if by_energy else made.dealt,
     )
+
+
+def _by_time(job: Job[TrainingSpec]) -> Job[TrainingSpec]:
+    """Return the job for the shortest step: idle power bounds energy from too far below to deal by.
+
+    What draws energy is mostly time; what is found is judged by its energy.
+    """
+    shortest = job.objective.model_copy(update={"metric": "step_time"})
+    return job.model_copy(update={"objective": shortest})
+
+
+def _values(job: Job[TrainingSpec], context: training.Context, dims: ParallelDims) -> Column:
+    return objective_of(job, context, dims)(np.arange(len(dims))) if len(dims) else np.zeros(0)
