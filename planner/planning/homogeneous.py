@@ -17,7 +17,7 @@ from planner.job import Job
 from planner.planning.cluster_search import FEW_CLUSTERS, REFINED, on_full_grid, search_clusters
 from planner.planning.fewest_devices import fewest
 from planner.planning.pricing import longest_step_s, objective_of, worth_of_a_step
-from planner.planning.refined import refined
+from planner.planning.refined import Refined, refined
 from planner.planning.searched import DEFAULTS, Searched, SearchOptions
 from planner.workloads import training
 from planner.workloads.training.spec import TrainingSpec
@@ -106,21 +106,29 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         aim, result.context, result.dims, hope, scale, longest_step_s(job, result.context),
         lambda context, dims: _values(aim, context, dims), deadline, result.best,
     )  # fmt: skip
-    priced, bound = made.objective, made.bound
-    if by_energy:
-        priced = _values(job, made.context, made.dims)
-        bound = priced.min(initial=np.inf)
-    added = len(result.dims) + np.arange(len(made.dims))
+    if not by_energy:
+        joined = _joined(result, made, made.objective, made.bound)
+        return dataclasses.replace(joined, dealt=made.dealt)
+    energy = _values(job, made.context, made.dims)
+    joined = _joined(result, made, energy, float(energy.min(initial=np.inf)))
+    if joined.found.bound == found.bound:
+        return joined
+    open_ = dataclasses.replace(joined.found, status="feasible")
+    return dataclasses.replace(joined, found=open_)
+
+
+def _joined(result: Searched, made: Refined, values: Column, bound: float) -> Searched:
+    """Return a search with the plans that dealing found, of objectives `values`."""
+    found, added = result.found, len(result.dims) + np.arange(len(made.dims))
     rows = np.concatenate([found.rows, added])
-    values = np.concatenate([found.objective, priced])
-    order = np.argsort(values, kind="stable")
-    order = order[np.isfinite(values[order])]
+    objective = np.concatenate([found.objective, values])
+    order = np.argsort(objective, kind="stable")
+    order = order[np.isfinite(objective[order])]
     better = dataclasses.replace(
         found,
         rows=rows[order],
-        objective=values[order],
+        objective=objective[order],
         priced=found.priced + len(added),
-        status="feasible" if by_energy and bound < found.bound else found.status,
         bound=min(found.bound, bound),
     )
     return dataclasses.replace(
@@ -129,7 +137,6 @@ def _dealt(job: Job[TrainingSpec], result: Searched, deadline: float | None) -> 
         dims=result.dims.joined(made.dims),
         found=better,
         candidates=result.candidates + len(added),
-        dealt=None if by_energy else made.dealt,
     )
 
 

@@ -114,6 +114,14 @@ def test_twice_a_link_is_never_slower_and_the_best_buy_stands_first(
     }
 
 
+def test_a_link_that_no_axis_ends_at_is_crossed_by_those_that_reach_farther() -> None:
+    """Replicas on two nodes are of the cluster's link, and all of them go through the node's."""
+    made = explain(_planned(strategy={"tp": 1, "cp": 1, "pp": 1}))
+    node = _entry(made["faster_link"], "bandwidth of node")
+    assert node["because"] == "no axis ends there; those that reach farther cross it too"
+    assert node["numbers"]["gain_s"] > 0.0
+
+
 def test_a_tenth_more_memory_is_a_search_with_a_tenth_more_memory() -> None:
     plan = _planned(hardware={"devices": 8}, workload={"global_batch": 128})
     binds = explain(plan)["binds"]
