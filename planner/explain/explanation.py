@@ -108,7 +108,8 @@ def _carries(chosen: Chosen, lever: Lever, crossing: Mapping[str, Sequence[str]]
         if not axes:
             return "no axis ends there; those that reach farther cross it too"
         shown, hidden = one.seconds(*axes), one.seconds(*axes, hidden=True)
-        return f"the farthest link of {', '.join(axes)}: {amount(shown)} exposed, {amount(hidden)} hidden"
+        named = ", ".join(axes)
+        return f"the farthest link of {named}: {amount(shown)} exposed, {amount(hidden)} hidden"
     if lever.figure.startswith("memory"):
         return f"work bound by memory takes {amount(one.seconds('hbm'))}, beside kernels' own reads"
     if lever.figure.startswith("peak"):
