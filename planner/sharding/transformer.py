@@ -173,9 +173,8 @@ def _add(
             result,
             frozenset(role.whole.split()),
             op.flop * draft.tokens,
-            op.traffic * draft.tokens * context.activation_bytes,
-            BACKWARD_ATTENTION if op.kind == "attention" else
-            BACKWARD_TRAFFIC if op.kind == "memory" else 2.0,
+            _moved(context, op) * draft.tokens * context.activation_bytes,
+            _backward(context, op),
             op.launches,
             repeats,
             region,
@@ -186,6 +185,23 @@ def _add(
             row_flop=op.row_flop,
         )
     )  # fmt: skip
+
+
+def _apart(context: Context) -> float:
+    """1 where the parts of an operator of a mixture are kernels of their own, else 0."""
+    return 0.0 if context.switches.compile or context.switches.fused_experts else 1.0
+
+
+def _moved(context: Context, op: Op) -> float:
+    """Elements per token that the forward pass moves."""
+    return op.traffic + _apart(context) * op.unfused
+
+
+def _backward(context: Context, op: Op) -> float:
+    """FLOP of the backward pass over the forward's, or what it moves where memory bounds."""
+    if op.kind == "memory" and op.traffic:
+        return BACKWARD_TRAFFIC + _apart(context) * op.scored / _moved(context, op)
+    return BACKWARD_ATTENTION if op.kind == "attention" else 2.0
 
 
 def _load(context: Context, op: Op) -> float:
