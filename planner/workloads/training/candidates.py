@@ -20,6 +20,13 @@ from planner.job import Job
 from planner.table import Table
 from planner.workloads.training.agreement import choose_apart, choose_kind
 from planner.workloads.training.context import Context
+from planner.workloads.training.degrees import (
+    choose_degrees,
+    choose_experts,
+    divisors,
+    powers,
+    whole,
+)
 from planner.workloads.training.inside import keep_inside
 from planner.workloads.training.spec import TrainingSpec
 from planner.workloads.training.stages import ENDS
@@ -29,27 +36,15 @@ from planner.workloads.training.wants import Wants
 
 __all__ = ["candidates"]
 
-MAX_TENSOR = 64.0
-COARSE_MICRO_BATCH, SHORT_SEQUENCE = 8, 8192
-"""On a coarse grid: the largest micro-batch, and the longest sequence that one rank keeps."""
+COARSE_MICRO_BATCH = 8
+"""The largest on a coarse grid."""
 MAX_MICRO_BATCH = 32
 ODD_MICRO_BATCH = ((400, MAX_MICRO_BATCH), (1000, 6), (math.inf, 4))
 """Meshes up to which sizes that are no power of two are tried, and up to which size then."""
 FEW_DIVISORS = 8
 """A batch of no more divisors (100 has 7 up to 32, 128 has 6) is cut by all of them."""
-TOKENS_PER_CHUNK, FEW_TOKENS = 512.0, 64.0
-"""Least tokens of a context-parallel chunk worth a kernel (each rank holds two), and the least for
-ranks that the batch cannot feed otherwise."""
 UNEVEN = 0.25
 """Most by which the fullest chunk may exceed the mean before virtual stages are not tried."""
-
-
-def _powers(limit: float) -> list[float]:
-    return [2.0**i for i in range(int(math.log2(max(1.0, limit))) + 1)]
-
-
-def _divisors(number: int, limit: int) -> list[float]:
-    return [float(d) for d in range(1, min(number, limit) + 1) if number % d == 0]
 
 
 def candidates(
@@ -71,8 +66,8 @@ def candidates(
     wants = Wants(job.strategy, coarse)
     table = Table(devices=float(context.cluster.devices))
     steps: tuple[Step, ...] = (
-        _mesh, choose_kind, _experts, _states, _batch, _schedule, _sharding, _savings,
-        choose_apart, _placement,
+        choose_degrees, choose_kind, choose_experts, _states, _batch, _schedule, _sharding,
+        _savings, choose_apart, _placement,
     )  # fmt: skip
     for step in steps:
         step(table, job, context, wants)
@@ -85,126 +80,6 @@ def candidates(
 
 
 Step = Callable[[Table, Job[TrainingSpec], Context, Wants], None]
-
-
-def _whole(value: Column) -> NDArray[np.bool_]:
-    return np.asarray(value == np.floor(value))
-
-
-def _mesh(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
-    model, spec = context.spec.model, context.spec
-    devices = context.cluster.devices
-    node = float(min(context.cluster.node_devices, MAX_TENSOR))
-    table.cross("tp", wants.values("tp", _powers(min(node, model.heads))))
-    table.require("tp divides heads", _whole(model.heads / table["tp"]))
-    table.require("tp divides the MLP's width", _whole(_narrowest(context) / table["tp"]))
-    if wants.free("tp"):
-        groups = model.kv_heads_or_all
-        mla = model.attention.kind == "mla"
-        table.require("tp divides key-value heads", mla | _whole(groups / table["tp"]))
-    table.cross("cp", wants.values("cp", _powers(min(_most_context(context, wants), devices))))
-    table.require(
-        "2 cp divides the sequence",
-        (table["cp"] == 1) | _whole(spec.sequence_length / (2.0 * table["cp"])),
-    )
-    limit = model.layers
-    table.cross("pp", wants.values("pp", _divisors(devices, limit)))
-    table.require("pp at most the layers", table["pp"] <= model.layers)
-    if not context.stack.supports.pipeline and wants.free("pp"):
-        table.require("the stack has no pipelines", table["pp"] == 1)
-    table.derive("dp", devices / (table["tp"] * table["cp"] * table["pp"]))
-    table.require("tp cp pp divides devices", _whole(table["dp"]))
-    if not wants.free("dp"):
-        table.require("dp as pinned", np.isin(table["dp"], wants.values("dp", ())))
-    _sequence(table, context, wants)
-    _context_exchange(table, context, wants)
-
-
-def _most_context(context: Context, wants: Wants) -> float:
-    """Context-parallel ranks worth trying: chunks of some length, or what dp leaves without work.
-
-    Of p devices, no more than gcd(p, global batch) can be replicas.
-    """
-    spec, devices = context.spec, context.cluster.devices
-    chunks = spec.sequence_length / TOKENS_PER_CHUNK / 2.0
-    if wants.coarse and spec.sequence_length <= SHORT_SEQUENCE:
-        chunks = 1.0
-    unfed = devices // math.gcd(devices, spec.global_batch)
-    return max(1.0, chunks, min(spec.sequence_length / FEW_TOKENS / 2.0, unfed))
-
-
-def _narrowest(context: Context) -> float:
-    model = context.spec.model
-    if model.moe is None:
-        return float(model.ffn_hidden)
-    return float(model.ffn_hidden) if model.moe.first_dense_layers else 0.0
-
-
-def _sequence(table: Table, context: Context, wants: Wants) -> None:
-    """Shard the sequence over tp too where its tokens divide by tp and cp; else tp goes alone."""
-    if wants.values("sp", [0.0]) == [1.0] and wants.free("tp"):
-        table.require("sp is over tp above 1", table["tp"] > 1)
-    policy = context.stack.supports.sequence_parallel
-    several = table["tp"] > 1
-    shards = several & _whole(context.spec.sequence_length / (table["tp"] * table["cp"]))
-    options = [(0.0, ~several)]
-    if not wants.free("sp"):
-        for value in wants.values("sp", ()):
-            options.append((value, shards if value else several))
-    elif policy == "free":
-        options += [(0.0, several), (1.0, shards)]
-    else:
-        always = policy == "always"
-        options += [(1.0, shards & always), (0.0, several & ~(shards & always))]
-    table.choose("sp", options)
-
-
-def _context_exchange(table: Table, context: Context, wants: Wants) -> None:
-    model = context.spec.model
-    codes = wants.codes("cp_comm", context.stack.supports.cp_comm)
-    heads = model.heads if model.attention.kind == "mla" else model.kv_heads_or_all
-    if codes == [float(CODES["cp_comm"].index("a2a"))]:
-        shared = _whole(heads / (table["tp"] * table["cp"]))
-        table.require("tp cp divides key-value heads, for a2a", shared | (table["cp"] == 1))
-    several = table["cp"] > 1
-    options = [(codes[0], ~several)]
-    for code in codes:
-        allowed = several
-        if CODES["cp_comm"][int(code)] == "a2a":
-            allowed = several & _whole(heads / (table["tp"] * table["cp"]))
-        if CODES["cp_comm"][int(code)] == "a2a+p2p" and wants.free("cp_comm"):
-            inside = context.cluster.node_devices / table["tp"]
-            allowed = several & (table["cp"] > inside) & (inside > 1)
-        options.append((code, allowed))
-    table.choose("cp_comm", options)
-
-
-def _experts(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
-    moe = context.spec.model.moe
-    if moe is None:
-        table.require(
-            "ep, etp need experts",
-            np.array(wants.values("ep", [1.0]) == [1.0] and wants.values("etp", [1.0]) == [1.0]),
-        )
-        table.derive("ep", 1.0)
-        table.derive("etp", 1.0)
-        return
-    table.cross("ep", wants.values("ep", _divisors(moe.experts, moe.experts)))
-    table.require("ep divides the experts", _whole(moe.experts / table["ep"]))
-    pinned = not wants.free("etp")
-    if pinned:
-        table.cross("etp", wants.values("etp", ()))
-    else:
-        split = (table["tp"] > 1) & (not wants.coarse)
-        table.choose("etp", [(1.0, table["tp"] > 0), (table["tp"], split)])
-    ranks = table["tp"] * table["cp"] * table["dp"] / table["sites"]
-    table.require("ep etp divides a stage's ranks", _whole(ranks / (table["ep"] * table["etp"])))
-    table.require("etp divides the experts' width", _whole(moe.ffn_hidden / table["etp"]))
-    if wants.free("ep") and not pinned:
-        table.require(
-            "experts split before they are copied",
-            (table["etp"] == 1) | (table["ep"] * table["etp"] <= moe.experts * table["tp"]),
-        )
 
 
 def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
@@ -221,11 +96,11 @@ def _states(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants
 
 def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
     batch = float(context.spec.global_batch)
-    table.require("dp divides the global batch", _whole(batch / table["dp"]))
+    table.require("dp divides the global batch", whole(batch / table["dp"]))
     free = _micro_batches(int(batch), len(table), wants.coarse)
     table.cross("micro_batch", wants.values("micro_batch", free))
     table.derive("microbatches", batch / (table["dp"] * table["micro_batch"]))
-    table.require("microbatches are whole", _whole(table["microbatches"]))
+    table.require("microbatches are whole", whole(table["microbatches"]))
     if not wants.free("microbatches"):
         pinned = wants.values("microbatches", ())
         table.require("microbatches as pinned", np.isin(table["microbatches"], pinned))
@@ -234,11 +109,11 @@ def _batch(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants)
 def _micro_batches(batch: int, rows: int, coarse: bool) -> list[float]:
     """Sizes to try: powers of two, and the fewer meshes there are the more divisors of a batch."""
     if coarse:
-        return _powers(COARSE_MICRO_BATCH)
+        return powers(COARSE_MICRO_BATCH)
     odd = next(size for meshes, size in ODD_MICRO_BATCH if rows <= meshes)
-    every = _divisors(batch, MAX_MICRO_BATCH)
-    few = every if len(every) <= FEW_DIVISORS else _divisors(batch, odd)
-    return sorted({*_powers(MAX_MICRO_BATCH), *few})
+    every = divisors(batch, MAX_MICRO_BATCH)
+    few = every if len(every) <= FEW_DIVISORS else divisors(batch, odd)
+    return sorted({*powers(MAX_MICRO_BATCH), *few})
 
 
 def _schedule(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
@@ -276,7 +151,7 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
     if wants.free("schedule") or wants.free("pp"):
         table.require(
             "interleaving needs microbatches in multiples of pp",
-            (table["vpp"] == 1) | _whole(table["microbatches"] / table["pp"]),
+            (table["vpp"] == 1) | whole(table["microbatches"] / table["pp"]),
         )
     for pinned in context.stagings:
         table.require(
@@ -288,8 +163,8 @@ def _virtual(table: Table, job: Job[TrainingSpec], context: Context, wants: Want
 
 def _even_enough(layers: int, pp: Column, chunks: Column) -> NDArray[np.bool_]:
     """Chunks of equal size; where no number of virtual stages gives that, nearly equal ones."""
-    even = _whole(layers / chunks)
-    possible = _whole(layers / pp) & (layers / pp > 1)
+    even = whole(layers / chunks)
+    possible = whole(layers / pp) & (layers / pp > 1)
     fullest = np.ceil(layers / chunks) * chunks / layers - 1.0
     return even | (~possible & (fullest <= UNEVEN))
 
@@ -318,11 +193,11 @@ def _sharding(table: Table, job: Job[TrainingSpec], context: Context, wants: Wan
             inside = (group > 1) & (group < replicas) & (table["zero"] > 0)
             # experts are shared by ranks of their own, as many times over as the rest
             experts = group * table["tp"] / (table["ep"] * table["etp"])
-            whole = _whole(replicas / np.maximum(group, 1.0)) & _whole(experts)
-            options.append((group, inside & whole))
+            shared = whole(replicas / np.maximum(group, 1.0)) & whole(experts)
+            options.append((group, inside & shared))
         table.choose("zero_group", options)
     replicas = table["dp"] * table["cp"] / table["sites"]
-    table.require("zero_group divides dp cp", _whole(replicas / table["zero_group"]))
+    table.require("zero_group divides dp cp", whole(replicas / table["zero_group"]))
 
 
 def _savings(table: Table, job: Job[TrainingSpec], context: Context, wants: Wants) -> None:
