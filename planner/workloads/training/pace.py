@@ -24,6 +24,7 @@ from planner.workloads.training import exchange, states
 from planner.workloads.training.context import Context
 from planner.workloads.training.layer import OperatorTimes, block_time
 from planner.workloads.training.modules import sets_in
+from planner.workloads.training.pass_terms import comm_terms, compute_terms, tower_term
 from planner.workloads.training.passes import BlockTime, Pass, combine, recomputed
 from planner.workloads.training.stages import Slots
 from planner.workloads.training.stretch import crossings
@@ -46,8 +47,6 @@ BLOCK_COLUMNS = ("tp", "sp", "cp", "cp_comm", "pp", "dp", "ep", "etp", "micro_ba
 STAGE_COLUMNS = (*BLOCK_COLUMNS, "devices", "vpp", "schedule", "microbatches", "recompute",
                  "recompute_layers", "offload", "lean", "staging")  # fmt: skip
 """What decides the slots and the pace: all columns but how states are sharded."""
-
-KERNELS = "roofline; chip's kernel constants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,50 +319,7 @@ def _stage_terms(
         )
 
     rest = both("tower", "ends")
-    terms = _compute_terms(forward, backward, again, both("ends"), rest)
+    terms = compute_terms(forward, backward, again, both("ends"), rest)
     if any(p.part == "tower" for p in placed):
-        terms.append(Term("vision tower", "compute", _device_s(both("tower")), KERNELS))
-    return [*terms, *_comm_terms(forward, backward, rest)]
-
-
-def _device_s(time: Pass) -> Num:
-    """Seconds of kernels of a pass."""
-    e = time.exposed
-    return e["matmul"] + e["experts"] + e["attention"] + e["memory"]
-
-
-def _compute_terms(
-    forward: Pass, backward: Pass, again: Pass, ends: Pass, rest: Pass
-) -> list[Term]:
-    f, b, kernels = forward.exposed, backward.exposed, KERNELS
-    return [
-        Term("matrix products, forward", "compute", f["matmul"], kernels),
-        Term("matrix products, backward", "compute", b["matmul"], kernels),
-        Term("expert products", "compute", f["experts"] + b["experts"], kernels),
-        Term("attention, forward", "compute", f["attention"], kernels),
-        Term("attention, backward", "compute", b["attention"], kernels),
-        Term("norms and elementwise", "hbm", f["memory"] + b["memory"], kernels),
-        Term("recomputation", "compute", again.total_s,
-             "passes.RECOMPUTED share of forward; modules by operator"),
-        Term("embedding, logits and loss", "compute", _device_s(ends), kernels),
-        Term("launch gaps", "host", f["launch"] + b["launch"] + rest.exposed["launch"],
-             "stack launch time"),
-    ]  # fmt: skip
-
-
-def _comm_terms(forward: Pass, backward: Pass, ends: Pass) -> list[Term]:
-    names = {
-        "tp": "tensor-parallel collectives",
-        "cp": "context-parallel exchange",
-        "ep": "expert all-to-all",
-    }
-    return [
-        Term(
-            name,
-            axis,
-            forward.exposed[axis] + backward.exposed[axis] + ends.exposed[axis],
-            "collectives; links of the cluster",
-            forward.hidden[axis] + backward.hidden[axis] + ends.hidden[axis],
-        )
-        for axis, name in names.items()
-    ]
+        terms.append(tower_term(both("tower")))
+    return [*terms, *comm_terms(forward, backward, rest)]
