@@ -17,7 +17,7 @@ from planner.graph import Block, Op
 from planner.operator_graph import Labels, Operand, Operator, OperatorGraph, Tensor
 from planner.sharding.roles import Role, head_roles, layer_roles
 from planner.workloads.training.context import Context
-from planner.workloads.training.experts import expert_load
+from planner.workloads.training.experts import expert_load, joined
 from planner.workloads.training.operators import BACKWARD_ATTENTION, BACKWARD_TRAFFIC
 
 __all__ = ["operator_graph"]
@@ -187,20 +187,16 @@ def _add(
     )  # fmt: skip
 
 
-def _apart(context: Context) -> float:
-    """1 where the parts of an operator of a mixture are kernels of their own, else 0."""
-    return 0.0 if context.switches.compile or context.switches.fused_experts else 1.0
-
-
 def _moved(context: Context, op: Op) -> float:
     """Elements per token that the forward pass moves."""
-    return op.traffic + _apart(context) * op.unfused
+    return op.traffic if joined(context) else op.traffic + op.unfused
 
 
 def _backward(context: Context, op: Op) -> float:
     """FLOP of the backward pass over the forward's, or what it moves where memory bounds."""
     if op.kind == "memory" and op.traffic:
-        return BACKWARD_TRAFFIC + _apart(context) * op.scored / _moved(context, op)
+        scored = 0.0 if joined(context) else op.scored
+        return BACKWARD_TRAFFIC + scored / _moved(context, op)
     return BACKWARD_ATTENTION if op.kind == "attention" else 2.0
 
 

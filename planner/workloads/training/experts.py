@@ -3,7 +3,7 @@
 The dispatcher's and the frameworks' own work around the experts' products is counted from their
 code, not fitted. Reads a `Context` and columns of `ParallelDims`.
 
-Parts: `expert_load`, `grouped_s`, `passes`, `loops`.
+Parts: `expert_load`, `grouped_s`, `passes`, `joined`, `loops`.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from planner.graph import Op
 from planner.models.config import MoE
 from planner.workloads.training.context import Context
 
-__all__ = ["expert_load", "grouped_s", "loops", "passes"]
+__all__ = ["expert_load", "grouped_s", "joined", "loops", "passes"]
 
 EXPERT_LAUNCHES = 0.15
 """Launches that one kernel more for each expert costs: a library's own loop over them (assumed)."""
@@ -67,12 +67,17 @@ def passes(context: Context, op: Op, dims: ParallelDims) -> Num:
     traffic: Num = op.traffic
     if op.gate and context.switches.fused_experts:
         traffic = 0.0
-    elif not (context.switches.compile or context.switches.fused_experts):
+    elif not joined(context):
         traffic = traffic + op.unfused
     several = dims.ep > 1
     around = np.where(several & (moe.experts > dims.ep), op.exchanged, 0.0)
     around = around + (op.padded if _pads(context, moe) else 0.0)
     return traffic + np.where(several & context.switches.fused_dispatch, 0.0, around)
+
+
+def joined(context: Context) -> bool:
+    """Whether a compiler or a kernel of its own joins the parts of a mixture's operators."""
+    return context.switches.compile or context.switches.fused_experts
 
 
 def _pads(context: Context, moe: MoE) -> bool:

@@ -15,7 +15,7 @@ from costmodels.units import Num
 from planner.dims import RECOMPUTE, ParallelDims, modules_of
 from planner.graph import Block, Op
 from planner.workloads.training.context import Context
-from planner.workloads.training.experts import expert_load
+from planner.workloads.training.experts import expert_load, joined
 from planner.workloads.training.layer import Rows
 from planner.workloads.training.modules import freed_together, sets_in
 
@@ -53,8 +53,7 @@ def saved_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> N
 
 def _copied(context: Context, op: Op) -> float:
     """Elements per token that an op keeps of a copy: none where its parts are joined."""
-    joined = context.switches.compile or context.switches.fused_experts
-    return 0.0 if joined else op.copied
+    return 0.0 if joined(context) else op.copied
 
 
 def _scores_bytes(context: Context, op: Op, tokens: Rows, dims: ParallelDims) -> Num:
